@@ -1,0 +1,28 @@
+"""Files that are whole or absent."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
+    """Lets `write` fill a file beside `path` and renames it to `path`, so that `path` is whole or as it was."""
+    target = Path(path)
+    suffix = ".nii.gz" if target.name.lower().endswith(".nii.gz") else target.suffix
+    handle, part = tempfile.mkstemp(prefix=".part-", suffix=suffix, dir=target.parent)
+    os.close(handle)
+    try:
+        write(part)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(part).chmod(0o666 & ~umask)  # what a plain `open` would have given
+        Path(part).replace(target)
+    except BaseException:
+        Path(part).unlink()
+        raise
+
+
+def write_text_atomically(path: str | Path, text: str) -> None:
+    """Writes `text` as UTF-8 to `path`, whole or not at all."""
+    write_atomically(path, lambda part: Path(part).write_text(text, encoding="utf-8", newline=""))
