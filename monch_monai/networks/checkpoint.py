@@ -1,0 +1,40 @@
+"""Weights of a network from a file."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from monch_monai.errors import InputError
+from monch_monai.networks.monch import Monch
+
+logger = logging.getLogger(__name__)
+
+
+def load_checkpoint(network: Monch, path: str | Path) -> Path:
+    """Loads a flat state dict of tensors, such as `best.pt`, into `network`; returns its path.
+
+    Raises:
+        InputError: there is no such file, it holds more than tensors, or it is of another network.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"checkpoint {file} does not exist: give --checkpoint the file of a trained model")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling and zip errors have no common base
+        raise InputError(f"checkpoint {file} cannot be read as a file of tensors: give a best.pt or last.pt") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"checkpoint {file} is not a flat state dict of tensors: give a best.pt or last.pt")
+    expected = network.state_dict()
+    wrong = {
+        "missing": [name for name in expected if name not in state],
+        "unexpected": [name for name in state if name not in expected],
+        "of another shape": [n for n, v in expected.items() if n in state and state[n].shape != v.shape],
+    }
+    found = "; ".join(f"{len(names)} {what}, first {names[0]}" for what, names in wrong.items() if names)
+    if found:
+        raise InputError(f"checkpoint {file} is not of the config's network ({found}): use the config it came from")
+    network.load_state_dict(state)
+    logger.info("weights of %s (encoder %s)", file, network.encoder_origin)
+    return file

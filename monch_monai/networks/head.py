@@ -1,0 +1,76 @@
+"""The text-conditioned head: kernels made of words."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from monch_monai.networks.blocks import conv_norm_act
+
+
+class TextHead(nn.Module):
+    """One map per class, by a 3x3 convolution whose kernels are made from the class's text feature, Eq. (8).
+
+    A linear layer turns a text feature into a 3x3 kernel and a bias, as the projector of CRIS does. All classes share
+    the visual map, so the reshape of Eq. (8) with its grouped convolution is one convolution with T output channels.
+
+    Deviation: where the image encoder has maps finer than the middle one, `G_v` adds them on its way up (as a U-Net
+    does), so that outlines are as sharp as stride 4; the paper does not say what `G_v` sees.
+
+    Args:
+        channels: C of the merged map.
+        skip_channels: channels of the encoder's finer maps, finest first, each half the stride of the next.
+        text_dim: D of the text features.
+        head_channels: of the visual map that the kernels meet.
+        class_priors: share of pixels of each class. The logits start there, so the first steps are not spent on
+            learning that most of tissue is background.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        skip_channels: Sequence[int],
+        text_dim: int,
+        head_channels: int,
+        class_priors: Sequence[float],
+    ) -> None:
+        super().__init__()
+        widths = [head_channels] * len(skip_channels)
+        self.enter = nn.Conv2d(channels, head_channels, 1)
+        self.skips = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(skip_channels, widths, strict=True))
+        self.visual = nn.ModuleList(conv_norm_act(w, w) for w in [*widths, head_channels])
+        self.text = nn.Linear(text_dim, head_channels * 9 + 1)
+        # A step of Adam moves a kernel by the learning rate times the sum of |text|, nearly sqrt(D) for a unit vector:
+        # 26 times what it moves an ordinary weight by. Scaled out, early logits stay small and training steady.
+        self.text_scale = text_dim**-0.5
+        nn.init.normal_(self.text.weight, std=(head_channels * 9) ** -0.5 / self.text_scale)
+        nn.init.zeros_(self.text.bias)
+        self.register_buffer("prior", torch.logit(torch.tensor(class_priors, dtype=torch.float32)))
+        self.prior: Tensor
+
+    def forward(self, merged: Tensor, skips: Sequence[Tensor], text: Tensor) -> Tensor:
+        """Logits at the resolution of the finest map given.
+
+        Args:
+            merged: `[B, C, H, W]`.
+            skips: the encoder's finer maps, finest first; one of the size of `merged` is added before a step up.
+            text: class features `[T, D]`.
+
+        Returns:
+            `[B, T, h, w]`.
+        """
+        x = self.enter(merged)
+        *steps, last = self.visual
+        for skip, project, visual in zip(reversed(skips), reversed(self.skips), reversed(steps), strict=True):
+            if x.shape[-2:] != skip.shape[-2:]:
+                x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = visual(x + project(skip))
+        x = last(x)
+        weights, bias = self.kernels(text)
+        return F.conv2d(x, weights.to(x.dtype), bias.to(x.dtype), padding=1)
+
+    def kernels(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """The convolution that class features `[T, D]` make: weights `[T, c, 3, 3]`, biases `[T]`."""
+        made = self.text(text) * self.text_scale
+        return made[:, :-1].unflatten(1, (-1, 3, 3)), made[:, -1] + self.prior

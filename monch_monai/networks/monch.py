@@ -1,0 +1,152 @@
+"""The network."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from monch_monai.classes import CLASSES, PIXEL_SHARES
+from monch_monai.encoders import ClipText, ImageEncoder
+from monch_monai.networks.blocks import conv_norm_act
+from monch_monai.networks.features import MultiGrainedFeatures, Rescale
+from monch_monai.networks.fusion import Fusion
+from monch_monai.networks.head import TextHead
+from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
+
+ORIGIN_BYTES = 256
+
+
+class Monch(nn.Module):
+    """MONCH: multi-organ, multi-class nucleus segmentation from an image and words, with a single branch.
+
+    Text features are computed once, by `set_prompts`, and live in the state dict: a checkpoint needs no text tower.
+    Until then they are fixed random directions, one a sentence.
+
+    Args:
+        image_encoder: gives the middle map and, where it has them, finer ones.
+        num_classes: T, background included.
+        channels: C, of all maps between encoder and head.
+        head_channels: of the visual map that the text-made kernels meet.
+        num_heads: attention heads of the decoder.
+        k: neighbours of a node in the topological module.
+        dilation: of its neighbourhood.
+        cutoff: of the high-pass filter, a share of the spectrum.
+        text_dim: D of the text features.
+        num_sentences: sentences a class.
+        class_priors: share of pixels of each class, where the logits start.
+        mgfe: False hands the three scales on as they are (Table 3).
+        ppd: False fuses the three features by the fusion block instead of decoding (Table 3).
+        high_pass: False puts a convolution in place of the high-frequency module (Table 4).
+        topology: False puts a convolution in place of the topological module (Table 4).
+        queries: the decoder's stages that are on (Table 5).
+    """
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoder,
+        num_classes: int = len(CLASSES),
+        channels: int = 256,
+        head_channels: int = 64,
+        num_heads: int = 8,
+        k: int = 9,
+        dilation: int = 2,
+        cutoff: float = 0.25,
+        text_dim: int = 1024,
+        num_sentences: int = 3,
+        class_priors: Sequence[float] = PIXEL_SHARES,
+        mgfe: bool = True,
+        ppd: bool = True,
+        high_pass: bool = True,
+        topology: bool = True,
+        queries: Sequence[str] = QUERIES,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.image_encoder = image_encoder
+        self.project = conv_norm_act(image_encoder.channels[-1], channels, kernel_size=1)
+        self.rescale = Rescale(channels)
+        self.features = (
+            MultiGrainedFeatures(channels, high_pass, topology, cutoff, k, dilation) if mgfe else nn.Identity()
+        )
+        self.fusion = Fusion(channels)
+        self.decoder = PromptDecoder(channels, text_dim, num_heads, queries) if ppd else None
+        self.head = TextHead(channels, image_encoder.channels[:-1], text_dim, head_channels, class_priors)
+        # The coarse map halves the middle one, and must hold a node for each of the k * dilation nearest.
+        self.stride = 2 * image_encoder.strides[-1]
+        self.min_size = self.stride * math.ceil(math.sqrt(k * dilation))
+        stand_in = torch.randn(num_classes * num_sentences, text_dim, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("text_features", F.normalize(stand_in, dim=-1))
+        self.text_features: Tensor
+        self.register_buffer("origin_bytes", torch.zeros(ORIGIN_BYTES, dtype=torch.uint8))
+        self.origin_bytes: Tensor
+        self.encoder_origin = "random"
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of each class at each pixel.
+
+        Args:
+            image: `[B, 3, H, W]`, normalised as the image encoder wants it; any H and W.
+
+        Returns:
+            `[B, T, H, W]` float32; a pixel's class is the largest.
+        """
+        padded = self.pad(image)
+        *skips, middle = self.image_encoder(padded)
+        scales = self.rescale(self.project(middle))  # fine, middle, coarse
+        features = self.features(scales)  # high, conv, topo
+        if self.decoder is None:
+            merged = self.fusion(features)
+        else:
+            merged = self.decoder(features, self.text_features, self.fusion(scales))
+        logits = self.head(merged, skips, self.class_features())  # at stride 4
+        logits = F.interpolate(logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[..., : image.shape[-2], : image.shape[-1]]
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Image with its last row and column repeated up to whole strides and enough nodes for the graph."""
+        height, width = image.shape[-2:]
+        padded_height = max(math.ceil(height / self.stride) * self.stride, self.min_size)
+        padded_width = max(math.ceil(width / self.stride) * self.stride, self.min_size)
+        return F.pad(image, (0, padded_width - width, 0, padded_height - height), mode="replicate")
+
+    def class_features(self) -> Tensor:
+        """Mean sentence feature of each class, `[T, D]`."""
+        sentences: Tensor = self.text_features.unflatten(0, (self.num_classes, -1))
+        return sentences.mean(dim=1)
+
+    def set_prompts(self, prompts: Mapping[str, Sequence[str]], text_encoder: ClipText) -> None:
+        """Replaces the text features by those of other sentences.
+
+        Args:
+            prompts: class name to its sentences, as many classes as the network has and in their order, each with as
+                many sentences as the network was made for.
+            text_encoder: turns sentences into features.
+
+        Raises:
+            ValueError: the number of classes, sentences or feature dimensions is another.
+        """
+        expected = self.text_features.shape[0] // self.num_classes
+        counts = {name: len(sentences) for name, sentences in prompts.items()}
+        if len(counts) != self.num_classes or set(counts.values()) != {expected}:
+            raise ValueError(f"prompts need {self.num_classes} classes of {expected} sentences each; got {counts}")
+        features = text_encoder.encode([sentence for sentences in prompts.values() for sentence in sentences])
+        if features.shape != self.text_features.shape:
+            raise ValueError(
+                f"text features are {list(features.shape)}; the network takes {list(self.text_features.shape)}"
+            )
+        self.text_features.copy_(features)
+
+    @property
+    def encoder_origin(self) -> str:
+        """Image encoder and where its weights came from.
+
+        Kept in the state dict as UTF-8 bytes, so that a checkpoint of nothing but tensors carries it.
+        """
+        return bytes(self.origin_bytes.tolist()).rstrip(b"\0").decode(errors="replace")
+
+    @encoder_origin.setter
+    def encoder_origin(self, text: str) -> None:
+        encoded = f"{self.image_encoder.name}: {text}".encode()[:ORIGIN_BYTES].ljust(ORIGIN_BYTES, b"\0")
+        self.origin_bytes.copy_(torch.tensor(list(encoded), dtype=torch.uint8))

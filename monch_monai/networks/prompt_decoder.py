@@ -1,0 +1,113 @@
+"""PPD: the progressive prompt decoder."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monch_monai.networks.blocks import conv_norm_act
+from monch_monai.networks.features import Scales
+
+QUERIES = ("high", "conv", "topo", "text")
+"""The stages by the feature whose level asks: q_h, q_v, q_t, q_T of Table 5."""
+
+
+class PromptDecoder(nn.Module):
+    """Progressive prompt decoder: the finer feature asks the coarser, four times, then merges with the blend (Fig. 2).
+
+    `q = attend(F^h, F^v)`, `attend(q, F^t)`, `attend(q, F^T)`, `attend(q, blend)`; `merged = merge(q, blend)`.
+
+    Args:
+        channels: C.
+        text_dim: D of the sentence features.
+        num_heads: attention heads, a divisor of C.
+        queries: the stages that are on, of `QUERIES`. One that is off hands the feature it got to the next (Table 5).
+    """
+
+    def __init__(self, channels: int, text_dim: int, num_heads: int, queries: Sequence[str]) -> None:
+        super().__init__()
+        unknown = sorted(set(queries) - set(QUERIES))
+        if unknown:
+            raise ValueError(f"queries must be of {list(QUERIES)}; got {unknown}")
+        source_dims = dict(zip(QUERIES, (channels, channels, text_dim, channels), strict=True))
+        self.attend = nn.ModuleDict(
+            {name: CrossAttention(channels, dim, num_heads) for name, dim in source_dims.items() if name in queries}
+        )
+        self.merge = conv_norm_act(2 * channels, channels)
+
+    def forward(self, features: Scales, text: Tensor, blend: Tensor) -> Tensor:
+        """Merged feature.
+
+        Args:
+            features: `F^h [B, C, 2H, 2W]`, `F^v [B, C, H, W]`, `F^t [B, C, H/2, W/2]`.
+            text: sentence features `F^T [N, D]`.
+            blend: `[B, C, 2H, 2W]`.
+
+        Returns:
+            `[B, C, 2H, 2W]`.
+        """
+        high, conv, topo = features
+        grid = high.shape[-2:]
+        q, at = _tokens(high), _positions(high, stride=1)  # [B, N, C], [N, C]
+        if "high" in self.attend:
+            q = self.attend["high"](q, _tokens(conv), at, _positions(conv, stride=2))
+        if "conv" in self.attend:
+            q = self.attend["conv"](q, _tokens(topo), at, _positions(topo, stride=4))
+        if "topo" in self.attend:
+            q = self.attend["topo"](q, text.expand(q.shape[0], -1, -1))
+        if "text" in self.attend:
+            q = self.attend["text"](q, _tokens(blend), at, _positions(blend, stride=1))
+        merged: Tensor = self.merge(torch.cat([q.mT.unflatten(2, grid), blend], dim=1))
+        return merged
+
+
+class CrossAttention(nn.Module):
+    """One stage: multi-head attention of a query to a source, Eq. (7), added to the query.
+
+    Both sides are layer-normalised first. Maps bring their positions, added to query and key as CRIS (Wang et al.,
+    2022) does, since attention by itself does not know where a token lies; sentences have none.
+    """
+
+    def __init__(self, channels: int, source_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm_query = nn.LayerNorm(channels)
+        self.norm_source = nn.LayerNorm(source_dim)
+        self.num_heads = num_heads
+        self.g_q = nn.Linear(channels, channels)
+        self.g_k = nn.Linear(source_dim, channels)
+        self.g_v = nn.Linear(source_dim, channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(
+        self, query: Tensor, source: Tensor, at: Tensor | None = None, source_at: Tensor | None = None
+    ) -> Tensor:
+        """`query [B, N, C]`, `source [B, M, D]` and their positions `[N, C]`, `[M, D]` to `[B, N, C]`."""
+        q, k = self.norm_query(query), self.norm_source(source)
+        v = k
+        if at is not None and source_at is not None:
+            q, k = q + at, k + source_at
+        q, k, v = self._heads(self.g_q(q)), self._heads(self.g_k(k)), self._heads(self.g_v(v))  # [B, heads, N, C/heads]
+        answer = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # [B, N, C]
+        out: Tensor = query + self.out(answer)
+        return out
+
+    def _heads(self, x: Tensor) -> Tensor:
+        heads: Tensor = x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return heads
+
+
+def _tokens(x: Tensor) -> Tensor:
+    return x.flatten(2).mT
+
+
+def _positions(x: Tensor, stride: int) -> Tensor:
+    """Sine-cosine positions `[H * W, C]` of a map's cells, in cells of the finest map, so that scales agree."""
+    channels, (height, width) = x.shape[1], x.shape[-2:]
+    quarter = channels // 4
+    frequency = torch.exp(torch.arange(quarter, device=x.device) * (-math.log(10000.0) / quarter))  # [C/4]
+    y = (torch.arange(height, device=x.device) + 0.5)[:, None] * stride * frequency  # [H, C/4]
+    x_ = (torch.arange(width, device=x.device) + 0.5)[:, None] * stride * frequency  # [W, C/4]
+    y = torch.cat([y.sin(), y.cos()], dim=-1)[:, None].expand(-1, width, -1)
+    x_ = torch.cat([x_.sin(), x_.cos()], dim=-1)[None].expand(height, -1, -1)
+    return torch.cat([y, x_], dim=-1).flatten(0, 1).to(x.dtype)
