@@ -1,0 +1,202 @@
+"""Picture files in and out: PNG, JPEG, TIFF, BMP and NIfTI, always as rows then columns.
+
+A NIfTI image counts columns first, as its x axis; it is turned on the way in and turned back on the way out.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.errors import InputError
+from monch_monai.files import write_atomically
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *NIFTI_SUFFIXES)
+MIN_SIZE = 32
+"""Smallest height and width that is segmented, in pixels."""
+
+logger = logging.getLogger(__name__)
+
+EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+
+def is_nifti(path: str | Path) -> bool:
+    """Whether the file's name is a NIfTI file's."""
+    return str(path).lower().endswith(NIFTI_SUFFIXES)
+
+
+def stem(path: str | Path) -> str:
+    """File name without folder and image suffix: `a/b.nii.gz` gives `b`."""
+    name = Path(path).name
+    return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(name).stem
+
+
+def find_images(path: str | Path | None) -> list[Path]:
+    """Image files of a folder (not of its subfolders), sorted by name, or the one file given.
+
+    Raises:
+        InputError: there is no such file or folder, it has no image, or two images would write the same results.
+    """
+    if path is None:
+        raise InputError("no images given: give --dataset_dir, a folder of images or one image")
+    source = Path(path)
+    wanted = f"an image ({', '.join(SUFFIXES)})"
+    if source.is_dir():
+        images = sorted(p for p in source.iterdir() if p.is_file() and p.name.lower().endswith(SUFFIXES))
+        if not images:
+            raise InputError(f"{source} holds no image: give a folder with at least {wanted}")
+    elif source.is_file() and source.name.lower().endswith(SUFFIXES):
+        images = [source]
+    else:
+        raise InputError(f"{source} is neither a folder nor {wanted}: give one of these")
+    by_stem: dict[str, Path] = {}
+    for image in images:
+        twin = by_stem.setdefault(stem(image), image)
+        if twin is not image:
+            raise InputError(f"{twin.name} and {image.name} would both write {stem(image)}_classes: rename one")
+    return images
+
+
+class ReadableImages:
+    """The images to segment: those that can be read to the end, each tried once before the work starts.
+
+    Args:
+        dataset_dir: a folder of images, or one image.
+        output_dir: where results go; it must not be the folder of the images.
+
+    Attributes:
+        items: one dictionary an image, with its path as `image`.
+        unreadable: the other files, each with the reason.
+        fingerprint: SHA-256 over names and contents.
+
+    Raises:
+        InputError: there is no readable image, or results would land among the images.
+    """
+
+    def __init__(self, dataset_dir: str | Path | None, output_dir: str | Path) -> None:
+        paths = find_images(dataset_dir)
+        if paths[0].parent.resolve() == Path(output_dir).resolve():
+            raise InputError(f"output_dir {output_dir} is the folder of the images: give another --output_dir")
+        self.items: list[dict[str, str]] = []
+        self.unreadable: dict[Path, str] = {}
+        contents = hashlib.sha256()
+        for path in tqdm(paths, desc="checking images", leave=False, mininterval=1):
+            try:
+                read_rgb(path)
+            except InputError as error:
+                logger.error("%s", error)
+                self.unreadable[path] = str(error)
+            else:
+                self.items.append({"image": str(path)})
+                contents.update(path.name.encode() + path.read_bytes())
+        self.fingerprint = contents.hexdigest()
+        if not self.items:
+            raise InputError(f"none of the {len(paths)} images can be read: {next(iter(self.unreadable.values()))}")
+
+
+def read_rgb(path: str | Path) -> NDArray[np.uint8]:
+    """RGB image `[H, W, 3]`, 0 to 255, of a file. Transparent pixels come out white, as glass does; grey ones grey.
+
+    Raises:
+        InputError: the file is no image, is damaged, is not of 8 bits a channel, or is smaller than 32 px.
+    """
+    try:
+        image = _read_nifti(path) if is_nifti(path) else _read_picture(path)
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        raise InputError(f"{path} cannot be read as an image ({_reason(error)}): replace or remove it") from error
+    if min(image.shape[:2]) < MIN_SIZE:
+        raise InputError(f"{path} is {image.shape[1]}x{image.shape[0]} px; at least {MIN_SIZE}x{MIN_SIZE} is needed")
+    return image
+
+
+def read_class_map(path: str | Path) -> NDArray[np.uint8]:
+    """Class map `[H, W]` of a single-channel picture or NIfTI file.
+
+    Raises:
+        InputError: the file is not of one channel, or holds a value that is neither a class nor 255.
+    """
+    try:
+        if is_nifti(path):
+            values = np.asarray(_nifti(path).dataobj).squeeze().T
+        else:
+            with Image.open(path) as picture:
+                values = np.asarray(picture)
+    except Exception as error:
+        raise InputError(f"{path} cannot be read as a class map ({_reason(error)}): replace or remove it") from error
+    return check_class_map(values, str(path))
+
+
+def check_class_map(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """`values` as a class map `[H, W]` uint8, or an `InputError` that names it."""
+    if values.ndim != 2:
+        raise InputError(f"{name} is no class map: expected one channel, got shape {list(values.shape)}")
+    unknown = np.setdiff1d(values, [*(c.index for c in CLASSES), IGNORE_INDEX])
+    if unknown.size:
+        raise InputError(f"{name} holds {unknown[:3].tolist()}; a class map holds 0 to {len(CLASSES) - 1} and 255")
+    return values.astype(np.uint8)
+
+
+def write_class_map(path: str | Path, class_map: NDArray[np.uint8], like: str | Path) -> None:
+    """Writes a class map `[H, W]` uint8 to a PNG, or to NIfTI with the geometry of the NIfTI image `like`. Atomic."""
+    if is_nifti(path):
+        source = _nifti(like)
+        values = class_map.T.reshape(source.shape[:2] + (1,) * max(len(_spatial_shape(source)) - 2, 0))
+        write_atomically(path, lambda part: nib.Nifti1Image(values, source.affine).to_filename(part))
+    else:
+        write_picture(path, class_map)
+
+
+def write_picture(path: str | Path, pixels: NDArray[np.uint8]) -> None:
+    """Writes `[H, W]` or `[H, W, 3]` uint8 as a picture. Atomic."""
+    write_atomically(path, lambda part: Image.fromarray(pixels).save(part))
+
+
+def _read_picture(path: str | Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        if picture.mode not in EIGHT_BIT_MODES:
+            raise InputError(f"{path} is of mode {picture.mode}; expected 8 bits a channel: convert it to 8-bit RGB")
+        if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
+            colour = picture.convert("RGBA")
+            return np.asarray(Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB"))
+        return np.asarray(picture.convert("RGB"))
+
+
+def _read_nifti(path: str | Path) -> NDArray[np.uint8]:
+    source = _nifti(path)
+    values = np.asarray(source.dataobj)
+    if values.dtype.names is not None:  # RGB24: one record a pixel
+        values = np.stack([values[name] for name in values.dtype.names[:3]], axis=-1)
+    if values.ndim == 4 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim != 3 or values.shape[-1] != 3:
+        raise InputError(f"{path} is of shape {list(source.shape)}; expected RGB24 or a last axis of 3")
+    if values.min() < 0 or values.max() > 255 or (values != np.round(values)).any():
+        raise InputError(f"{path} holds values from {values.min()} to {values.max()}; expected whole ones, 0 to 255")
+    return np.ascontiguousarray(values.astype(np.uint8).swapaxes(0, 1))  # columns, rows -> rows, columns
+
+
+def _nifti(path: str | Path) -> nib.Nifti1Image:
+    image = nib.load(path)
+    if not isinstance(image, nib.Nifti1Image):
+        raise InputError(f"{path} is not a NIfTI image")
+    return image
+
+
+def _spatial_shape(image: nib.Nifti1Image) -> tuple[int, ...]:
+    shape: tuple[int, ...] = image.shape
+    return shape if image.get_data_dtype().names is not None else shape[:-1]
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "not an image" if text.startswith("cannot identify image file") else text

