@@ -1,0 +1,19 @@
+"""Ignite handlers and metrics: what happens around the engines."""
+
+from monch_monai.handlers.checkpoints import Checkpoints
+from monch_monai.handlers.overlays import OverlaySheet
+from monch_monai.handlers.predictions import PredictionWriter
+from monch_monai.handlers.progress import Progress, loss_of
+from monch_monai.handlers.scores import MeanDice, ScoreTable
+from monch_monai.handlers.seeds import EpochSeeds
+
+__all__ = [
+    "Checkpoints",
+    "EpochSeeds",
+    "MeanDice",
+    "OverlaySheet",
+    "PredictionWriter",
+    "Progress",
+    "ScoreTable",
+    "loss_of",
+]

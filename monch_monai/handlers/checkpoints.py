@@ -1,0 +1,151 @@
+"""What a training leaves behind, and how it goes on after an interruption."""
+
+import csv
+import io
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from monch_monai.errors import InputError
+from monch_monai.files import write_atomically, write_text_atomically
+from monch_monai.handlers.progress import loss_of
+from monch_monai.metrics import score_rows
+
+logger = logging.getLogger(__name__)
+
+BEST, LAST, STATE, HISTORY = "best.pt", "last.pt", "training_state.pt", "history.csv"
+
+
+class Checkpoints:
+    """Saves a training after each epoch, resumes it, and stops it early when told to.
+
+    Writes to `output_dir`, each file whole or not at all:
+
+    - `best.pt`, `last.pt`: the network, a flat state dict of tensors, of the best validation and of the last epoch;
+    - `training_state.pt`: network, optimiser, schedule, epoch and history, from which a killed run goes on;
+    - `history.csv`: a row an epoch, one continuous table however often the run was resumed.
+
+    Give it to the trainer, whose output must not be decollated, after the handlers that validate and that step the
+    learning rate.
+
+    Args:
+        output_dir: the run's folder.
+        network: as trained.
+        optimizer: its optimiser.
+        lr_scheduler: stepped once an epoch.
+        evaluator: the one that validates, with the key metric to maximise.
+        resume: True goes on from `training_state.pt`.
+        patience: epochs without a better key metric after which training stops; 0 never stops early.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        network: nn.Module,
+        optimizer: Optimizer,
+        lr_scheduler: LRScheduler,
+        evaluator: Evaluator,
+        resume: bool = False,
+        patience: int = 0,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
+        self.evaluator = evaluator
+        self.resume = resume
+        self.patience = patience
+        self.history: list[dict[str, float]] = []
+        self.losses: list[float] = []
+        self.started = time.monotonic()
+
+    def attach(self, engine: Engine) -> None:
+        """Registers with the trainer."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start_epoch)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.count)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def start(self, engine: Engine) -> None:
+        """Restores the interrupted training, when resuming.
+
+        Raises:
+            InputError: there is none, or it is of another network.
+        """
+        if not self.resume:
+            return
+        path = self.output_dir / STATE
+        if not path.is_file():
+            raise InputError(f"there is nothing to resume: {path} does not exist; leave --resume out to start anew")
+        state = torch.load(path, map_location=engine.state.device, weights_only=True)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{path} is of another network ({' '.join(str(error).split())[:200]})") from error
+        self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+        self.history = state["history"]
+        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        self.evaluator.state.best_metric = state["best_metric"]
+        self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]
+        logger.info("resumed after epoch %d of %s", state["epoch"], path)
+
+    def start_epoch(self, engine: Engine) -> None:
+        """Starts the clock and the loss's mean."""
+        self.losses, self.started = [], time.monotonic()
+
+    def count(self, engine: Engine) -> None:
+        """Takes a step's loss."""
+        self.losses.append(loss_of(engine.state.output))
+
+    def save(self, engine: Engine) -> None:
+        """Saves the epoch."""
+        epoch, validated = engine.state.epoch, self.evaluator.state
+        row: dict[str, float] = {
+            "epoch": epoch,
+            "loss": sum(self.losses) / max(len(self.losses), 1),
+            "next_learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": round(time.monotonic() - self.started, 1),
+        }
+        if validated.epoch == epoch:
+            name = validated.key_metric_name
+            row[name] = validated.metrics[name]
+            row |= {f"dice {r.name}": r.dice for r in score_rows(validated.metric_details["confusion_matrix"])}
+            if validated.best_metric_epoch == epoch:
+                _save(self.output_dir / BEST, self.network.state_dict())
+        self.history.append(row)
+        _save(self.output_dir / LAST, self.network.state_dict())
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "lr_scheduler": self.lr_scheduler.state_dict(),
+            "epoch": epoch,
+            "iteration": engine.state.iteration,
+            "best_metric": validated.best_metric,
+            "best_metric_epoch": validated.best_metric_epoch,
+            "history": self.history,
+        }
+        _save(self.output_dir / STATE, state)
+        self._write_history()
+        if self.patience and epoch - max(validated.best_metric_epoch, 0) >= self.patience:
+            logger.info("stopped early: no better validation for %d epochs", self.patience)
+            engine.terminate()
+
+    def _write_history(self) -> None:
+        text = io.StringIO()
+        columns = list(dict.fromkeys(key for row in self.history for key in row))
+        table = csv.DictWriter(text, columns)
+        table.writeheader()
+        table.writerows({k: "" if math.isnan(v) else v for k, v in row.items()} for row in self.history)
+        write_text_atomically(self.output_dir / HISTORY, text.getvalue())
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, lambda part: torch.save(content, part))

@@ -1,0 +1,70 @@
+"""Predictions of images, as files."""
+
+import csv
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from monch_monai.classes import CLASSES
+from monch_monai.data.images import is_nifti, read_rgb, stem, write_class_map, write_picture
+from monch_monai.errors import InputError
+from monch_monai.files import write_text_atomically
+from monch_monai.overlay import draw_contours
+
+logger = logging.getLogger(__name__)
+
+
+class PredictionWriter:
+    """Writes, for each image, `STEM_classes.png` (`.nii.gz` for NIfTI input) and `STEM_overlay.png`, and at the end
+    `summary.csv`: pixels of each class, a row an image.
+
+    Args:
+        output_dir: folder for all of it.
+        unreadable: images that were left out, with the reason; they get a row in the summary.
+    """
+
+    def __init__(self, output_dir: str | Path, unreadable: dict[Path, str] | None = None) -> None:
+        self.output_dir = Path(output_dir)
+        self.unreadable = unreadable or {}
+        self.counts: dict[str, list[int]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Registers with an evaluator whose output has `image` with its file's name, and the class map `pred`."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
+        engine.add_event_handler(Events.COMPLETED, self.write_summary)
+
+    def write(self, engine: Engine) -> None:
+        """Writes the files of a batch's images."""
+        for item in engine.state.output:
+            source = Path(item["image"].meta["filename_or_obj"])
+            class_map = torch.as_tensor(item["pred"])[0].cpu().numpy().astype(np.uint8)
+            suffix = ".nii.gz" if is_nifti(source) else ".png"
+            write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
+            write_picture(self.output_dir / f"{stem(source)}_overlay.png", draw_contours(read_rgb(source), class_map))
+            self.counts[source.name] = np.bincount(class_map.ravel(), minlength=len(CLASSES)).tolist()
+
+    def write_summary(self, engine: Engine | None = None) -> None:
+        """Writes `summary.csv`."""
+        names = [c.name for c in CLASSES]
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(["image", *names, "error"])
+        table.writerows([image, *counts, ""] for image, counts in self.counts.items())
+        table.writerows([path.name, *[""] * len(names), reason] for path, reason in self.unreadable.items())
+        write_text_atomically(self.output_dir / "summary.csv", text.getvalue())
+
+    def finish(self) -> None:
+        """Says what was written; the run's last step.
+
+        Raises:
+            InputError: some images could not be read.
+        """
+        logger.info("%d images segmented; results and summary.csv are in %s", len(self.counts), self.output_dir)
+        if self.unreadable:
+            total = len(self.counts) + len(self.unreadable)
+            names = ", ".join(path.name for path in self.unreadable)
+            raise InputError(f"{len(self.unreadable)} of {total} images could not be read and have no result: {names}")

@@ -1,0 +1,37 @@
+"""Randomness that depends on the seed and the epoch alone."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data.utils import set_rnd
+
+
+class EpochSeeds:
+    """Seeds every random generator at the start of each epoch, from the run's seed and the epoch's number.
+
+    Shuffling, augmentation (in workers too) and dropout of an epoch are then the same whether the run came to it or
+    was resumed at it, and nothing of their state needs saving.
+
+    Args:
+        seed: of the run.
+        dataset: the training set, whose random transforms are seeded too.
+    """
+
+    def __init__(self, seed: int, dataset: Any) -> None:
+        self.seed = seed
+        self.dataset = dataset
+
+    def attach(self, engine: Engine) -> None:
+        """Registers with the trainer, before the epoch's first batch is drawn."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seeds for the epoch that starts."""
+        seed = int(np.random.SeedSequence([self.seed, engine.state.epoch]).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 (libraries draw from the global generator)
+        torch.manual_seed(seed)
+        set_rnd(self.dataset, seed)

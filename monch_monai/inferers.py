@@ -1,0 +1,73 @@
+"""How a network is applied to images: in mixed precision, and at the resolution it was trained for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from monai.inferers import Inferer, SimpleInferer
+from torch import Tensor
+
+NETWORK_MPP = 0.25
+
+
+def has_fast_bfloat16(device: str | torch.device) -> bool:
+    """Whether the device computes in bfloat16 by hardware, so that mixed precision is faster there."""
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if torch.device(device).type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
+    return False
+
+
+class MixedPrecisionInferer(Inferer):
+    """Runs another inferer under bfloat16 autocast, on CPU and on CUDA alike, and returns float32.
+
+    bfloat16 has float32's range, so training needs no gradient scaler. (MONAI's own `amp` is for CUDA only.)
+
+    Args:
+        inferer: the one to run.
+        amp: False computes in float32; True uses bfloat16 where the hardware has it.
+    """
+
+    def __init__(self, inferer: Inferer | None = None, amp: bool = True) -> None:
+        self.inferer = inferer if inferer is not None else SimpleInferer()
+        self.amp = amp
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Prediction of `network` for `inputs`, float32."""
+        enabled = self.amp and has_fast_bfloat16(inputs.device)
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=enabled):
+            # A MetaTensor would carry its bookkeeping through every layer.
+            prediction: Tensor = self.inferer(inputs.as_subclass(Tensor), network, *args, **kwargs)
+        return prediction.float()
+
+
+class ResolutionInferer(Inferer):
+    """Runs another inferer on images resampled to 0.25 µm/px, and brings its logits back to the images' size.
+
+    Args:
+        inferer: the one to run.
+        mpp: resolution of the images, µm per pixel.
+
+    Raises:
+        ValueError: `mpp` is not positive.
+    """
+
+    def __init__(self, inferer: Inferer, mpp: float = NETWORK_MPP) -> None:
+        if not mpp > 0:
+            raise ValueError(f"mpp is {mpp}; it is a size in µm per pixel, above 0 (40x is about 0.25)")
+        self.inferer = inferer
+        self.mpp = mpp
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Logits `[B, T, H, W]` for images `[B, 3, H, W]`."""
+        if self.mpp == NETWORK_MPP:
+            logits: Tensor = self.inferer(inputs, network, *args, **kwargs)
+            return logits
+        size = inputs.shape[-2:]
+        scaled = [max(1, round(s * self.mpp / NETWORK_MPP)) for s in size]
+        at_network_mpp = F.interpolate(inputs, size=scaled, mode="bilinear", align_corners=False, antialias=True)
+        logits = self.inferer(at_network_mpp, network, *args, **kwargs)
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False, antialias=True)
