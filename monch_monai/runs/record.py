@@ -1,0 +1,95 @@
+"""`run.json`: what ran, on what, with what."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import monch_monai
+from monch_monai.files import write_text_atomically
+from monch_monai.networks import Monch
+from monch_monai.runs.run import RECORD, Run
+
+PACKAGES = ("torch", "monai", "pytorch-ignite", "open_clip_torch", "numpy", "scikit-image", "pillow", "nibabel")
+
+
+def write_record(
+    run: Run, network: Monch, data: str, settings: dict[str, Any], checkpoint: str | Path | None = None
+) -> Path:
+    """Writes `run.json` beside the run's results; returns its path.
+
+    A resumed training keeps the record it began with and adds the time of its new start.
+
+    Args:
+        run: the run.
+        network: says where its encoder weights came from.
+        data: fingerprint of the data.
+        settings: the settings by name, resolved.
+        checkpoint: file that the weights came from.
+    """
+    path = run.output_dir / RECORD
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    if run.resume and path.is_file():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["started"].append(now)
+    else:
+        record = {
+            "kind": run.kind,
+            "started": [now],
+            "command": [sys.executable, *sys.argv],
+            "seed": run.seed,
+            "settings": settings,
+            "encoder_weights": network.encoder_origin,
+            "checkpoint": None if checkpoint is None else _file(Path(checkpoint)),
+            "data_fingerprint": data,
+            "versions": {
+                "monch": monch_monai.__version__,
+                "python": platform.python_version(),
+                **{package: version(package) for package in PACKAGES},
+            },
+            "commit": _commit(),
+            "hardware": _hardware(),
+            "config": None if run.command_line is None else run.command_line.config(),
+        }
+    write_text_atomically(path, json.dumps(record, indent=2, default=str) + "\n")
+    return path
+
+
+def _file(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        return {"file": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that the package runs from, with `-dirty` if it was changed since; None without one."""
+    package = Path(monch_monai.__file__).parent
+    # Only a checkout of this project counts, not one that an installed package happens to lie in.
+    command = ["git", "-C", str(package), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(package), "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=False
+        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if tracked.returncode == 0 and done.returncode == 0 else None
+
+
+def _hardware() -> dict[str, Any]:
+    cuda = torch.cuda.is_available()
+    return {
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
+    }

@@ -1,0 +1,46 @@
+"""Where a run's results are."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from monch_monai.errors import InputError
+from monch_monai.handlers.checkpoints import BEST, HISTORY
+
+logger = logging.getLogger(__name__)
+
+
+def find_checkpoint(folders: Sequence[str | Path], shipped: str | Path) -> Path:
+    """The newest `best.pt` in the first of `folders` that has one, itself or in a subfolder; else the shipped weights.
+
+    Raises:
+        InputError: there is none at all.
+    """
+    for folder in map(Path, folders):
+        best = max(folder.rglob(BEST), key=lambda path: path.stat().st_mtime, default=None)
+        if best is not None:
+            return best
+    if Path(shipped).is_file():
+        return Path(shipped)
+    looked = ", ".join(dict.fromkeys(map(str, folders)))
+    raise InputError(f"no trained model: neither a {BEST} in {looked} nor {shipped}; train first, or give --checkpoint")
+
+
+def training_results(output_dir: str | Path) -> None:
+    """Names the best checkpoint, the table of epochs and the newest overlay picture: a training's last words."""
+    folder = Path(output_dir)
+    overlays = sorted((folder / "overlays").glob("*.png"))
+    _announce(checkpoint=folder / BEST, metrics=folder / HISTORY, overlay=overlays[-1] if overlays else None)
+
+
+def evaluation_results(output_dir: str | Path) -> None:
+    """Names the scores and the overlay picture: an evaluation's last words."""
+    folder = Path(output_dir)
+    overlays = sorted(folder.glob("overlay_*.png"))
+    _announce(metrics=folder / "scores.csv", overlay=overlays[-1] if overlays else None)
+
+
+def _announce(**results: Path | None) -> None:
+    for name, path in results.items():
+        if path is not None and path.is_file():
+            logger.info("%-10s %s", name, path)

@@ -1,0 +1,76 @@
+"""The start of a run."""
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+from monai.utils import set_determinism
+
+from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.handlers.checkpoints import BEST, HISTORY, LAST, STATE
+from monch_monai.runs.command_line import CommandLine
+
+RECORD, LOG = "run.json", "log.txt"
+TRAINING_FILES = (RECORD, LOG, BEST, LAST, STATE, HISTORY, "overlays", "tensorboard")
+
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """Starts a run: checks the command line and the device, seeds everything, makes the folder, opens the log.
+
+    A training that is not resumed moves what an earlier one left in its folder to `earlier/`; nothing is overwritten.
+
+    Args:
+        kind: `training`, `evaluation` or `inference`.
+        output_dir: folder of the run's results.
+        device: `cpu`, `cuda`, `cuda:1`, …
+        seed: of all random generators.
+        resume: whether a training goes on.
+
+    Raises:
+        InputError: a setting is unknown, the device is not there, or the folder cannot be made.
+    """
+
+    def __init__(
+        self, kind: str, output_dir: str | Path, device: str = "cpu", seed: int = 0, resume: bool = False
+    ) -> None:
+        show_input_errors_in_one_line()
+        self.kind = kind
+        self.output_dir = Path(output_dir)
+        self.seed = seed
+        self.resume = resume
+        self.command_line = CommandLine.of_this_process()
+        if self.command_line is not None:
+            self.command_line.check()
+        _check_device(device)
+        set_determinism(seed)
+        try:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            if kind == "training" and not resume:
+                _set_aside(self.output_dir)
+            log = logging.FileHandler(self.output_dir / LOG, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"output_dir {self.output_dir} cannot be written ({error}): give another") from error
+        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(log)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used ({reason}): give --device cpu") from error
+
+
+def _set_aside(output_dir: Path) -> None:
+    present = [output_dir / name for name in TRAINING_FILES if (output_dir / name).exists()]
+    if not present:
+        return
+    earlier = output_dir / "earlier" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    earlier.mkdir(parents=True)
+    for path in present:
+        path.rename(earlier / path.name)
+    logger.info("an earlier training was moved to %s", earlier)
