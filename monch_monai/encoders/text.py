@@ -32,5 +32,7 @@ class ClipText:
         for sentence in sentences:
             tokens = len(tokenize.encode(sentence)) + 2
             if tokens > CONTEXT_LENGTH:
-                raise ValueError(f"a prompt has {tokens} tokens; CLIP reads {CONTEXT_LENGTH}: shorten {sentence!r}")
+                raise ValueError(
+                    f"a prompt has {tokens} tokens; CLIP reads {CONTEXT_LENGTH}: shorten {sentence[:40]!r} …"
+                )
         return F.normalize(self.clip.encode_text(tokenize(list(sentences))).float(), dim=-1)

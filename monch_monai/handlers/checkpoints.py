@@ -77,13 +77,11 @@ class Checkpoints:
         """Restores the interrupted training, when resuming.
 
         Raises:
-            InputError: there is none, or it is of another network.
+            InputError: it is of another network.
         """
         if not self.resume:
             return
         path = self.output_dir / STATE
-        if not path.is_file():
-            raise InputError(f"there is nothing to resume: {path} does not exist; leave --resume out to start anew")
         state = torch.load(path, map_location=engine.state.device, weights_only=True)
         try:
             self.network.load_state_dict(state["network"])

@@ -24,7 +24,7 @@ PACKAGES = ("torch", "monai", "pytorch-ignite", "open_clip_torch", "numpy", "sci
 def write_record(
     run: Run, network: Monch, data: str, settings: dict[str, Any], checkpoint: str | Path | None = None
 ) -> Path:
-    """Writes `run.json` beside the run's results; returns its path.
+    """Opens the run's folder and writes `run.json` there; returns its path.
 
     A resumed training keeps the record it began with and adds the time of its new start.
 
@@ -35,6 +35,7 @@ def write_record(
         settings: the settings by name, resolved.
         checkpoint: file that the weights came from.
     """
+    run.open()
     path = run.output_dir / RECORD
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     if run.resume and path.is_file():

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 import torch
@@ -18,9 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """Starts a run: checks the command line and the device, seeds everything, makes the folder, opens the log.
+    """One run: its command line and device checked, everything seeded; then, by `open`, its folder and its log.
 
-    A training that is not resumed moves what an earlier one left in its folder to `earlier/`; nothing is overwritten.
+    Nothing is written before `open`, so a run that is refused leaves everything as it was. A training that is not
+    resumed moves what an earlier one left in its folder to `earlier/`; nothing is overwritten.
 
     Args:
         kind: `training`, `evaluation` or `inference`.
@@ -30,7 +32,7 @@ class Run:
         resume: whether a training goes on.
 
     Raises:
-        InputError: a setting is unknown, the device is not there, or the folder cannot be made.
+        InputError: a setting is unknown, the device is not there, or there is nothing to resume.
     """
 
     def __init__(
@@ -45,15 +47,30 @@ class Run:
         if self.command_line is not None:
             self.command_line.check()
         _check_device(device)
+        state = self.output_dir / STATE
+        if resume and not state.is_file():
+            raise InputError(f"there is nothing to resume: {state} does not exist; leave --resume out to start anew")
         set_determinism(seed)
+        self.early_log = MemoryHandler(capacity=10_000, flushOnClose=False)
+        logging.getLogger().addHandler(self.early_log)
+
+    def open(self) -> None:
+        """Makes the folder and opens `log.txt` in it, with what was logged so far.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)
-            if kind == "training" and not resume:
+            if self.kind == "training" and not self.resume:
                 _set_aside(self.output_dir)
             log = logging.FileHandler(self.output_dir / LOG, encoding="utf-8")
         except OSError as error:
             raise InputError(f"output_dir {self.output_dir} cannot be written ({error}): give another") from error
         log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.early_log.setTarget(log)
+        self.early_log.flush()
+        logging.getLogger().removeHandler(self.early_log)
         logging.getLogger().addHandler(log)
 
 
