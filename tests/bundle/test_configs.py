@@ -1,0 +1,65 @@
+import json
+import re
+
+import pytest
+from monai.bundle import ConfigParser
+
+import monch_monai
+from monch_monai.classes import CLASSES
+from tests.bundle.conftest import CONFIGS, REPOSITORY
+
+RUNNABLE = ["train.json", "inference.json"]
+ALL = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.rglob("*.json") if p.name != "metadata.json")
+
+
+def load(name: str) -> dict:
+    return ConfigParser.load_config_file(CONFIGS / name)
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_takes_the_settings_every_config_takes(name: str) -> None:
+    assert {"bundle_root", "dataset_dir", "output_dir", "device", "checkpoint", "seed"} <= set(load(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_is_wiring_without_programs(name: str) -> None:
+    text = (CONFIGS / name).read_text(encoding="utf-8")
+    assert not re.search(r"import monch_monai|lambda|/home/|/work/", text)
+
+
+def test_training_and_inference_build_the_same_network() -> None:
+    assert load("train.json")["network_def"] == load("inference.json")["network_def"]
+
+
+def test_inference_prepares_images_as_validation_does() -> None:
+    def of_images(config: dict) -> list[dict]:
+        return [t for t in config["preprocessing"]["transforms"][1:] if t["_target_"] != "LoadImaged"]
+
+    validation = of_images(load("train.json")["validate"])
+    for transform in validation:
+        transform["keys"] = "image"
+    assert of_images(load("inference.json")) == validation
+
+
+def test_metadata_has_the_class_table() -> None:
+    outputs = load("metadata.json")["network_data_format"]["outputs"]["pred"]
+    assert outputs["channel_def"] == {str(c.index): c.name for c in CLASSES}
+    assert outputs["num_channels"] == len(CLASSES)
+
+
+def test_one_version_everywhere() -> None:
+    metadata = load("metadata.json")
+    assert metadata["version"] == monch_monai.__version__
+    assert metadata["version"] in metadata["changelog"]
+    assert f"## {monch_monai.__version__}" in (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_licences_are_the_same() -> None:
+    assert (REPOSITORY / "LICENSE").read_bytes() == (REPOSITORY / "bundle" / "LICENSE").read_bytes()
+
+
+def test_metadata_is_json_that_names_every_required_package() -> None:
+    packages = json.loads((CONFIGS / "metadata.json").read_text(encoding="utf-8"))["required_packages_version"]
+    lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    named = {re.split(r"[>=<\s]", line)[0] for line in lines if line and not line.startswith("#")}
+    assert named - {"torch", "monai", "numpy"} == set(packages)

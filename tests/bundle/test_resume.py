@@ -1,0 +1,69 @@
+"""A training that is killed goes on as if nothing had happened."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from monch_monai.data import write_synthetic
+from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
+
+EPOCHS = 4
+
+
+def arguments(dataset: Path, output_dir: Path, workers: int) -> list[str]:
+    given = {
+        "config_file": CONFIGS / "train.json", "dataset_dir": dataset, "output_dir": output_dir, "epochs": EPOCHS,
+        "batch_size": 2, "num_workers": workers, "encoder_weights": "none", "amp": False,
+    }  # fmt: skip
+    return ["training", *[str(x) for name, value in given.items() for x in (f"--{name}", value)]]
+
+
+def epochs_done(output_dir: Path) -> int:
+    try:
+        with (output_dir / "history.csv").open(encoding="utf-8") as file:
+            return len(list(csv.DictReader(file)))
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_in_its_third_epoch_and_resumed_it_ends_with_the_same_weights(workers: int, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "data", train=12, validation=2, tile_size=64)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run_bundle(*arguments(tmp_path / "data", whole, workers)).returncode == 0
+
+    command = [sys.executable, "-m", "monai.bundle", "run", *arguments(tmp_path / "data", broken, workers)]
+    with (tmp_path / "log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [*command, "--device", "cpu"], cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True
+        )
+        while epochs_done(broken) < 2 and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(0.5)  # into the third epoch
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert epochs_done(broken) == 2
+    resumed = run_bundle(*arguments(tmp_path / "data", broken, workers), "--resume", "true")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resumed after epoch 2" in resumed.stdout
+
+    for name in ("last.pt", "best.pt"):
+        expected, found = (torch.load(folder / name, weights_only=True) for folder in (whole, broken))
+        assert list(expected) == list(found)
+        worst = max(float((expected[n].double() - found[n].double()).abs().max()) for n in expected)
+        assert worst <= 1e-6, f"{name} differs by {worst}"
+    histories = []
+    for folder in (whole, broken):
+        with (folder / "history.csv").open(encoding="utf-8") as file:
+            histories.append([{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)])
+    assert histories[0] == histories[1]
+    assert [row["epoch"] for row in histories[1]] == ["1", "2", "3", "4"]
+    assert (broken / "log.txt").read_text(encoding="utf-8").count("scores of epoch") == EPOCHS

@@ -1,0 +1,236 @@
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from monai.bundle import load as load_bundle
+from PIL import Image
+
+from monch_monai.classes import CLASSES
+from monch_monai.data.synthetic import synthetic_tile
+from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
+
+Trained = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_training_ends_by_naming_checkpoint_metrics_and_picture(trained: Trained) -> None:
+    folder, done = trained
+    ending = done.stdout.splitlines()[-3:]
+    for line, what in zip(ending, ("best.pt", "history.csv", "overlays/overlay_002.png"), strict=True):
+        assert line.endswith(str(folder / what))
+        assert (folder / what).is_file()
+
+
+def test_training_says_that_weights_are_random_and_at_what_rate(trained: Trained) -> None:
+    assert "learning rate 0.001, for random encoder weights" in trained[1].stdout
+
+
+def test_each_epoch_prints_a_table(trained: Trained) -> None:
+    assert trained[1].stdout.count("mean of nucleus classes") == 2
+    assert all(trained[1].stdout.count(c.name) >= 2 for c in CLASSES)
+
+
+def test_checkpoint_is_a_flat_dictionary_of_tensors(trained: Trained) -> None:
+    state = torch.load(trained[0] / "best.pt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+    assert state["text_features"].shape == (18, 1024)
+    assert bytes(state["origin_bytes"].tolist()).rstrip(b"\0") == b"clip_rn50: random"
+
+
+def test_record_tells_what_ran(trained: Trained, dataset: Path) -> None:
+    record = json.loads((trained[0] / "run.json").read_text(encoding="utf-8"))
+    manifest = json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))
+    assert record["settings"]["epochs"] == 2
+    assert record["settings"]["learning_rate"] == 0.001
+    assert record["encoder_weights"] == "clip_rn50: random"
+    assert record["data_fingerprint"] == manifest["fingerprint"]
+    assert record["config"]["epochs"] == 2
+    assert record["config"]["train"]["trainer"]["_target_"] == "SupervisedTrainer"
+    assert {"torch", "monai", "monch"} <= set(record["versions"])
+
+
+def test_history_has_a_row_an_epoch(trained: Trained) -> None:
+    with (trained[0] / "history.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["next_learning_rate"]) == pytest.approx(1e-4)  # dropped after 3/4 of the epochs
+    assert all(0 <= float(row["mean_dice"]) <= 1 for row in rows)
+
+
+def test_evaluation_prints_and_writes_the_table(trained: Trained, dataset: Path) -> None:
+    folder, _ = trained
+    done = run_bundle(
+        "--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json']",
+        "--dataset_dir", dataset, "--output_dir", folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mean of nucleus classes") == 1
+    scores = json.loads((folder / "evaluation" / "scores.json").read_text(encoding="utf-8"))
+    with (folder / "history.csv").open(encoding="utf-8") as file:
+        best = max(float(row["mean_dice"]) for row in csv.DictReader(file))
+    assert scores["mean_dice"] == pytest.approx(best, abs=1e-9)
+    record = json.loads((folder / "evaluation" / "run.json").read_text(encoding="utf-8"))
+    assert record["checkpoint"]["file"] == str(folder / "best.pt")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    pixels = synthetic_tile(np.random.default_rng(1), 320).image[:300]  # 300 rows, 320 columns
+    Image.fromarray(pixels).save(folder / "field.png")
+    Image.fromarray(pixels[:33, :70]).save(folder / "scrap.tif")
+    nib.save(nib.Nifti1Image(pixels[:64, :96].swapaxes(0, 1), np.diag([0.25, 0.25, 1, 1])), folder / "volume.nii.gz")
+    (folder / "notes.png").write_text("not a picture", encoding="utf-8")
+    (folder / "readme.txt").write_text("left alone", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inferred(trained: Trained, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    output_dir = tmp_path_factory.mktemp("inferred")
+    done = run_bundle(
+        "--config_file", CONFIGS / "inference.json", "--dataset_dir", images, "--output_dir", output_dir,
+        "--checkpoint", trained[0] / "best.pt",
+    )  # fmt: skip
+    return output_dir, done
+
+
+def test_inference_writes_every_readable_image_at_its_own_size(inferred: Trained) -> None:
+    folder, _ = inferred
+    for name, size in (("field", (320, 300)), ("scrap", (70, 33))):
+        with (
+            Image.open(folder / f"{name}_classes.png") as classes,
+            Image.open(folder / f"{name}_overlay.png") as overlay,
+        ):
+            assert (classes.mode, classes.size) == ("L", size)
+            assert (overlay.mode, overlay.size) == ("RGB", size)
+            assert np.asarray(classes).max() < len(CLASSES)
+    volume = nib.load(folder / "volume_classes.nii.gz")
+    assert volume.shape == (96, 64)
+    assert volume.affine[0, 0] == 0.25
+
+
+def test_inference_reports_and_counts_the_unreadable_one_and_fails_at_the_end(inferred: Trained) -> None:
+    folder, done = inferred
+    assert done.returncode == 1
+    assert last_line(done) == "ERROR: 1 of 4 images could not be read and have no result: notes.png"
+    assert not (folder / "notes_classes.png").exists()
+    with (folder / "summary.csv").open(encoding="utf-8") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"field.png", "scrap.tif", "volume.nii.gz", "notes.png"}
+    assert sum(int(rows["field.png"][c.name]) for c in CLASSES) == 300 * 320
+    assert "cannot be read" in rows["notes.png"]["error"]
+
+
+def test_inference_leaves_no_part_behind(inferred: Trained) -> None:
+    assert not [p for p in inferred[0].iterdir() if p.name.startswith(".")]
+
+
+def test_a_yaml_overlay_runs(trained: Trained, dataset: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("epochs: 1\nnetwork_def#topology: false\n", encoding="utf-8")
+    done = run_bundle(
+        "--config_file", f"['{CONFIGS}/train.json','{overlay}']", "--dataset_dir", dataset,
+        "--output_dir", tmp_path / "out", "--batch_size", 2, "--encoder_weights", "none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    state = torch.load(tmp_path / "out" / "best.pt", weights_only=True)
+    assert not [name for name in state if name.startswith("features.topo.reduce")]
+
+
+REFUSALS = {
+    "unknown setting": (["--epoch", 1], "--epoch is not a setting of", "did you mean --epochs?"),
+    "missing folder": (["--dataset_dir", "nowhere"], "dataset_dir nowhere is not a folder", "give the folder"),
+    "empty folder": (["--dataset_dir", "{empty}"], "is empty", "give the folder of a prepared dataset"),
+    "wrong shape": (["--dataset_dir", "{wrong}"], "images.npy holds uint8 [4, 64, 64]", "prepare the dataset again"),
+    "unknown weights": (["--encoder_weights", "clap"], "encoder_weights 'clap' is neither", "nor a file"),
+    "missing device": (["--device", "cuda:99"], "device 'cuda:99' cannot be used", "give --device cpu"),
+    "nothing to resume": (["--resume", "true"], "there is nothing to resume", "leave --resume out"),
+    "missing checkpoint": (["--checkpoint", "no.pt"], "checkpoint no.pt does not exist", "give --checkpoint"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_training_refuses_in_one_line_and_leaves_nothing(case: str, dataset: Path, tmp_path: Path) -> None:
+    given, problem, remedy = REFUSALS[case]
+    (tmp_path / "empty").mkdir()
+    wrong = tmp_path / "wrong"
+    if case == "wrong shape":
+        subprocess.run(["cp", "-r", dataset, wrong], check=True)
+        np.save(wrong / "train" / "images.npy", np.zeros((4, 64, 64), np.uint8))
+    arguments = {"--dataset_dir": dataset, "--encoder_weights": "none", "--output_dir": tmp_path / "out"}
+    replaced = [str(a).format(empty=tmp_path / "empty", wrong=wrong) for a in given]
+    arguments |= dict(zip(replaced[::2], replaced[1::2], strict=True))
+    done = run_bundle(
+        "training", "--config_file", CONFIGS / "train.json", *[x for pair in arguments.items() for x in pair]
+    )
+    assert done.returncode == 1
+    assert last_line(done).startswith("ERROR: ")
+    assert problem in last_line(done)
+    assert remedy in last_line(done)
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("given", "problem"), [
+    ("{folder}/notes.png", "none of the 1 images can be read"),
+    ("{folder}/readme.txt", "is neither a folder nor an image"),
+    ("nowhere", "nowhere is neither a folder nor an image"),
+])  # fmt: skip
+def test_inference_refuses_in_one_line(
+    given: str, problem: str, trained: Trained, images: Path, tmp_path: Path
+) -> None:
+    done = run_bundle(
+        "--config_file", CONFIGS / "inference.json", "--dataset_dir", given.format(folder=images),
+        "--output_dir", tmp_path / "out", "--checkpoint", trained[0] / "best.pt",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert problem in last_line(done)
+    assert "Traceback" not in done.stderr
+
+
+def test_training_overwrites_nothing_and_writes_only_in_its_folder(dataset: Path, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "best.pt").write_bytes(b"the first")
+    (out / "mine.txt").write_text("not ours", encoding="utf-8")
+    before = sorted((REPOSITORY / "bundle").rglob("*")), sorted(dataset.rglob("*"))
+    done = run_bundle(
+        "training", "--config_file", CONFIGS / "train.json", "--dataset_dir", dataset, "--output_dir", out,
+        "--epochs", 1, "--batch_size", 4, "--encoder_weights", "none", cwd=elsewhere,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [p.read_bytes() for p in (out / "earlier").glob("*/best.pt")] == [b"the first"]
+    assert (out / "mine.txt").is_file()
+    assert not list(elsewhere.iterdir())
+    assert (sorted((REPOSITORY / "bundle").rglob("*")), sorted(dataset.rglob("*"))) == before
+
+
+def test_the_workflow_has_every_property(dataset: Path, tmp_path: Path) -> None:
+    workflow = ConfigWorkflow(
+        config_file=str(CONFIGS / "train.json"), workflow_type="train", logging_file=False,
+        dataset_dir=str(dataset), output_dir=str(tmp_path), device="cpu",
+    )  # fmt: skip
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_monai_loads_the_checkpoint_into_the_network(trained: Trained, tmp_path: Path) -> None:
+    bundle = tmp_path / "monch"
+    bundle.mkdir()
+    (bundle / "configs").symlink_to(CONFIGS)
+    (bundle / "models").mkdir()
+    (bundle / "models" / "model.pt").symlink_to(trained[0] / "best.pt")
+    network = load_bundle("monch", bundle_dir=str(tmp_path), workflow_type="inference", source="github", device="cpu")
+    state = torch.load(trained[0] / "best.pt", weights_only=True)
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())

@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from monch_monai.errors import InputError
+from monch_monai.runs import CommandLine
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "train.json"
+    content = {"epochs": 3, "dataset_dir": None, "train": {"trainer": {"_target_": "X", "max_epochs": "@epochs"}}}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("spelling", [["--epochs", "5"], ["--epochs=5"], ["-epochs", "5"]])
+def test_reads_overrides_as_fire_does(config: Path, spelling: list[str]) -> None:
+    line = CommandLine(["training", "--config_file", str(config), *spelling])
+    assert line.overrides == {"epochs": 5}
+    assert line.config()["epochs"] == 5
+
+
+def test_a_negative_value_is_no_setting(config: Path) -> None:
+    assert CommandLine(["--config_file", str(config), "--epochs", "-1"]).overrides == {"epochs": -1}
+
+
+def test_a_flag_without_value_is_true(config: Path) -> None:
+    line = CommandLine(["--config_file", str(config), "--dataset_dir", "--epochs", "2"])
+    assert line.overrides == {"dataset_dir": True, "epochs": 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"), [("epoch", "epochs"), ("datasetdir", "dataset_dir"), ("tran#x", "train")]
+)
+def test_an_unknown_setting_is_refused_with_the_nearest_name(config: Path, given: str, nearest: str) -> None:
+    with pytest.raises(InputError, match=f"--{given} is not a setting of .*did you mean --{nearest}?"):
+        CommandLine(["--config_file", str(config), f"--{given}", "1"]).check()
+
+
+@pytest.mark.parametrize("given", ["epochs", "train#trainer#max_epochs", "train::trainer::max_epochs", "+train"])
+def test_a_known_setting_passes(config: Path, given: str) -> None:
+    CommandLine(["--config_file", str(config), f"--{given}", "1"]).check()
+
+
+def test_arguments_of_run_itself_pass(config: Path) -> None:
+    CommandLine(["--run_id", "training", "--config_file", str(config), "--logging_file", "x.conf"]).check()
+
+
+def test_settings_of_an_arguments_file_are_checked_too(config: Path, tmp_path: Path) -> None:
+    arguments = tmp_path / "arguments.yaml"
+    arguments.write_text(f"config_file: {config}\nepochss: 2\n", encoding="utf-8")
+    with pytest.raises(InputError, match="epochss"):
+        CommandLine(["--args_file", str(arguments)]).check()
+
+
+def test_an_overlay_adds_settings(config: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("extra: 1\n", encoding="utf-8")
+    line = CommandLine(["--config_file", f"['{config}','{overlay}']", "--extra", "2"])
+    line.check()
+    assert line.config()["extra"] == 2
