@@ -11,7 +11,7 @@ class InputError(ValueError):
 def find_input_error(error: BaseException | None) -> InputError | None:
     """The `InputError` that is `error` or, wrapped by a framework, its cause."""
     while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return error
 
 

@@ -30,8 +30,9 @@ class PerClassBCE(nn.Module):
         index = target.as_subclass(Tensor)[:, 0].long()
         counts = index != self.ignore_index  # [B, H, W]
         index = index.masked_fill(~counts, 0)
-        if bool((index >= num_classes).any() | (index < 0).any()):
-            raise ValueError(f"target holds class {int(index.max())}; classes are 0 to {num_classes - 1}")
+        unknown = index[(index >= num_classes) | (index < 0)]
+        if unknown.numel():
+            raise ValueError(f"target holds class {int(unknown[0])}; classes are 0 to {num_classes - 1}")
         truth = torch.stack([index == c for c in range(num_classes)], dim=1).to(logits.dtype)  # [B, T, H, W]
         loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1)
         return (loss * counts).sum() / counts.sum().clamp(min=1)

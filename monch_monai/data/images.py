@@ -103,7 +103,9 @@ class ReadableImages:
 
 
 def read_rgb(path: str | Path) -> NDArray[np.uint8]:
-    """RGB image `[H, W, 3]`, 0 to 255, of a file. Transparent pixels come out white, as glass does; grey ones grey.
+    """RGB image `[H, W, 3]`, 0 to 255, of a file, in the pixel grid as stored (an EXIF rotation is not applied).
+
+    Transparent pixels come out white, as glass does.
 
     Raises:
         InputError: the file is no image, is damaged, is not of 8 bits a channel, or is smaller than 32 px.
@@ -163,8 +165,11 @@ def write_picture(path: str | Path, pixels: NDArray[np.uint8]) -> None:
 
 def _read_picture(path: str | Path) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
-        if picture.mode not in EIGHT_BIT_MODES:
-            raise InputError(f"{path} is of mode {picture.mode}; expected 8 bits a channel: convert it to 8-bit RGB")
+        # Pillow calls 16-bit RGB "RGB" too, and drops the low byte; the raw mode of its decoder tells.
+        sixteen = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", []))
+        if picture.mode not in EIGHT_BIT_MODES or sixteen:
+            found = "of 16 bits" if sixteen else f"of mode {picture.mode}"
+            raise InputError(f"{path} is {found}; expected 8 bits a channel: convert it to 8-bit RGB")
         if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
             colour = picture.convert("RGBA")
             return np.asarray(Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB"))

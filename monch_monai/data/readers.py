@@ -3,6 +3,7 @@
 All give rows then columns. (MONAI's own reader of pictures gives columns first.)
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -12,6 +13,9 @@ from monai.data import ImageReader
 from numpy.typing import NDArray
 
 from monch_monai.data.images import check_class_map, read_class_map, read_rgb
+
+TILE = re.compile(r"\.npy#\d+$")
+"""How a tile of a prepared dataset is referred to."""
 
 
 class RGBReader(ImageReader):
@@ -23,18 +27,20 @@ class RGBReader(ImageReader):
         """True: what is not an image is refused when read."""
         return True
 
-    def read(self, data: Any, **kwargs: Any) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Names and pixels of one file or several."""
+    def read(self, data: Any, **kwargs: Any) -> list[str]:
+        """Names of one file or several. Pixels are read by `get_data`: `LoadImaged` takes an error from here as a
+        call to try MONAI's own readers, which count columns first.
+        """
         names = [data] if isinstance(data, str) or not isinstance(data, Sequence) else data
-        return [(str(name), self._pixels(str(name))) for name in names]
+        return [str(name) for name in names]
 
     def get_data(self, img: Any) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Pixels and metadata of what `read` gave."""
-        ((name, pixels),) = img
-        return pixels, {"filename_or_obj": name, "original_channel_dim": self.channel_dim}
+        """Pixels and metadata of the one file that `read` named."""
+        (name,) = img
+        return self._pixels(name), {"filename_or_obj": name, "original_channel_dim": self.channel_dim}
 
     def _pixels(self, name: str) -> NDArray[np.uint8]:
-        return _tile(name) if "#" in name else read_rgb(name)
+        return _tile(name) if TILE.search(name) else read_rgb(name)
 
 
 class ClassMapReader(RGBReader):
@@ -43,7 +49,7 @@ class ClassMapReader(RGBReader):
     channel_dim = float("nan")
 
     def _pixels(self, name: str) -> NDArray[np.uint8]:
-        return check_class_map(_tile(name), name) if "#" in name else read_class_map(name)
+        return check_class_map(_tile(name), name) if TILE.search(name) else read_class_map(name)
 
 
 @cache

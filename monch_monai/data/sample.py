@@ -119,9 +119,10 @@ def _read_field(wheel: zipfile.ZipFile, picture: str, outlines: str) -> Field:
     classes, instances = np.zeros(image.shape[:2], np.uint8), np.zeros(image.shape[:2], np.uint16)
     nuclei = zip(table["geometry"].to_pylist(), table["class_name"].to_pylist(), strict=True)
     for number, (geometry, class_name) in enumerate(nuclei, start=1):
-        # The outlines pass through the centres of a nucleus's outermost pixels: half a pixel more holds them whole.
+        # Outlines pass through the centres of a nucleus's outermost pixels, whose coordinates are whole numbers. Half a
+        # pixel more holds these pixels whole; the centre of pixel c lies at 2c + 0.5 in the enlarged field.
         outline = shapely.from_wkb(geometry).buffer(0.5).exterior
-        x, y = shapely.get_coordinates(outline).T * ENLARGE - 0.5  # `polygon` counts from pixel centres
+        x, y = shapely.get_coordinates(outline).T * ENLARGE + (ENLARGE - 1) / 2
         inside = polygon(y, x, image.shape[:2])
         classes[inside], instances[inside] = index[class_name], number
     return image, classes, instances

@@ -6,7 +6,7 @@
     DATASET/FOLD/instances.npy      [N, H, W]    uint16  0 = background, 1.. = nucleus, unique within its tile
     DATASET/FOLD/tiles.csv          tissue and source of each tile, in order
 
-Six bytes a pixel. A tile is referred to as `DATASET/FOLD/images.npy#12`, which `TileReader` reads.
+Six bytes a pixel. A tile is referred to as `DATASET/FOLD/images.npy#12`, which `RGBReader` and `ClassMapReader` read.
 """
 
 import csv
@@ -27,6 +27,7 @@ from monch_monai.errors import InputError
 
 FORMAT = "monch-tiles"
 VERSION = 1
+PARTS = ("train", "validation", "test")
 LAYOUT: Mapping[str, tuple[type, tuple[int, ...]]] = {
     "images": (np.uint8, (3,)),
     "classes": (np.uint8, ()),
@@ -51,6 +52,9 @@ class Tiles:
     Args:
         dataset_dir: the folder with `manifest.json`.
 
+    Attributes:
+        fingerprint: SHA-256 over the files of all folds, as recorded when they were written.
+
     Raises:
         InputError: the folder is missing, empty or not a prepared dataset, or an array is not what the manifest says.
     """
@@ -67,6 +71,9 @@ class Tiles:
             self.manifest: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
             form = self.manifest["format"], self.manifest["version"], self.manifest["classes"]
             self.folds: dict[str, int] = {name: int(fold["tiles"]) for name, fold in self.manifest["folds"].items()}
+            self.splits: dict[str, dict[str, list[str]]] = self.manifest["splits"]
+            self.fingerprint = str(self.manifest["fingerprint"])
+            size = int(self.manifest["tile_size"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{manifest} is damaged ({error}): prepare the dataset again") from error
         if form != (FORMAT, VERSION, [c.name for c in CLASSES]):
@@ -74,7 +81,6 @@ class Tiles:
                 f"{manifest} is of format {form[0]} {form[1]} with classes {form[2]}; expected {FORMAT} {VERSION} "
                 f"with {[c.name for c in CLASSES]}: prepare the dataset again with this version"
             )
-        size = self.manifest["tile_size"]
         for fold, count in self.folds.items():
             for name, (dtype, trailing) in LAYOUT.items():
                 self._check(self.dir / fold / f"{name}.npy", np.dtype(dtype), (count, size, size, *trailing))
@@ -83,7 +89,7 @@ class Tiles:
     def _check(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} cannot be read ({error}): prepare the dataset again") from error
         if (array.dtype, array.shape) != (dtype, shape):
             raise InputError(
@@ -91,31 +97,37 @@ class Tiles:
                 "prepare the dataset again"
             )
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the files of all folds, as recorded when they were written."""
-        return str(self.manifest["fingerprint"])
-
     def split(self, name: str | int, part: str) -> list[str]:
         """Folds of one part (`train`, `validation`, `test`) of a split.
 
         A split without a test part is tested on its validation part.
         """
-        splits = self.manifest["splits"]
-        if str(name) not in splits:
-            raise InputError(f"split {name} is not one of this dataset's: {', '.join(sorted(splits))}")
-        parts = splits[str(name)]
+        if str(name) not in self.splits:
+            raise InputError(f"split {name} is not one of this dataset's: {', '.join(sorted(self.splits))}")
+        if part not in PARTS:
+            raise InputError(f"part {part!r} is none of {', '.join(PARTS)}")
+        parts = self.splits[str(name)]
         return list(parts[part] if part in parts else parts["validation"])
 
     def items(self, folds: Sequence[str]) -> list[dict[str, str]]:
-        """One dictionary a tile, in order: references `image` and `label` for `TileReader`, `tissue` and `source`."""
+        """One dictionary a tile, in order: references `image` and `label` for the readers, `tissue` and `source`."""
         items = []
         for fold in folds:
-            with (self.dir / fold / "tiles.csv").open(newline="", encoding="utf-8") as file:
-                for i, row in enumerate(csv.DictReader(file)):
-                    image, label = (f"{self.dir / fold / name}.npy#{i}" for name in ("images", "classes"))
-                    items.append({"image": image, "label": label, "tissue": row["tissue"], "source": row["source"]})
+            for i, row in enumerate(self._rows(fold)):
+                image, label = (f"{self.dir / fold / name}.npy#{i}" for name in ("images", "classes"))
+                items.append({"image": image, "label": label, "tissue": row["tissue"], "source": row["source"]})
         return items
+
+    def _rows(self, fold: str) -> list[dict[str, str]]:
+        path = self.dir / fold / "tiles.csv"
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error}): prepare the dataset again") from error
+        if len(rows) != self.folds[fold]:
+            raise InputError(f"{path} has {len(rows)} tiles; its manifest says {self.folds[fold]}: prepare again")
+        return rows
 
 
 def write_tiles(
@@ -173,6 +185,8 @@ def _write_fold(folder: Path, count: int, tiles: Iterable[Tile], size: int) -> d
         rows = csv.writer(file)
         rows.writerow(["tissue", "source"])
         for tile in tiles:
+            if written == count:
+                raise ValueError(f"fold {folder.name} was to hold {count} tiles; got more")
             arrays["images"][written] = tile.image
             arrays["classes"][written] = tile.classes
             arrays["instances"][written] = tile.instances

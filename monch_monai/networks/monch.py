@@ -41,6 +41,9 @@ class Monch(nn.Module):
         high_pass: False puts a convolution in place of the high-frequency module (Table 4).
         topology: False puts a convolution in place of the topological module (Table 4).
         queries: the decoder's stages that are on (Table 5).
+
+    Raises:
+        ValueError: `channels` is not a multiple of 4 and of `num_heads`.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Monch(nn.Module):
         queries: Sequence[str] = QUERIES,
     ) -> None:
         super().__init__()
+        if channels % 4 or channels % num_heads:
+            raise ValueError(f"channels must be a multiple of 4 and of num_heads = {num_heads}; got {channels}")
         self.num_classes = num_classes
         self.image_encoder = image_encoder
         self.project = conv_norm_act(image_encoder.channels[-1], channels, kernel_size=1)
@@ -90,7 +95,7 @@ class Monch(nn.Module):
             image: `[B, 3, H, W]`, normalised as the image encoder wants it; any H and W.
 
         Returns:
-            `[B, T, H, W]` float32; a pixel's class is the largest.
+            `[B, T, H, W]` float32; `monch_monai.class_map` makes classes of them.
         """
         padded = self.pad(image)
         *skips, middle = self.image_encoder(padded)

@@ -38,13 +38,13 @@ class Run:
     def __init__(
         self, kind: str, output_dir: str | Path, device: str = "cpu", seed: int = 0, resume: bool = False
     ) -> None:
-        show_input_errors_in_one_line()
         self.kind = kind
         self.output_dir = Path(output_dir)
         self.seed = seed
         self.resume = resume
         self.command_line = CommandLine.of_this_process()
         if self.command_line is not None:
+            show_input_errors_in_one_line()
             self.command_line.check()
         _check_device(device)
         state = self.output_dir / STATE

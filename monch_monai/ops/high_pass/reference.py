@@ -27,6 +27,8 @@ def high_pass(x: Tensor, cutoff: float = 0.25) -> Tensor:
         raise ValueError(f"high_pass takes floating maps [..., H, W]; got {list(x.shape)} of {x.dtype}")
     if not 0 <= cutoff <= 1:
         raise ValueError(f"high_pass takes a cutoff in [0, 1], a share of the spectrum; got {cutoff}")
+    if x.numel() == 0:
+        return x.clone()
     height, width = x.shape[-2:]
     with torch.autocast(x.device.type, enabled=False):
         wide = x if x.dtype == torch.float64 else x.float()
