@@ -1,0 +1,82 @@
+import csv
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.data import MetaTensor
+
+from monch_monai.data.images import read_class_map, read_rgb
+from monch_monai.errors import InputError
+from monch_monai.handlers import PredictionWriter
+from monch_monai.overlay import draw_contours
+from tests.fakes.pictures import AFFINE, class_picture, picture, save_picture, save_rgb24
+
+COUNTS = class_picture()
+COUNTS[39, 69] = 0  # predictions hold no ignored pixels
+
+
+def predict(writer, *paths):
+    """Runs an evaluator whose prediction is the known class map for every image."""
+
+    def step(engine, path):
+        image = MetaTensor(torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path)})
+        return [{"image": image, "pred": MetaTensor(torch.from_numpy(COUNTS)[None])}]
+
+    evaluator = Engine(step)
+    writer.attach(evaluator)
+    evaluator.run(list(paths))
+
+
+def summary(folder):
+    with (folder / "summary.csv").open(newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture
+def out(tmp_path):
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def test_a_picture_gets_class_map_and_overlay(tmp_path, out):
+    predict(PredictionWriter(out), save_picture(tmp_path / "a.b.png"))
+    assert sorted(path.name for path in out.iterdir()) == ["a.b_classes.png", "a.b_overlay.png", "summary.csv"]
+    assert np.array_equal(read_class_map(out / "a.b_classes.png"), COUNTS)
+    assert np.array_equal(read_rgb(out / "a.b_overlay.png"), draw_contours(picture(), COUNTS))
+
+
+def test_a_nifti_image_gets_a_nifti_class_map_with_its_geometry(tmp_path, out):
+    predict(PredictionWriter(out), save_rgb24(tmp_path / "a.nii.gz"))
+    assert sorted(path.name for path in out.iterdir()) == ["a_classes.nii.gz", "a_overlay.png", "summary.csv"]
+    assert np.array_equal(read_class_map(out / "a_classes.nii.gz"), COUNTS)
+    assert np.array_equal(nib.load(out / "a_classes.nii.gz").affine, AFFINE)
+    assert np.array_equal(read_rgb(out / "a_overlay.png"), draw_contours(picture(), COUNTS))
+
+
+def test_the_summary_counts_the_pixels_of_each_class(tmp_path, out):
+    predict(PredictionWriter(out), save_picture(tmp_path / "a.png"), save_picture(tmp_path / "b.bmp"))
+    header, *rows = summary(out)
+    assert header == [
+        "image", "background", "neoplastic", "inflammatory", "connective", "dead", "epithelial", "error",
+    ]  # fmt: skip
+    counts = ["2455", "256", "64", "10", "14", "1"]
+    assert rows == [["a.png", *counts, ""], ["b.bmp", *counts, ""]]
+    assert sum(map(int, counts)) == 40 * 70
+
+
+def test_an_unreadable_image_has_a_row_with_the_reason_and_fails_the_run_at_its_end(tmp_path, out):
+    writer = PredictionWriter(out, unreadable={tmp_path / "bad.png": "bad.png cannot be read, alas"})
+    predict(writer, save_picture(tmp_path / "a.png"))
+    assert summary(out)[-1] == ["bad.png", "", "", "", "", "", "", "bad.png cannot be read, alas"]
+    with pytest.raises(InputError, match=r"1 of 2 images could not be read and have no result: bad\.png"):
+        writer.finish()
+
+
+def test_a_run_that_read_everything_says_where_results_are(tmp_path, out, caplog):
+    caplog.set_level("INFO")
+    writer = PredictionWriter(out)
+    predict(writer, save_picture(tmp_path / "a.png"))
+    writer.finish()
+    assert caplog.records[-1].message == f"1 images segmented; results and summary.csv are in {out}"

@@ -1,0 +1,115 @@
+import logging
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+
+from monch_monai.errors import InputError
+from monch_monai.networks import load_checkpoint
+from tests.fakes.network import noise, small_monch
+
+
+def refusal(path):
+    """The one line by which `path` is refused; the network is left as it was."""
+    network = small_monch()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(network, path)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def saved(path, content):
+    torch.save(content, path)
+    return path
+
+
+class Trap:
+    """Unpickled with code allowed, it leaves a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_weights_come_back(tmp_path, caplog):
+    trained, fresh = small_monch(seed=1).eval(), small_monch(seed=2).eval()
+    trained.encoder_origin = "openai RN50 from somewhere"
+    path = saved(tmp_path / "best.pt", trained.state_dict())
+    with caplog.at_level(logging.INFO):
+        assert load_checkpoint(fresh, str(path)) == path
+    assert f"weights of {path} (encoder small: openai RN50 from somewhere)" in caplog.text
+    with torch.no_grad():
+        assert torch.equal(fresh(noise(1, 3, 64, 64)), trained(noise(1, 3, 64, 64)))
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert "does not exist" in refusal(tmp_path / "absent.pt")
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert "does not exist" in refusal(tmp_path)
+
+
+def test_a_text_file_is_refused(tmp_path):
+    (tmp_path / "notes.pt").write_text("not weights\nat all\n")
+    assert "cannot be read as a file of tensors" in refusal(tmp_path / "notes.pt")
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "empty.pt").touch()
+    assert "cannot be read as a file of tensors" in refusal(tmp_path / "empty.pt")
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path):
+    path = saved(tmp_path / "best.pt", small_monch().state_dict())
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert "cannot be read as a file of tensors" in refusal(path)
+
+
+def test_code_in_a_checkpoint_does_not_run(tmp_path):
+    path = saved(tmp_path / "trap.pt", {"x": Trap(tmp_path / "sprung")})
+    assert "cannot be read as a file of tensors" in refusal(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_code_in_a_plain_pickle_does_not_run(tmp_path):
+    path = tmp_path / "trap.pt"
+    path.write_bytes(pickle.dumps({"x": Trap(tmp_path / "sprung")}, protocol=2))
+    assert "cannot be read as a file of tensors" in refusal(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_whole_network_is_refused(tmp_path):
+    assert "cannot be read as a file of tensors" in refusal(saved(tmp_path / "network.pt", small_monch()))
+
+
+@pytest.mark.parametrize("content", [{"network": {"a": torch.zeros(1)}, "epoch": 3}, [torch.zeros(1)], torch.zeros(2)])
+def test_anything_but_a_flat_state_dict_is_refused(tmp_path, content):
+    assert "is not a flat state dict of tensors" in refusal(saved(tmp_path / "state.pt", content))
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    path = saved(tmp_path / "best.pt", small_monch(head_channels=8).state_dict())
+    message = refusal(path)
+    assert "of another shape, first head." in message
+    assert "missing" not in message
+    assert message.endswith("use the config it came from")
+
+
+def test_weights_of_an_ablation_are_refused_by_what_is_missing_and_what_is_too_much(tmp_path):
+    message = refusal(saved(tmp_path / "best.pt", small_monch(high_pass=False).state_dict()))
+    assert "3 unexpected, first features.high.0.weight" in message
+    message = refusal(saved(tmp_path / "best.pt", small_monch(ppd=False).state_dict()))
+    assert "missing, first decoder.attend.high.norm_query.weight" in message
+
+
+def test_an_empty_state_dict_is_refused(tmp_path):
+    everything = len(small_monch().state_dict())
+    assert f"{everything} missing" in refusal(saved(tmp_path / "best.pt", OrderedDict()))

@@ -1,0 +1,224 @@
+import pytest
+import torch
+
+from monch_monai.classes import PIXEL_SHARES
+from monch_monai.encoders import ClipResNet50
+from monch_monai.networks import Monch
+from monch_monai.networks.prompt_decoder import QUERIES
+from monch_monai.prompts import ATTRIBUTES
+from tests.fakes.network import TEXT_DIM, SmallText, noise, small_monch
+
+SIZES = [(256, 256), (32, 32), (33, 70), (64, 96)]
+ABLATIONS = [
+    {"mgfe": False},
+    {"ppd": False},
+    {"mgfe": False, "ppd": False},
+    {"high_pass": False},
+    {"topology": False},
+    *({"queries": [q for q in QUERIES if q != dropped]} for dropped in QUERIES),
+    {"queries": []},
+]
+
+
+def parameter_names(network):
+    return {name for name, _ in network.named_parameters()}
+
+
+def parts_of(names, prefix):
+    return {name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)}
+
+
+def with_gradient(network):
+    """Names of the parameters that the loss reaches."""
+    network(noise(1, 3, 160, 160)).square().mean().backward()
+    return {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_logits_have_the_size_of_the_image(size):
+    with torch.no_grad():
+        logits = small_monch()(noise(1, 3, *size))
+    assert (logits.shape, logits.dtype) == ((1, 6, *size), torch.float32)
+
+
+def test_the_real_encoder_fits():
+    torch.manual_seed(0)
+    network = Monch(ClipResNet50(), channels=32, head_channels=16, num_heads=4, text_dim=TEXT_DIM).eval()
+    with torch.no_grad():
+        logits = network(noise(1, 3, 64, 64))
+    assert logits.shape == (1, 6, 64, 64)
+    assert logits.abs().max() < 12
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 70)])
+def test_a_batch_of_two_equals_two_of_one(size):
+    network, images = small_monch().eval(), noise(2, 3, *size)
+    with torch.no_grad():
+        together, one_by_one = network(images), torch.cat([network(image[None]) for image in images])
+    assert (together - one_by_one).abs().max() < 1e-4
+    assert (together[0] - together[1]).abs().max() > 1e-2
+
+
+def test_channels_last_gives_the_same_logits():
+    network, image = small_monch().eval(), noise(1, 3, 64, 96)
+    with torch.no_grad():
+        plain = network(image)
+        turned = network.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last))
+    assert (plain - turned).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("settings", [{}, *ABLATIONS])
+def test_every_ablation_gives_finite_logits_of_every_class(settings):
+    with torch.no_grad():
+        logits = small_monch(**settings)(noise(2, 3, 64, 96))
+    assert logits.shape == (2, 6, 64, 96)
+    assert torch.isfinite(logits).all()
+
+
+def test_every_ablation_is_another_network():
+    names = [frozenset(parameter_names(small_monch(**settings))) for settings in [{}, *ABLATIONS]]
+    assert len(set(names)) == len(names)
+
+
+def test_without_mgfe_there_are_no_multi_grained_features():
+    assert parts_of(parameter_names(small_monch()), "features.") == {"conv", "topo"}
+    assert parts_of(parameter_names(small_monch(mgfe=False)), "features.") == set()
+
+
+def test_without_ppd_there_is_no_decoder():
+    assert parts_of(parameter_names(small_monch()), "decoder.") == {"attend", "merge"}
+    assert parts_of(parameter_names(small_monch(ppd=False)), "decoder.") == set()
+
+
+def test_without_high_pass_a_convolution_stands_in():
+    added = parameter_names(small_monch(high_pass=False)) - parameter_names(small_monch())
+    assert added == {"features.high.0.weight", "features.high.1.weight", "features.high.1.bias"}
+
+
+def test_without_topology_a_convolution_stands_in():
+    assert parts_of(parameter_names(small_monch()), "features.topo.") == {"reduce", "expand"}
+    assert parts_of(parameter_names(small_monch(topology=False)), "features.topo.") == {"0", "1"}
+
+
+@pytest.mark.parametrize("dropped", QUERIES)
+def test_a_dropped_query_has_no_attention(dropped):
+    network = small_monch(queries=[q for q in QUERIES if q != dropped])
+    assert parts_of(parameter_names(network), "decoder.attend.") == set(QUERIES) - {dropped}
+
+
+def test_an_unknown_query_is_refused():
+    with pytest.raises(ValueError, match=r"queries must be of \['high', 'conv', 'topo', 'text'\]; got \['blend'\]"):
+        small_monch(queries=["high", "blend"])
+
+
+# A bias of the keys moves all scores of a query alike, which the softmax does not see.
+def without_key_biases(names):
+    return {name for name in names if not name.endswith("g_k.bias")}
+
+
+@pytest.mark.parametrize("settings", [{}, *ABLATIONS[:5]])
+def test_every_parameter_takes_part(settings):
+    network = small_monch(**settings)
+    assert without_key_biases(parameter_names(network) - with_gradient(network)) == set()
+
+
+@pytest.mark.parametrize(
+    ("dropped", "unasked"),
+    [("high", {"features.conv"}), ("conv", {"features.topo"}), ("topo", set()), ("text", set())],
+)
+def test_dropping_a_query_leaves_out_what_it_alone_asks(dropped, unasked):
+    network = small_monch(queries=[q for q in QUERIES if q != dropped])
+    idle = without_key_biases(parameter_names(network) - with_gradient(network))
+    assert {".".join(name.split(".")[:2]) for name in idle} == unasked
+
+
+def test_other_prompts_change_the_logits():
+    network, image = small_monch().eval(), noise(1, 3, 64, 64)
+    with torch.no_grad():
+        before = network(image)
+        network.set_prompts(ATTRIBUTES, SmallText())
+        after = network(image)
+    assert (before - after).abs().max() > 1e-2
+
+
+def test_prompts_are_encoded_in_class_order_and_averaged_by_class():
+    network, text = small_monch(), SmallText()
+    network.set_prompts(ATTRIBUTES, text)
+    assert text.sentences == [sentence for sentences in ATTRIBUTES.values() for sentence in sentences]
+    features = text.encode(text.sentences)
+    assert torch.equal(network.text_features, features)
+    by_hand = torch.stack([(features[3 * c] + features[3 * c + 1] + features[3 * c + 2]) / 3 for c in range(6)])
+    assert (network.class_features() - by_hand).abs().max() < 1e-6
+
+
+def without_last_class():
+    return dict(list(ATTRIBUTES.items())[:-1])
+
+
+def with_a_sentence_more():
+    return {**ATTRIBUTES, "dead": (*ATTRIBUTES["dead"], "One more.")}
+
+
+@pytest.mark.parametrize("prompts", [without_last_class(), with_a_sentence_more(), {}])
+def test_a_wrong_number_of_prompts_is_refused(prompts):
+    network = small_monch()
+    before = network.text_features.clone()
+    with pytest.raises(ValueError, match="prompts need 6 classes of 3 sentences each; got"):
+        network.set_prompts(prompts, SmallText())
+    assert torch.equal(network.text_features, before)
+
+
+def test_text_features_of_another_dimension_are_refused():
+    with pytest.raises(ValueError, match=r"text features are \[18, 23\]; the network takes \[18, 24\]"):
+        small_monch().set_prompts(ATTRIBUTES, SmallText(dim=23))
+
+
+def test_stand_in_text_features_are_the_same_unit_vectors_whatever_the_seed():
+    one, other = small_monch(seed=1), small_monch(seed=2)
+    assert torch.equal(one.text_features, other.text_features)
+    assert (one.text_features.norm(dim=-1) - 1).abs().max() < 1e-6
+
+
+def test_the_state_dict_carries_text_features_and_encoder_origin():
+    trained, fresh = small_monch(seed=1).eval(), small_monch(seed=2).eval()
+    trained.set_prompts(ATTRIBUTES, SmallText())
+    trained.encoder_origin = "file clip.pt, SHA-256 0123, µ"
+    fresh.load_state_dict(trained.state_dict())
+    assert torch.equal(fresh.text_features, SmallText().encode(range(18)))
+    assert fresh.encoder_origin == "small: file clip.pt, SHA-256 0123, µ"
+    image = noise(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(fresh(image), trained(image))
+
+
+def test_the_state_dict_holds_tensors_alone():
+    assert {type(value) for value in small_monch().state_dict().values()} == {torch.Tensor}
+
+
+def test_encoder_origin_starts_random_and_is_cut_at_its_room():
+    network = small_monch()
+    assert network.encoder_origin == "small: random"
+    network.encoder_origin = "x" * 300
+    assert network.encoder_origin == "small: " + "x" * 249
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_first_logits_are_near_the_class_priors(training, seed):
+    network = small_monch(seed=seed).train(training)
+    with torch.no_grad():
+        logits = network(noise(2, 3, 96, 96, seed=seed))
+    priors = torch.logit(torch.tensor(PIXEL_SHARES))
+    assert logits.abs().max() < 12
+    assert (logits.mean(dim=(0, 2, 3)) - priors).abs().max() < 1.5
+
+
+def test_padding_repeats_the_border_up_to_whole_strides_and_enough_nodes():
+    network, image = small_monch(), noise(1, 3, 161, 170)
+    assert network.min_size == 160  # stride 32, and 5 x 5 nodes hold 9 x 2 neighbours
+    padded = network.pad(image)
+    assert padded.shape == (1, 3, 192, 192)
+    assert torch.equal(padded[..., :161, :170], image)
+    assert torch.equal(padded[..., 161:, :170], image[..., -1:, :].expand(-1, -1, 31, -1))
+    assert torch.equal(padded[..., :161, 170:], image[..., -1:].expand(-1, -1, -1, 22))
+    assert network.pad(noise(1, 3, 32, 200)).shape == (1, 3, 160, 224)

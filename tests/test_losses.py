@@ -1,0 +1,119 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monch_monai.losses import PerClassBCE
+from tests.fakes.network import noise
+
+
+def class_map(*shape, classes=6, seed=0):
+    return torch.randint(classes, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def by_hand(logits, target):
+    """Eq. (9) in numpy: the mean over classes, and over the pixels that count."""
+    p = 1 / (1 + np.exp(-logits.double().numpy()))
+    total, counted = 0.0, 0
+    for b, y, x in np.ndindex(target[:, 0].shape):
+        if target[b, 0, y, x] == 255:
+            continue
+        counted += 1
+        for c in range(p.shape[1]):
+            total -= math.log(p[b, c, y, x] if target[b, 0, y, x] == c else 1 - p[b, c, y, x]) / p.shape[1]
+    return total / counted
+
+
+def test_zero_logits_cost_the_logarithm_of_two():
+    loss = PerClassBCE()(torch.zeros(2, 6, 5, 7), class_map(2, 1, 5, 7))
+    assert float(loss) == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_one_pixel_by_hand():
+    logits = torch.tensor([2.0, -1.0, 0.5]).reshape(1, 3, 1, 1)
+    expected = (math.log1p(math.exp(2)) + math.log1p(math.exp(1)) + math.log1p(math.exp(0.5))) / 3
+    assert float(PerClassBCE()(logits, torch.ones(1, 1, 1, 1, dtype=torch.uint8))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_agrees_with_the_formula():
+    logits, target = 3 * noise(2, 6, 5, 7), class_map(2, 1, 5, 7)
+    target[0, 0, :2] = 255
+    assert float(PerClassBCE()(logits, target)) == pytest.approx(by_hand(logits, target), abs=1e-5)
+
+
+def test_a_sure_and_right_prediction_costs_nothing_and_a_wrong_one_its_logit():
+    target = class_map(1, 1, 4, 4)
+    right = torch.where(torch.arange(6).reshape(1, 6, 1, 1) == target, 50.0, -50.0)
+    assert float(PerClassBCE()(right, target)) < 1e-6
+    assert float(PerClassBCE()(-right, target)) == pytest.approx(50, abs=1e-4)
+
+
+def test_ignored_pixels_change_neither_value_nor_gradient():
+    target = class_map(2, 1, 6, 6)
+    target[:, :, 2:4] = 255
+    logits = noise(2, 6, 6, 6).requires_grad_()
+    elsewhere = logits.detach().clone()
+    elsewhere[:, :, 2:4] = 30
+    loss = PerClassBCE()(logits, target)
+    loss.backward()
+    assert loss.item() == PerClassBCE()(elsewhere, target).item()
+    assert logits.grad[:, :, 2:4].abs().max() == 0
+    assert logits.grad[:, :, [0, 1, 4, 5]].abs().min() > 0
+
+
+def test_ignored_rows_might_as_well_be_cut_off():
+    target, logits = class_map(2, 1, 6, 6), noise(2, 6, 6, 6)
+    target[:, :, 4:] = 255
+    cut = PerClassBCE()(logits[:, :, :4], target[:, :, :4])
+    assert float(PerClassBCE()(logits, target)) == pytest.approx(float(cut), abs=1e-6)
+
+
+def test_a_batch_of_ignored_pixels_alone_costs_nothing_and_teaches_nothing():
+    logits = noise(2, 6, 3, 3).requires_grad_()
+    loss = PerClassBCE()(logits, torch.full((2, 1, 3, 3), 255))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.abs().max() == 0
+
+
+def test_another_ignore_index_is_obeyed():
+    target, logits = class_map(1, 1, 4, 4), noise(1, 6, 4, 4)
+    other = target.clone()
+    target[0, 0, 0], other[0, 0, 0] = 255, 77
+    assert float(PerClassBCE(ignore_index=77)(logits, other)) == float(PerClassBCE()(logits, target))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_integer_type_of_the_target_does_not_matter(dtype):
+    logits, target = noise(1, 6, 4, 4), class_map(1, 1, 4, 4)
+    target[0, 0, 0] = 255
+    assert float(PerClassBCE()(logits, target.to(dtype))) == float(PerClassBCE()(logits, target))
+
+
+def test_a_meta_tensor_as_target_gives_a_plain_loss():
+    logits, target = noise(1, 6, 4, 4), class_map(1, 1, 4, 4)
+    loss = PerClassBCE()(logits, MetaTensor(target))
+    assert type(loss) is torch.Tensor
+    assert float(loss) == float(PerClassBCE()(logits, target))
+
+
+def test_gradient_is_that_of_finite_differences():
+    logits, target = noise(1, 3, 2, 3, dtype=torch.float64).requires_grad_(), class_map(1, 1, 2, 3, classes=3)
+    target[0, 0, 0, 0] = 255
+    assert torch.autograd.gradcheck(lambda x: PerClassBCE()(x, target), (logits,))
+
+
+@pytest.mark.parametrize(("bad", "dtype"), [(6, torch.uint8), (254, torch.uint8), (-1, torch.int64)])
+def test_a_value_that_is_no_class_is_refused_by_name(bad, dtype):
+    target = class_map(1, 1, 4, 4).to(dtype)
+    target[0, 0, 2, 1] = bad
+    with pytest.raises(ValueError, match=f"target holds class {bad}; classes are 0 to 5"):
+        PerClassBCE()(torch.zeros(1, 6, 4, 4), target)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (2, 1, 4, 4), (1, 1, 4, 5), (1, 6, 4, 4)])
+def test_another_size_is_refused(shape):
+    with pytest.raises(ValueError, match=r"logits are \[1, 6, 4, 4\], their target .*: sizes must agree"):
+        PerClassBCE()(torch.zeros(1, 6, 4, 4), torch.zeros(shape, dtype=torch.uint8))
