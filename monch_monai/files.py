@@ -5,12 +5,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+PART = ".part-"
+"""How the names of unfinished files begin."""
+
 
 def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
     """Lets `write` fill a file beside `path` and renames it to `path`, so that `path` is whole or as it was."""
     target = Path(path)
     suffix = ".nii.gz" if target.name.lower().endswith(".nii.gz") else target.suffix
-    handle, part = tempfile.mkstemp(prefix=".part-", suffix=suffix, dir=target.parent)
+    handle, part = tempfile.mkstemp(prefix=PART, suffix=suffix, dir=target.parent)
     os.close(handle)
     try:
         write(part)

@@ -8,7 +8,16 @@ import torch.nn.functional as F
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
 
+from monch_monai.errors import InputError
+from monch_monai.settings import flag
+
 NETWORK_MPP = 0.25
+
+
+def cpu_capabilities() -> dict[str, Any]:
+    """What PyTorch knows of the processor; nothing where it is too old to tell."""
+    ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return ask()
 
 
 def has_fast_bfloat16(device: str | torch.device) -> bool:
@@ -16,7 +25,7 @@ def has_fast_bfloat16(device: str | torch.device) -> bool:
     if torch.device(device).type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if torch.device(device).type == "cpu":
-        able = torch.cpu.get_capabilities()
+        able = cpu_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
     return False
 
@@ -31,9 +40,9 @@ class MixedPrecisionInferer(Inferer):
         amp: False computes in float32; True uses bfloat16 where the hardware has it.
     """
 
-    def __init__(self, inferer: Inferer | None = None, amp: bool = True) -> None:
+    def __init__(self, inferer: Inferer | None = None, amp: bool | str = True) -> None:
         self.inferer = inferer if inferer is not None else SimpleInferer()
-        self.amp = amp
+        self.amp = flag("amp", amp)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Prediction of `network` for `inputs`, float32."""
@@ -52,12 +61,12 @@ class ResolutionInferer(Inferer):
         mpp: resolution of the images, µm per pixel.
 
     Raises:
-        ValueError: `mpp` is not positive.
+        InputError: `mpp` is not a positive number.
     """
 
     def __init__(self, inferer: Inferer, mpp: float = NETWORK_MPP) -> None:
-        if not mpp > 0:
-            raise ValueError(f"mpp is {mpp}; it is a size in µm per pixel, above 0 (40x is about 0.25)")
+        if not isinstance(mpp, int | float) or not mpp > 0:
+            raise InputError(f"mpp is {mpp!r}; give µm per pixel, a number above 0 (40x is about 0.25)")
         self.inferer = inferer
         self.mpp = mpp
 

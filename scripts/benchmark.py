@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from monch_monai.encoders import ClipResNet50
-from monch_monai.inferers import has_fast_bfloat16
+from monch_monai.inferers import cpu_capabilities, has_fast_bfloat16
 from monch_monai.networks import Monch
 
 TILE = 256
@@ -204,7 +204,7 @@ def _measure_memory(sender: Any, name: str, device: str, batch: int, amp: bool, 
 
 def _print_conditions(device: str, batch: int, compile: bool, amp: bool) -> None:
     cuda = torch.device(device).type == "cuda"
-    hardware = torch.cuda.get_device_name() if cuda else torch.cpu.get_capabilities().get("cpu_name", "")
+    hardware = torch.cuda.get_device_name() if cuda else cpu_capabilities().get("cpu_name", "")
     print(
         f"{hardware} ({device}, {torch.get_num_threads()} threads), torch {torch.__version__}, Python "
         f"{platform.python_version()}; tiles {TILE}x{TILE}, batch {batch}, channels-last, "

@@ -5,7 +5,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
-    "errors": 0, "files": 0, "classes": 0, "ops": 0, "prompts": 0,
+    "errors": 0, "files": 0, "settings": 0, "classes": 0, "ops": 0, "prompts": 0,
     "encoders": 1, "data": 1, "metrics": 1, "overlay": 1, "inferers": 1, "losses": 1, "class_map": 1,
     "networks": 2, "handlers": 3, "runs": 4, "__main__": 5,
 }  # fmt: skip

@@ -23,9 +23,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *NIFTI_SUFFIXES)
 MIN_SIZE = 32
 """Smallest height and width that is segmented, in pixels."""
 
-logger = logging.getLogger(__name__)
-
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+logger = logging.getLogger(__name__)
 
 
 def is_nifti(path: str | Path) -> bool:
@@ -142,9 +142,9 @@ def check_class_map(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """`values` as a class map `[H, W]` uint8, or an `InputError` that names it."""
     if values.ndim != 2:
         raise InputError(f"{name} is no class map: expected one channel, got shape {list(values.shape)}")
-    unknown = np.setdiff1d(values, [*(c.index for c in CLASSES), IGNORE_INDEX])
+    unknown = values[((values < 0) | (values >= len(CLASSES))) & (values != IGNORE_INDEX)]
     if unknown.size:
-        raise InputError(f"{name} holds {unknown[:3].tolist()}; a class map holds 0 to {len(CLASSES) - 1} and 255")
+        raise InputError(f"{name} holds {unknown[0].item()}; a class map holds 0 to {len(CLASSES) - 1} and 255")
     return values.astype(np.uint8)
 
 

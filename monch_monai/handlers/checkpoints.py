@@ -19,6 +19,7 @@ from monch_monai.errors import InputError
 from monch_monai.files import write_atomically, write_text_atomically
 from monch_monai.handlers.progress import loss_of
 from monch_monai.metrics import score_rows
+from monch_monai.settings import flag
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +55,13 @@ class Checkpoints:
         optimizer: Optimizer,
         lr_scheduler: LRScheduler,
         evaluator: Evaluator,
-        resume: bool = False,
+        resume: bool | str = False,
         patience: int = 0,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.evaluator = evaluator
-        self.resume = resume
+        self.resume = flag("resume", resume)
         self.patience = patience
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []
@@ -77,18 +78,19 @@ class Checkpoints:
         """Restores the interrupted training, when resuming.
 
         Raises:
-            InputError: it is of another network.
+            InputError: it is damaged or of another network.
         """
         if not self.resume:
             return
         path = self.output_dir / STATE
-        state = torch.load(path, map_location=engine.state.device, weights_only=True)
         try:
+            state = torch.load(path, map_location=engine.state.device, weights_only=True)
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"{path} is of another network ({' '.join(str(error).split())[:200]})") from error
-        self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+            self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+        except Exception as error:  # unpickling, zip, key and shape errors have no common base
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path} cannot be resumed from with this config ({reason}): start anew") from error
         self.history = state["history"]
         engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         self.evaluator.state.best_metric = state["best_metric"]
@@ -132,7 +134,7 @@ class Checkpoints:
         }
         _save(self.output_dir / STATE, state)
         self._write_history()
-        if self.patience and epoch - max(validated.best_metric_epoch, 0) >= self.patience:
+        if self.patience and validated.epoch == epoch and epoch - validated.best_metric_epoch >= self.patience:
             logger.info("stopped early: no better validation for %d epochs", self.patience)
             engine.terminate()
 

@@ -10,7 +10,7 @@ from ignite.handlers import ProgressBar
 class Progress:
     """A bar over the batches of each epoch, with the loss where there is one.
 
-    On a terminal it moves; in a log file it prints a line every half minute.
+    In a log file it moves every ten batches only.
 
     Args:
         desc: what is being done.
@@ -21,9 +21,9 @@ class Progress:
 
     def attach(self, engine: Engine) -> None:
         """Registers with a trainer or an evaluator."""
-        interval = 0.2 if sys.stderr.isatty() else 30.0
-        bar = ProgressBar(desc=self.desc, mininterval=interval, maxinterval=interval)
-        bar.attach(engine, output_transform=_loss, event_name=Events.ITERATION_COMPLETED)
+        every = 1 if sys.stderr.isatty() else 10
+        bar = ProgressBar(desc=self.desc)
+        bar.attach(engine, output_transform=_loss, event_name=Events.ITERATION_COMPLETED(every=every))
 
 
 def loss_of(output: dict[str, Any]) -> float:

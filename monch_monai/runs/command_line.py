@@ -6,11 +6,12 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import monai.bundle
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigComponent, ConfigParser
 
 from monch_monai.errors import InputError
 
@@ -54,10 +55,16 @@ class CommandLine:
         """
         config = ConfigParser.load_config_files(self.config_files)
         for name in self.overrides:
-            key = re.split(r"#|::", name.lstrip("+"))[0]
-            if key not in config:
-                nearest = difflib.get_close_matches(key, config, n=1, cutoff=0.0)
-                raise InputError(f"--{name} is not a setting of {self.config_files}: did you mean --{nearest[0]}?")
+            known: Any = config
+            for key in re.split(r"#|::", name.lstrip("+")):
+                names = _names(known)
+                if names is None:
+                    break
+                if key not in names:
+                    nearest = difflib.get_close_matches(key, names, n=1, cutoff=0.0) or ["…"]
+                    meant = re.sub(rf"{re.escape(key)}(?!.*{re.escape(key)})", nearest[0], name)
+                    raise InputError(f"--{name} is not a setting of {self.config_files}: did you mean --{meant}?")
+                known = known.get(key)
 
     def config(self) -> dict[str, Any]:
         """The config files merged, with the overrides, before anything is resolved."""
@@ -66,6 +73,21 @@ class CommandLine:
         parser.update(pairs=self.overrides)
         merged: dict[str, Any] = parser.get()
         return merged
+
+
+def _names(config: Any) -> set[str] | None:
+    """What a part of a config can hold: its keys and, for a component, its arguments; None where anything goes."""
+    if not isinstance(config, dict):
+        return None
+    if "_target_" not in config:
+        return set(config)
+    target = locate(ConfigComponent(config).resolve_module_name())
+    if not callable(target):
+        return None
+    arguments = inspect.signature(target).parameters
+    if any(a.kind is inspect.Parameter.VAR_KEYWORD for a in arguments.values()):
+        return None
+    return set(config) | set(arguments) | {"_disabled_", "_mode_", "_requires_", "_desc_"}
 
 
 def _is_flag(token: str) -> bool:

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 import monch_monai
 from monch_monai.files import write_text_atomically
+from monch_monai.inferers import cpu_capabilities
 from monch_monai.networks import Monch
 from monch_monai.runs.run import RECORD, Run
 
@@ -26,7 +27,8 @@ def write_record(
 ) -> Path:
     """Opens the run's folder and writes `run.json` there; returns its path.
 
-    A resumed training keeps the record it began with and adds the time of its new start.
+    A resumed training keeps the record it began with and adds that of its new start. Where the folder has the record
+    of a run of another kind, this one is `run_KIND.json`.
 
     Args:
         run: the run.
@@ -37,31 +39,42 @@ def write_record(
     """
     run.open()
     path = run.output_dir / RECORD
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    if run.resume and path.is_file():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        record["started"].append(now)
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    start = {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": [sys.executable, *sys.argv],
+        "settings": settings,
+        "versions": {
+            "monch": monch_monai.__version__,
+            "python": platform.python_version(),
+            **{package: _version(package) for package in PACKAGES},
+        },
+        "commit": _commit(),
+        "hardware": _hardware(),
+        "config": None if run.command_line is None else run.command_line.config(),
+    }
+    if run.resume and earlier is not None:
+        record = {**earlier, "resumed": [*earlier.get("resumed", []), start]}
     else:
         record = {
             "kind": run.kind,
-            "started": [now],
-            "command": [sys.executable, *sys.argv],
             "seed": run.seed,
-            "settings": settings,
             "encoder_weights": network.encoder_origin,
             "checkpoint": None if checkpoint is None else _file(Path(checkpoint)),
             "data_fingerprint": data,
-            "versions": {
-                "monch": monch_monai.__version__,
-                "python": platform.python_version(),
-                **{package: version(package) for package in PACKAGES},
-            },
-            "commit": _commit(),
-            "hardware": _hardware(),
-            "config": None if run.command_line is None else run.command_line.config(),
+            **start,
         }
+        if earlier is not None and earlier.get("kind") != run.kind:
+            path = run.output_dir / f"run_{run.kind}.json"
     write_text_atomically(path, json.dumps(record, indent=2, default=str) + "\n")
     return path
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a build under another name
+        return None
 
 
 def _file(path: Path) -> dict[str, str]:
@@ -89,7 +102,7 @@ def _hardware() -> dict[str, Any]:
     return {
         "machine": platform.machine(),
         "system": platform.platform(),
-        "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+        "cpu": cpu_capabilities().get("cpu_name", platform.processor()),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],

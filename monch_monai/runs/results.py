@@ -17,7 +17,8 @@ def find_checkpoint(folders: Sequence[str | Path], shipped: str | Path) -> Path:
         InputError: there is none at all.
     """
     for folder in map(Path, folders):
-        best = max(folder.rglob(BEST), key=lambda path: path.stat().st_mtime, default=None)
+        found = [path for path in (folder / BEST, *folder.glob(f"*/{BEST}")) if path.is_file()]
+        best = max(found, key=lambda path: path.stat().st_mtime, default=None)
         if best is not None:
             return best
     if Path(shipped).is_file():

@@ -2,15 +2,19 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from logging.handlers import MemoryHandler
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from monai.utils import set_determinism
 
 from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.files import PART
 from monch_monai.handlers.checkpoints import BEST, HISTORY, LAST, STATE
 from monch_monai.runs.command_line import CommandLine
+from monch_monai.settings import flag, whole_number
 
 RECORD, LOG = "run.json", "log.txt"
 TRAINING_FILES = (RECORD, LOG, BEST, LAST, STATE, HISTORY, "overlays", "tensorboard")
@@ -30,25 +34,34 @@ class Run:
         device: `cpu`, `cuda`, `cuda:1`, …
         seed: of all random generators.
         resume: whether a training goes on.
+        counts: settings that must be whole numbers of at least 1, by name.
 
     Raises:
-        InputError: a setting is unknown, the device is not there, or there is nothing to resume.
+        InputError: a setting is unknown or no usable number, the device is not there, or there is nothing to resume.
     """
 
     def __init__(
-        self, kind: str, output_dir: str | Path, device: str = "cpu", seed: int = 0, resume: bool = False
+        self,
+        kind: str,
+        output_dir: str | Path,
+        device: str = "cpu",
+        seed: int = 0,
+        resume: bool | str = False,
+        counts: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.kind = kind
         self.output_dir = Path(output_dir)
-        self.seed = seed
-        self.resume = resume
+        self.resume = flag("resume", resume)
         self.command_line = CommandLine.of_this_process()
         if self.command_line is not None:
             show_input_errors_in_one_line()
             self.command_line.check()
+        self.seed = whole_number("seed", seed, least=0)
+        for name, value in counts.items():
+            whole_number(name, value, least=1)
         _check_device(device)
         state = self.output_dir / STATE
-        if resume and not state.is_file():
+        if self.resume and not state.is_file():
             raise InputError(f"there is nothing to resume: {state} does not exist; leave --resume out to start anew")
         set_determinism(seed)
         self.early_log = MemoryHandler(capacity=10_000, flushOnClose=False)
@@ -64,6 +77,8 @@ class Run:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             if self.kind == "training" and not self.resume:
                 _set_aside(self.output_dir)
+            for part in self.output_dir.glob(f"{PART}*"):
+                part.unlink()  # of a run that was killed while it wrote
             log = logging.FileHandler(self.output_dir / LOG, encoding="utf-8")
         except OSError as error:
             raise InputError(f"output_dir {self.output_dir} cannot be written ({error}): give another") from error

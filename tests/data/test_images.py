@@ -230,7 +230,7 @@ def test_a_class_map_of_another_value_is_refused(tmp_path, value):
     values = class_picture()
     values[3, 3] = value
     message = refusal(read_class_map, save_picture(tmp_path / "a.png", values))
-    assert f"holds [{value}]; a class map holds 0 to 5 and 255" in message
+    assert f"holds {value}; a class map holds 0 to 5 and 255" in message
 
 
 def test_a_class_map_of_three_channels_is_refused(tmp_path):

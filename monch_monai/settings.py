@@ -1,0 +1,26 @@
+"""Settings as a command line gives them."""
+
+from monch_monai.errors import InputError
+
+
+def flag(name: str, value: bool | str) -> bool:
+    """`value` as a truth: Fire hands `--amp false` on as the text `false`.
+
+    Raises:
+        InputError: it is neither true nor false.
+    """
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise InputError(f"{name} is {value!r}; give true or false")
+    return text == "true"
+
+
+def whole_number(name: str, value: int, least: int) -> int:
+    """`value`, a whole number of at least `least`.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}")
+    return value

@@ -1,0 +1,87 @@
+import csv
+from types import SimpleNamespace
+
+import pytest
+import torch
+from ignite.engine import Engine, Events, State
+from torch import nn
+
+from monch_monai.errors import InputError
+from monch_monai.handlers import Checkpoints
+
+
+class ScriptedRun:
+    """A training whose weight equals its epoch and whose validations score as told."""
+
+    def __init__(self, folder, scores, **settings):
+        self.network = nn.Linear(1, 1, bias=False)
+        optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0)
+        scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        validated = State(
+            epoch=0, key_metric_name="mean_dice", metrics={}, metric_details={}, best_metric=-1, best_metric_epoch=-1
+        )
+        evaluator = SimpleNamespace(state=validated)
+        self.trainer = Engine(lambda engine, batch: {"loss": torch.tensor(float(batch))})
+        self.trainer.state.device = torch.device("cpu")
+
+        @self.trainer.on(Events.EPOCH_COMPLETED)
+        def validate(engine):
+            epoch = engine.state.epoch
+            with torch.no_grad():
+                self.network.weight.fill_(epoch)
+            validated.epoch, validated.metrics = epoch, {"mean_dice": scores[epoch - 1]}
+            validated.metric_details = {"confusion_matrix": torch.eye(6, dtype=torch.int64)}
+            if scores[epoch - 1] > validated.best_metric:
+                validated.best_metric, validated.best_metric_epoch = scores[epoch - 1], epoch
+
+        Checkpoints(folder, self.network, optimizer, scheduler, evaluator, **settings).attach(self.trainer)
+
+    def run(self, epochs):
+        self.trainer.run([1, 3], max_epochs=epochs)
+        return self
+
+
+def weight(path):
+    return float(torch.load(path, weights_only=True)["weight"])
+
+
+def rows(folder):
+    with (folder / "history.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_best_and_last_are_of_their_epochs(tmp_path):
+    ScriptedRun(tmp_path, [0.2, 0.6, 0.4]).run(3)
+    assert (weight(tmp_path / "best.pt"), weight(tmp_path / "last.pt")) == (2, 3)
+    assert [(r["epoch"], r["mean_dice"], r["loss"]) for r in rows(tmp_path)] == [
+        ("1", "0.2", "2.0"), ("2", "0.6", "2.0"), ("3", "0.4", "2.0"),
+    ]  # fmt: skip
+
+
+def test_after_resuming_a_worse_epoch_does_not_become_the_best(tmp_path):
+    ScriptedRun(tmp_path, [0.2, 0.6]).run(2)
+    resumed = ScriptedRun(tmp_path, [0.2, 0.6, 0.5, 0.3], resume=True).run(4)
+    assert resumed.trainer.state.iteration == 8
+    assert (weight(tmp_path / "best.pt"), weight(tmp_path / "last.pt")) == (2, 4)
+    assert [r["epoch"] for r in rows(tmp_path)] == ["1", "2", "3", "4"]
+
+
+def test_resuming_a_finished_training_changes_nothing(tmp_path):
+    ScriptedRun(tmp_path, [0.2, 0.6]).run(2)
+    before = (tmp_path / "last.pt").read_bytes()
+    ScriptedRun(tmp_path, [0.2, 0.6], resume=True).run(2)
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(("patience", "last"), [(0, 6), (2, 4), (3, 5)])
+def test_stops_after_as_many_epochs_without_a_better_one(tmp_path, patience, last):
+    ScriptedRun(tmp_path, [0.2, 0.6, 0.5, 0.5, 0.4, 0.3], patience=patience).run(6)
+    assert weight(tmp_path / "last.pt") == last
+
+
+def test_the_state_of_another_network_is_refused(tmp_path):
+    ScriptedRun(tmp_path, [0.2]).run(1)
+    other = ScriptedRun(tmp_path, [0.2, 0.3], resume=True)
+    other.network.extra = nn.Parameter(torch.zeros(1))
+    with pytest.raises(InputError, match="cannot be resumed from with this config"):
+        other.run(2)
