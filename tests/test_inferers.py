@@ -137,5 +137,5 @@ def test_a_smooth_image_comes_back_in_place(mpp):
 
 @pytest.mark.parametrize("mpp", [0, -0.25, math.nan])
 def test_a_resolution_that_is_not_positive_is_refused(mpp):
-    with pytest.raises(ValueError, match=rf"mpp is {mpp}; it is a size in µm per pixel, above 0 \(40x is about 0.25\)"):
+    with pytest.raises(ValueError, match=rf"mpp is {mpp}; give µm per pixel, a number above 0 \(40x is about 0.25\)"):
         ResolutionInferer(SimpleInferer(), mpp=mpp)

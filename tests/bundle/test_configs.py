@@ -54,6 +54,12 @@ def test_one_version_everywhere() -> None:
     assert f"## {monch_monai.__version__}" in (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_every_file_the_documents_point_to_is_there() -> None:
+    for document in (REPOSITORY / "README.md", REPOSITORY / "bundle" / "docs" / "README.md"):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text(encoding="utf-8"))
+        assert [link for link in links if not (document.parent / link).is_file()] == []
+
+
 def test_licences_are_the_same() -> None:
     assert (REPOSITORY / "LICENSE").read_bytes() == (REPOSITORY / "bundle" / "LICENSE").read_bytes()
 

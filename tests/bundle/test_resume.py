@@ -20,7 +20,7 @@ EPOCHS = 4
 def arguments(dataset: Path, output_dir: Path, workers: int) -> list[str]:
     given = {
         "config_file": CONFIGS / "train.json", "dataset_dir": dataset, "output_dir": output_dir, "epochs": EPOCHS,
-        "batch_size": 2, "num_workers": workers, "encoder_weights": "none", "amp": False,
+        "batch_size": 2, "num_workers": workers, "encoder_weights": "none", "amp": "false",
     }  # fmt: skip
     return ["training", *[str(x) for name, value in given.items() for x in (f"--{name}", value)]]
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigWorkflow, verify_net_in_out
 from monai.bundle import load as load_bundle
 from PIL import Image
 
@@ -155,6 +156,16 @@ REFUSALS = {
     "unknown weights": (["--encoder_weights", "clap"], "encoder_weights 'clap' is neither", "nor a file"),
     "missing device": (["--device", "cuda:99"], "device 'cuda:99' cannot be used", "give --device cpu"),
     "nothing to resume": (["--resume", "true"], "there is nothing to resume", "leave --resume out"),
+    "unknown argument": (
+        ["--train#trainer#max_epoch", 1],
+        "is not a setting",
+        "did you mean --train#trainer#max_epochs?",
+    ),
+    "no epochs": (["--epochs", 0], "epochs is 0", "give a whole number of at least 1"),
+    "words for numbers": (["--batch_size", "many"], "batch_size is 'many'", "give a whole number"),
+    "negative seed": (["--seed", -1], "seed is -1", "give a whole number of at least 0"),
+    "neither true nor false": (["--amp", "maybe"], "amp is 'maybe'", "give true or false"),
+    "wrong class": (["--dataset_dir", "{mislabelled}"], "classes.npy#1 holds 7", "a class map holds 0 to 5 and 255"),
     "missing checkpoint": (["--checkpoint", "no.pt"], "checkpoint no.pt does not exist", "give --checkpoint"),
 }
 
@@ -163,12 +174,18 @@ REFUSALS = {
 def test_training_refuses_in_one_line_and_leaves_nothing(case: str, dataset: Path, tmp_path: Path) -> None:
     given, problem, remedy = REFUSALS[case]
     (tmp_path / "empty").mkdir()
-    wrong = tmp_path / "wrong"
+    wrong, mislabelled = tmp_path / "wrong", tmp_path / "mislabelled"
     if case == "wrong shape":
-        subprocess.run(["cp", "-r", dataset, wrong], check=True)
+        shutil.copytree(dataset, wrong)
         np.save(wrong / "train" / "images.npy", np.zeros((4, 64, 64), np.uint8))
-    arguments = {"--dataset_dir": dataset, "--encoder_weights": "none", "--output_dir": tmp_path / "out"}
-    replaced = [str(a).format(empty=tmp_path / "empty", wrong=wrong) for a in given]
+    if case == "wrong class":
+        shutil.copytree(dataset, mislabelled)
+        np.load(mislabelled / "train" / "classes.npy", mmap_mode="r+")[1, 5, 5] = 7
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "best.pt").write_bytes(b"an earlier training")
+    arguments = {"--dataset_dir": dataset, "--encoder_weights": "none", "--output_dir": out}
+    replaced = [str(a).format(empty=tmp_path / "empty", wrong=wrong, mislabelled=mislabelled) for a in given]
     arguments |= dict(zip(replaced[::2], replaced[1::2], strict=True))
     done = run_bundle(
         "training", "--config_file", CONFIGS / "train.json", *[x for pair in arguments.items() for x in pair]
@@ -178,7 +195,7 @@ def test_training_refuses_in_one_line_and_leaves_nothing(case: str, dataset: Pat
     assert problem in last_line(done)
     assert remedy in last_line(done)
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert [(p.name, p.read_bytes()) for p in out.iterdir()] == [("best.pt", b"an earlier training")]
 
 
 @pytest.mark.parametrize(("given", "problem"), [
@@ -223,6 +240,19 @@ def test_the_workflow_has_every_property(dataset: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     workflow.initialize()
     assert workflow.check_properties() == []
+
+
+def test_the_inference_workflow_has_every_property(images: Path, trained: Trained, tmp_path: Path) -> None:
+    workflow = ConfigWorkflow(
+        config_file=str(CONFIGS / "inference.json"), workflow_type="inference", logging_file=False,
+        dataset_dir=str(images), output_dir=str(tmp_path), device="cpu", checkpoint=str(trained[0] / "best.pt"),
+    )  # fmt: skip
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
+    verify_net_in_out("network_def", CONFIGS / "metadata.json", CONFIGS / "inference.json", device="cpu")
 
 
 def test_monai_loads_the_checkpoint_into_the_network(trained: Trained, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_class_map_of_another_value_is_refused(tmp_path, kind):
     path = save_picture(tmp_path / "a.png", wrong) if kind == "png" else save_tiles(tmp_path, wrong)
     with pytest.raises(RuntimeError, match="applying transform") as caught:
         load(path, ClassMapReader())
-    assert f"{path} holds [9]; a class map holds 0 to 5 and 255" == str(find_input_error(caught.value))
+    assert f"{path} holds 9; a class map holds 0 to 5 and 255" == str(find_input_error(caught.value))
 
 
 def test_a_damaged_image_is_refused_by_its_own_line(tmp_path):

@@ -1,0 +1,27 @@
+import pytest
+
+from monch_monai.errors import InputError
+from monch_monai.settings import flag, whole_number
+
+
+@pytest.mark.parametrize(
+    ("value", "truth"), [(True, True), ("true", True), ("True", True), (False, False), ("false", False)]
+)
+def test_a_flag_is_what_it_says(value, truth):
+    assert flag("amp", value) is truth
+
+
+@pytest.mark.parametrize("value", ["no", 1, None, ""])
+def test_anything_else_is_no_flag(value):
+    with pytest.raises(InputError, match=r"amp is .*; give true or false"):
+        flag("amp", value)
+
+
+def test_whole_numbers_pass():
+    assert whole_number("epochs", 1, least=1) == 1
+
+
+@pytest.mark.parametrize("value", [0, -3, 1.5, "2", True, None])
+def test_other_values_are_no_whole_numbers(value):
+    with pytest.raises(InputError, match=r"epochs is .*; give a whole number of at least 1"):
+        whole_number("epochs", value, least=1)
