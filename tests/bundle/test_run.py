@@ -2,8 +2,10 @@ import csv
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import monai.bundle
 import nibabel as nib
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image
 
 from monch_monai.classes import CLASSES
 from monch_monai.data.synthetic import synthetic_tile
+from monch_monai.errors import InputError, find_input_error
 from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
 
 Trained = tuple[Path, subprocess.CompletedProcess[str]]
@@ -151,16 +154,14 @@ def test_a_yaml_overlay_runs(trained: Trained, dataset: Path, tmp_path: Path) ->
 REFUSALS = {
     "unknown setting": (["--epoch", 1], "--epoch is not a setting of", "did you mean --epochs?"),
     "missing folder": (["--dataset_dir", "nowhere"], "dataset_dir nowhere is not a folder", "give the folder"),
-    "empty folder": (["--dataset_dir", "{empty}"], "is empty", "give the folder of a prepared dataset"),
     "wrong shape": (["--dataset_dir", "{wrong}"], "images.npy holds uint8 [4, 64, 64]", "prepare the dataset again"),
     "unknown weights": (["--encoder_weights", "clap"], "encoder_weights 'clap' is neither", "nor a file"),
+}
+QUICK_REFUSALS = {
+    "empty folder": (["--dataset_dir", "{empty}"], "is empty", "give the folder of a prepared dataset"),
     "missing device": (["--device", "cuda:99"], "device 'cuda:99' cannot be used", "give --device cpu"),
     "nothing to resume": (["--resume", "true"], "there is nothing to resume", "leave --resume out"),
-    "unknown argument": (
-        ["--train#trainer#max_epoch", 1],
-        "is not a setting",
-        "did you mean --train#trainer#max_epochs?",
-    ),
+    "unknown argument": (["--train#trainer#max_epoch", 1], "not a setting", "did you mean --train#trainer#max_epochs?"),
     "no epochs": (["--epochs", 0], "epochs is 0", "give a whole number of at least 1"),
     "words for numbers": (["--batch_size", "many"], "batch_size is 'many'", "give a whole number"),
     "negative seed": (["--seed", -1], "seed is -1", "give a whole number of at least 0"),
@@ -170,23 +171,46 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_training_refuses_in_one_line_and_leaves_nothing(case: str, dataset: Path, tmp_path: Path) -> None:
-    given, problem, remedy = REFUSALS[case]
-    (tmp_path / "empty").mkdir()
-    wrong, mislabelled = tmp_path / "wrong", tmp_path / "mislabelled"
-    if case == "wrong shape":
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder with an earlier training in it."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "best.pt").write_bytes(b"an earlier training")
+    return folder
+
+
+def untouched(folder: Path) -> bool:
+    return [(p.name, p.read_bytes()) for p in folder.iterdir()] == [("best.pt", b"an earlier training")]
+
+
+def arguments_for(given: list, dataset: Path, folder: Path, out: Path) -> dict[str, object]:
+    """Command-line arguments of a training that should be refused, with the damaged datasets they name."""
+    wrong, mislabelled, empty = (folder / name for name in ("wrong", "mislabelled", "empty"))
+    empty.mkdir()
+    if "{wrong}" in given:
         shutil.copytree(dataset, wrong)
         np.save(wrong / "train" / "images.npy", np.zeros((4, 64, 64), np.uint8))
-    if case == "wrong class":
+    if "{mislabelled}" in given:
         shutil.copytree(dataset, mislabelled)
         np.load(mislabelled / "train" / "classes.npy", mmap_mode="r+")[1, 5, 5] = 7
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "best.pt").write_bytes(b"an earlier training")
-    arguments = {"--dataset_dir": dataset, "--encoder_weights": "none", "--output_dir": out}
-    replaced = [str(a).format(empty=tmp_path / "empty", wrong=wrong, mislabelled=mislabelled) for a in given]
-    arguments |= dict(zip(replaced[::2], replaced[1::2], strict=True))
+    places = {"{wrong}": str(wrong), "{mislabelled}": str(mislabelled), "{empty}": str(empty)}
+    replaced = [places.get(value, value) for value in given]
+    arguments = {
+        "--dataset_dir": str(dataset),
+        "--encoder_weights": "none",
+        "--output_dir": str(out),
+        "--device": "cpu",
+    }
+    return arguments | dict(zip(replaced[::2], replaced[1::2], strict=True))
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_the_command_refuses_in_one_line_and_touches_nothing(
+    case: str, dataset: Path, tmp_path: Path, out: Path
+) -> None:
+    given, problem, remedy = REFUSALS[case]
+    arguments = arguments_for(given, dataset, tmp_path, out)
     done = run_bundle(
         "training", "--config_file", CONFIGS / "train.json", *[x for pair in arguments.items() for x in pair]
     )
@@ -195,7 +219,26 @@ def test_training_refuses_in_one_line_and_leaves_nothing(case: str, dataset: Pat
     assert problem in last_line(done)
     assert remedy in last_line(done)
     assert "Traceback" not in done.stderr
-    assert [(p.name, p.read_bytes()) for p in out.iterdir()] == [("best.pt", b"an earlier training")]
+    assert untouched(out)
+
+
+@pytest.mark.parametrize("case", QUICK_REFUSALS)
+def test_training_refuses_and_touches_nothing(
+    case: str, dataset: Path, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, problem, remedy = QUICK_REFUSALS[case]
+    arguments = {"--config_file": str(CONFIGS / "train.json"), **arguments_for(given, dataset, tmp_path, out)}
+    words = [str(x) for pair in arguments.items() for x in pair]
+    monkeypatch.setattr(sys, "argv", [monai.bundle.__path__[0] + "/__main__.py", "run", "training", *words])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    settings = {name.removeprefix("--"): value for name, value in arguments.items() if "#" not in name}
+    with pytest.raises((InputError, RuntimeError)) as caught:
+        monai.bundle.run("training", logging_file=False, **settings)
+    error = find_input_error(caught.value)
+    assert problem in str(error)
+    assert remedy in str(error)
+    assert "\n" not in str(error)
+    assert untouched(out)
 
 
 @pytest.mark.parametrize(("given", "problem"), [
