@@ -2,7 +2,6 @@
 
 import multiprocessing
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -197,9 +196,15 @@ def _measure_memory(sender: Any, name: str, device: str, batch: int, amp: bool, 
         work(net, tiles, amp)
         sender.send((torch.cuda.max_memory_allocated() - before) / 2**20)
     else:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here (Linux)
+        before = _status_kib("VmRSS")
         work(net, tiles, amp)
-        sender.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
+        sender.send((_status_kib("VmHWM") - before) / 2**10)
+
+
+def _status_kib(field: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def _print_conditions(device: str, batch: int, compile: bool, amp: bool) -> None:
