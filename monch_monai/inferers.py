@@ -1,5 +1,6 @@
 """How a network is applied to images: in mixed precision, and at the resolution it was trained for."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from monch_monai.errors import InputError
 from monch_monai.settings import flag
 
 NETWORK_MPP = 0.25
+
+logger = logging.getLogger(__name__)
 
 
 def cpu_capabilities() -> dict[str, Any]:
@@ -69,6 +72,7 @@ class ResolutionInferer(Inferer):
             raise InputError(f"mpp is {mpp!r}; give µm per pixel, a number above 0 (40x is about 0.25)")
         self.inferer = inferer
         self.mpp = mpp
+        logger.info("images are taken to be at %g µm/px (--mpp)", mpp)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Logits `[B, T, H, W]` for images `[B, 3, H, W]`."""

@@ -65,6 +65,7 @@ class Tiles:
 
     def __init__(self, dataset_dir: str | Path) -> None:
         self.dir = Path(dataset_dir)
+        self._warned = False
         if not self.dir.is_dir():
             raise InputError(f"dataset_dir {self.dir} is not a folder: give the folder of a prepared dataset")
         manifest = self.dir / "manifest.json"
@@ -115,7 +116,9 @@ class Tiles:
             raise InputError(f"part {part!r} is none of {', '.join(PARTS)}")
         parts = self.splits[str(name)]
         if part == "test" and part not in parts:
-            logger.warning("split %s of %s has no test part: scored is its validation part", name, self.dir)
+            if not self._warned:
+                logger.warning("split %s of %s has no test part: scored is its validation part", name, self.dir)
+            self._warned = True
             part = "validation"
         folds = list(parts.get(part, []))
         if not folds or not set(folds) <= set(self.folds) or not sum(self.folds[fold] for fold in folds):

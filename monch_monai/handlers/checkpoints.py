@@ -92,10 +92,12 @@ class Checkpoints:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{path} cannot be resumed from with this config ({reason}): start anew") from error
         self.history = state["history"]
-        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        epoch = engine.state.epoch = state["epoch"]
+        engine.state.iteration = state["iteration"]
         self.evaluator.state.best_metric = state["best_metric"]
         self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]
-        logger.info("resumed after epoch %d of %s", state["epoch"], path)
+        rate = self.optimizer.param_groups[0]["lr"]
+        logger.info("resumed after epoch %d of %s, at its learning rate %g and on its schedule", epoch, path, rate)
 
     def start_epoch(self, engine: Engine) -> None:
         """Starts the clock and the loss's mean."""

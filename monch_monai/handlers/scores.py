@@ -73,7 +73,8 @@ class ScoreTable:
         if idist.get_rank() > 0:
             return
         matrix = engine.state.metric_details["confusion_matrix"]
-        logger.info("scores of epoch %d\n%s", engine.state.epoch, format_rows(score_rows(matrix), mean_dice(matrix)))
+        of = f" of epoch {engine.state.epoch}" if self.output_dir is None else ""
+        logger.info("scores%s\n%s", of, format_rows(score_rows(matrix), mean_dice(matrix)))
         if self.output_dir is not None:
             write_scores(Path(self.output_dir), matrix)
 

@@ -37,4 +37,6 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
         raise InputError(f"checkpoint {file} is not of the config's network ({found}): use the config it came from")
     network.load_state_dict(state)
     logger.info("weights of %s (encoder %s)", file, network.encoder_origin)
+    if network.encoder_origin.endswith("random"):
+        logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
     return file

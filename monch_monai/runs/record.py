@@ -54,6 +54,8 @@ def write_record(
         "config": None if run.command_line is None else run.command_line.config(),
     }
     if run.resume and earlier is not None:
+        # Rate and schedule come with the training's state, whatever the settings say now.
+        start["settings"] = {name: value for name, value in settings.items() if "learning_rate" not in name}
         record = {**earlier, "resumed": [*earlier.get("resumed", []), start]}
     else:
         record = {

@@ -105,7 +105,7 @@ def test_weights_of_another_shape_are_refused(tmp_path):
 
 def test_weights_of_an_ablation_are_refused_by_what_is_missing_and_what_is_too_much(tmp_path):
     message = refusal(saved(tmp_path / "best.pt", small_monch(high_pass=False).state_dict()))
-    assert "3 unexpected, first features.high.0.weight" in message
+    assert "6 unexpected, first features.high.0.weight" in message
     message = refusal(saved(tmp_path / "best.pt", small_monch(ppd=False).state_dict()))
     assert "missing, first decoder.attend.high.norm_query.weight" in message
 
