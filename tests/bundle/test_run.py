@@ -244,7 +244,6 @@ def test_training_refuses_and_touches_nothing(
 @pytest.mark.parametrize(("given", "problem"), [
     ("{folder}/notes.png", "none of the 1 images can be read"),
     ("{folder}/readme.txt", "is neither a folder nor an image"),
-    ("nowhere", "nowhere is neither a folder nor an image"),
 ])  # fmt: skip
 def test_inference_refuses_in_one_line(
     given: str, problem: str, trained: Trained, images: Path, tmp_path: Path
