@@ -1,5 +1,6 @@
-"""Files that are whole or absent."""
+"""Files: written whole or not at all, and known by their SHA-256."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -29,3 +30,9 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
 def write_text_atomically(path: str | Path, text: str) -> None:
     """Writes `text` as UTF-8 to `path`, whole or not at all."""
     write_atomically(path, lambda part: Path(part).write_text(text, encoding="utf-8", newline=""))
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from monch_monai.classes import CLASSES
 from monch_monai.data.images import check_class_map
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -214,6 +215,5 @@ def _write_fold(folder: Path, count: int, tiles: Iterable[Tile], size: int) -> d
         array.flush()
     hashes = {}
     for name in sorted([*(f"{n}.npy" for n in LAYOUT), "tiles.csv"]):
-        with (folder / name).open("rb") as file:
-            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes[name] = sha256(folder / name)
     return hashes

@@ -1,6 +1,5 @@
 """CLIP RN50 with the weights that `--encoder_weights` names."""
 
-import hashlib
 import logging
 import threading
 import urllib.request
@@ -14,6 +13,7 @@ from open_clip.factory import load_checkpoint
 from open_clip.model import CLIP
 
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 
 HUB = "timm/resnet50_clip.openai"
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -64,7 +64,7 @@ def load_clip(weights: str | Path = "auto") -> tuple[CLIP, Origin]:
     path = Path(choice)
     if not path.is_file():
         raise InputError(f"encoder_weights {choice!r} is neither openai, none nor auto, nor a file: give one of these")
-    digest = _sha256(path)
+    digest = sha256(path)
     _load_file(clip, path, digest)
     return clip, Origin(f"file {path.name}, SHA-256 {digest}", pretrained=True)
 
@@ -132,11 +132,6 @@ def _load_file(clip: CLIP, path: Path, digest: str | None = None) -> None:
     except Exception as error:  # unpickling, zip, safetensors and shape errors have no common base
         hint = "an open_clip RN50 state dict, a safetensors file, or OpenAI's RN50.pt with its published SHA-256"
         raise InputError(f"{path} is not {hint}: {_one_line(error)}") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _one_line(error: Exception) -> str:

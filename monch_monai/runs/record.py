@@ -1,6 +1,5 @@
 """`run.json`: what ran, on what, with what."""
 
-import hashlib
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 import monch_monai
-from monch_monai.files import write_text_atomically
+from monch_monai.files import sha256, write_text_atomically
 from monch_monai.inferers import cpu_capabilities
 from monch_monai.networks import Monch
 from monch_monai.runs.run import RECORD, Run
@@ -62,7 +61,7 @@ def write_record(
             "kind": run.kind,
             "seed": run.seed,
             "encoder_weights": network.encoder_origin,
-            "checkpoint": None if checkpoint is None else _file(Path(checkpoint)),
+            "checkpoint": None if checkpoint is None else {"file": str(checkpoint), "sha256": sha256(Path(checkpoint))},
             "data_fingerprint": data,
             **start,
         }
@@ -77,11 +76,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:  # a build under another name
         return None
-
-
-def _file(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        return {"file": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _commit() -> str | None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from monch_monai.encoders import ClipResNet50, ClipText, load_clip, weights
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SENTENCES = ["Small round dark nuclei.", "Long thin nuclei along collagen."]
@@ -87,7 +88,7 @@ def test_only_openais_own_archive_is_opened(clip: CLIP, tmp_path: Path, monkeypa
     torch.jit.script(Archive({**state, **extra})).save(str(tmp_path / "RN50.pt"))
     with pytest.raises(InputError, match="published SHA-256"):
         load_clip(tmp_path / "RN50.pt")
-    monkeypatch.setattr(weights, "OPENAI_ARCHIVE_SHA256", weights._sha256(tmp_path / "RN50.pt"))
+    monkeypatch.setattr(weights, "OPENAI_ARCHIVE_SHA256", sha256(tmp_path / "RN50.pt"))
     loaded, _ = load_clip(tmp_path / "RN50.pt")
     torch.testing.assert_close(first_weight(loaded), first_weight(clip), atol=1e-3, rtol=1e-3)
 
