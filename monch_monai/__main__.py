@@ -1,22 +1,62 @@
 """Commands: `python -m monch_monai COMMAND`, also in a downloaded bundle."""
 
+import logging
+
 import fire
 
-from monch_monai.data import prepare_sample, write_synthetic
+from monch_monai import datasets
+from monch_monai.datasets.consep import VALIDATION_FIELDS
+from monch_monai.datasets.pannuke import doctor, download_pannuke
 from monch_monai.errors import show_input_errors_in_one_line
+from monch_monai.settings import flag
 
 
-def sample(output_dir: str) -> None:
-    """Fetches the sample of real H&E and writes it to OUTPUT_DIR as a prepared dataset."""
-    print(prepare_sample(str(output_dir)))
+class Commands:
+    """MONCH's commands besides those of `python -m monai.bundle run`."""
+
+    def prepare_pannuke(self, source: str, out: str, download: bool = False) -> None:
+        """Writes PanNuke to OUT as a prepared dataset; interrupted, the same command goes on.
+
+        Args:
+            source: folder with fold_1.zip to fold_3.zip, with what is in them, or with the hub's parquet files.
+            out: folder to make.
+            download: fetches the zips into SOURCE first (2.1 GB; CC BY-NC-SA 4.0, not for commercial use).
+        """
+        if flag("download", download):
+            download_pannuke(str(source))
+        datasets.prepare_pannuke(str(source), str(out))
+
+    def prepare_consep(self, source: str, out: str, validation_fields: tuple[str, ...] = VALIDATION_FIELDS) -> None:
+        """Writes CoNSeP to OUT as a prepared dataset, split by field.
+
+        Args:
+            source: folder with Train/ and Test/, or with Images/ and Labels/.
+            out: folder to make.
+            validation_fields: fields held out of training, such as "['train_6','train_9']".
+        """
+        fields = [validation_fields] if isinstance(validation_fields, str) else [str(f) for f in validation_fields]
+        datasets.prepare_consep(str(source), str(out), fields)
+
+    def doctor(self, source: str) -> None:
+        """Examines a source of PanNuke as prepare_pannuke would, and writes nothing."""
+        print("\n".join(doctor(str(source))))
+
+    def sample(self, output_dir: str) -> None:
+        """Fetches the sample of real H&E and writes it to OUTPUT_DIR as a prepared dataset."""
+        print(datasets.prepare_sample(str(output_dir)))
+
+    def synthetic(self, output_dir: str, train: int = 8, validation: int = 4, seed: int = 0) -> None:
+        """Writes a prepared dataset of H&E-like synthetic tiles with exact labels to OUTPUT_DIR."""
+        datasets.write_synthetic(str(output_dir), train, validation, seed=seed)
+        print(output_dir)
 
 
-def synthetic(output_dir: str, train: int = 8, validation: int = 4, seed: int = 0) -> None:
-    """Writes a prepared dataset of H&E-like synthetic tiles with exact labels to OUTPUT_DIR."""
-    write_synthetic(str(output_dir), train, validation, seed=seed)
-    print(output_dir)
+def main(command: str | None = None) -> None:
+    """Runs the command line, or the one command named."""
+    show_input_errors_in_one_line()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    fire.Fire(getattr(Commands(), command) if command else Commands, name=command or "monch_monai")
 
 
 if __name__ == "__main__":
-    show_input_errors_in_one_line()
-    fire.Fire({"sample": sample, "synthetic": synthetic}, name="monch_monai")
+    main()

@@ -15,7 +15,7 @@ from skimage.filters import threshold_otsu
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from monch_monai.class_map import class_map
-from monch_monai.data import open_tiles
+from monch_monai.datasets import open_tiles
 from monch_monai.encoders import ClipResNet50
 from monch_monai.losses import PerClassBCE
 from monch_monai.metrics import confusion_matrix, mean_dice, score_rows

@@ -1,25 +1,20 @@
-"""Prepared datasets of tiles, picture files, and how MONAI reads both."""
-
-from pathlib import Path
+"""Prepared datasets of tiles, picture files, how MONAI reads both, and how training tiles are drawn and varied."""
 
 from monch_monai.data.images import ReadableImages
 from monch_monai.data.readers import ClassMapReader, RGBReader
-from monch_monai.data.sample import prepare_sample
-from monch_monai.data.synthetic import write_synthetic
-from monch_monai.data.tiles import Tiles, write_tiles
+from monch_monai.data.sampling import tile_sampler
+from monch_monai.data.stain import RandStainJitterd
+from monch_monai.data.tiles import Tile, Tiles
+from monch_monai.data.writer import Fold, write_tiles
 
 __all__ = [
     "ClassMapReader",
+    "Fold",
     "RGBReader",
+    "RandStainJitterd",
     "ReadableImages",
+    "Tile",
     "Tiles",
-    "open_tiles",
-    "prepare_sample",
-    "write_synthetic",
+    "tile_sampler",
     "write_tiles",
 ]
-
-
-def open_tiles(dataset_dir: str | Path | None, sample_dir: str | Path) -> Tiles:
-    """The prepared dataset in `dataset_dir`, or where that is None the sample of real tissue, made in `sample_dir`."""
-    return Tiles(prepare_sample(sample_dir) if dataset_dir is None else dataset_dir)

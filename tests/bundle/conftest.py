@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monch_monai.data import write_synthetic
+from monch_monai.datasets import write_synthetic
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "bundle" / "configs"

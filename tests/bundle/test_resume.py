@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monch_monai.data import write_synthetic
+from monch_monai.datasets import write_synthetic
 from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
 
 EPOCHS = 4

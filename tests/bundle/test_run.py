@@ -15,7 +15,7 @@ from monai.bundle import load as load_bundle
 from PIL import Image
 
 from monch_monai.classes import CLASSES
-from monch_monai.data.synthetic import synthetic_tile
+from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.errors import InputError, find_input_error
 from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
 

@@ -1,6 +1,8 @@
 """H&E-like tiles with known answers, made by code: for tests and for trying a machine without tissue."""
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +12,8 @@ from scipy.ndimage import gaussian_filter
 from skimage.draw import ellipse
 
 from monch_monai.classes import NUCLEUS_CLASSES, TISSUES
-from monch_monai.data.tiles import Tile, write_tiles
+from monch_monai.data.tiles import Tile
+from monch_monai.data.writer import Fold, write_tiles
 
 
 class _Look(NamedTuple):
@@ -63,18 +66,18 @@ def write_synthetic(
     dataset_dir: str | Path, train: int = 8, validation: int = 4, tile_size: int = 256, seed: int = 0
 ) -> None:
     """Writes a prepared dataset (`monch_monai.data.tiles`) of synthetic tiles, the same for the same seed."""
-    rng = np.random.default_rng(seed)
+    counts = {"train": train, "validation": validation}
 
-    def tiles(count: int) -> Iterator[Tile]:
-        return (synthetic_tile(rng, tile_size) for _ in range(count))
+    def tiles(fold: int, start: int) -> Iterator[Tile]:
+        rng = np.random.default_rng([seed, fold])
+        return islice((synthetic_tile(rng, tile_size) for _ in count()), start, list(counts.values())[fold])
 
     write_tiles(
         dataset_dir,
-        {"train": (train, tiles(train)), "validation": (validation, tiles(validation))},
+        {name: Fold(n, partial(tiles, fold), tile_size) for fold, (name, n) in enumerate(counts.items())},
         splits={"1": {"train": ["train"], "validation": ["validation"]}},
-        tile_size=tile_size,
         name="synthetic",
-        source=f"monch_monai.data.synthetic, seed {seed}",
+        source=f"monch_monai.datasets.synthetic, seed {seed}",
         license="Apache-2.0",
         labels="exact by construction",
     )

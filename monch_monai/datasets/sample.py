@@ -6,12 +6,16 @@ BSD-3-Clause; none of its code runs and it is not installed.
 """
 
 import io
+import json
 import logging
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +26,8 @@ from PIL import Image
 from skimage.draw import polygon
 
 from monch_monai.classes import NUCLEUS_CLASSES
-from monch_monai.data.tiles import Tile, write_tiles
+from monch_monai.data.tiles import FORMAT, VERSION, Tile
+from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError
 
 WHEEL = "histolytics-0.3.0-py3-none-any.whl"
@@ -33,6 +38,7 @@ FIELDS = {
 }
 """Picture and outlines of each field, in the wheel's `histolytics/data`."""
 
+NAME = "HGSC sample"
 TILE = 256
 ENLARGE = 2
 TRAIN_ROWS = range(0, 9 * TILE, TILE)
@@ -61,7 +67,7 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
         "sample tissue: the labels of %s are a model's output, for trying the software only, not for quoting accuracy",
         target,
     )
-    if (target / "manifest.json").is_file():
+    if (target / "manifest.json").is_file() and not _is_outdated(target):
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,21 +76,33 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_fetch(target.parent / WHEEL, Path(folder))) as wheel:
         fields = {name: _read_field(wheel, *files) for name, files in FIELDS.items()}
     folds = {
-        fold: (len(rows) * len(COLUMNS) * len(fields), _cut(fields, rows))
+        fold: Fold(len(rows) * len(COLUMNS) * len(fields), partial(_cut, fields, rows), TILE)
         for fold, rows in (("train", TRAIN_ROWS), ("validation", VALIDATION_ROWS))
     }
     write_tiles(
         target,
         folds,
         splits={"1": {"train": ["train"], "validation": ["validation"]}},
-        tile_size=TILE,
-        name="HGSC sample",
+        name=NAME,
         source=f"{WHEEL}, SHA-256 {WHEEL_SHA256}",
         license="BSD-3-Clause (histolytics)",
         labels="a model's output, not ground truth: for trying the software only",
     )
     logger.info("sample written to %s", target)
     return target
+
+
+def _is_outdated(target: Path) -> bool:
+    """Whether an earlier version of this software wrote the sample, which is then removed to be made anew."""
+    try:
+        manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return False  # opening it tells what is wrong
+    outdated = (manifest.get("name"), manifest.get("format")) == (NAME, FORMAT) and manifest["version"] < VERSION
+    if outdated:
+        logger.info("the sample in %s is of an earlier version: it is made again", target)
+        shutil.rmtree(target)
+    return outdated
 
 
 def _fetch(by_hand: Path, folder: Path) -> Path:
@@ -131,9 +149,8 @@ def _read_field(wheel: zipfile.ZipFile, picture: str, outlines: str) -> Field:
     return image, classes, instances
 
 
-def _cut(fields: dict[str, Field], rows: range) -> Iterator[Tile]:
-    for name, (image, classes, instances) in fields.items():
-        for y in rows:
-            for x in COLUMNS:
-                here = np.s_[y : y + TILE, x : x + TILE]
-                yield Tile(image[here], classes[here], instances[here], "Ovarian", f"{name} x={x} y={y}")
+def _cut(fields: dict[str, Field], rows: range, start: int) -> Iterator[Tile]:
+    for name, y, x in islice(product(fields, rows, COLUMNS), start, None):
+        image, classes, instances = fields[name]
+        here = np.s_[y : y + TILE, x : x + TILE]
+        yield Tile(image[here], classes[here], instances[here], "Ovarian", f"{name} x={x} y={y}")

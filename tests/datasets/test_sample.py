@@ -12,7 +12,8 @@ import shapely
 from PIL import Image
 
 from monch_monai.classes import CLASSES
-from monch_monai.data import Tiles, open_tiles, prepare_sample, sample
+from monch_monai.data import Tiles
+from monch_monai.datasets import open_tiles, prepare_sample, sample
 from monch_monai.errors import InputError
 
 # Outermost pixels of each square of the fake field: left, top, right, bottom, each with the class it has there.

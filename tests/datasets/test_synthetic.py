@@ -3,8 +3,9 @@ import pytest
 from scipy.ndimage import label, maximum_filter, minimum_filter
 
 from monch_monai.classes import TISSUES
-from monch_monai.data import Tiles, write_synthetic
-from monch_monai.data.synthetic import LOOKS, STROMA, synthetic_tile
+from monch_monai.data import Tiles
+from monch_monai.datasets import write_synthetic
+from monch_monai.datasets.synthetic import LOOKS, STROMA, synthetic_tile
 
 
 def tile(seed, **settings):

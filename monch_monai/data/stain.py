@@ -1,0 +1,52 @@
+"""Stain augmentation: more or less haematoxylin, eosin and residual than there was."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+from skimage.color import hed_from_rgb, rgb_from_hed
+from torch import Tensor
+
+
+def jitter_stain(image: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Image `[3, H, W]`, 0 to 1, with each stain's amount multiplied by `scale` `[3]` and raised by `shift` `[3]`.
+
+    Amounts are those of Ruifrok and Johnston's (2001) colour deconvolution into haematoxylin, eosin and residual, with
+    scikit-image's matrix: `-ln(image) = amounts @ rgb_from_hed`. Both steps together are one product in optical
+    density, `od @ inverse @ diag(scale) @ matrix + shift @ matrix`. The idea of jittering them is that of Tellez et
+    al. (2018).
+    """
+    matrix, inverse = (torch.as_tensor(m, dtype=torch.float32) for m in (rgb_from_hed, hed_from_rgb))
+    density = -torch.log(image.clamp(min=1 / 255))
+    mixed = torch.einsum("chw,cd->dhw", density, inverse @ torch.diag(scale) @ matrix)
+    return torch.exp(-(mixed + (shift @ matrix)[:, None, None])).clamp(0, 1)
+
+
+class RandStainJitterd(RandomizableTransform, MapTransform):
+    """Varies the amounts of haematoxylin, eosin and residual in RGB images `[3, H, W]` with values 0 to 1.
+
+    Args:
+        keys: of the images.
+        strength: each stain's amount is multiplied by a number in 1 ± strength and raised by one in ± strength / 10;
+            0.2 is plain to see, and 0 leaves images alone.
+        prob: how often.
+    """
+
+    def __init__(self, keys: KeysCollection, strength: float = 0.2, prob: float = 0.5) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+        self.strength = strength
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Jitters the images of one dictionary, all alike."""
+        item = dict(data)
+        self.randomize(None)
+        if not self._do_transform or self.strength == 0:
+            return item
+        scale = torch.as_tensor(1 + self.R.uniform(-1, 1, 3) * self.strength, dtype=torch.float32)
+        shift = torch.as_tensor(self.R.uniform(-1, 1, 3) * self.strength / 10, dtype=torch.float32)
+        for key in self.key_iterator(item):
+            item[key] = jitter_stain(item[key], scale, shift)
+        return item

@@ -1,0 +1,197 @@
+"""Writes prepared datasets (`monch_monai.data.tiles`), whole or not at all, going on where it was interrupted."""
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import filelock
+import numpy as np
+from tqdm import tqdm
+
+from monch_monai import __version__
+from monch_monai.classes import CLASSES
+from monch_monai.data.tiles import FORMAT, LAYOUT, VERSION, Tile, count_tile
+from monch_monai.errors import InputError
+from monch_monai.files import sha256
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A fold to write: its number of tiles, the tiles from a given one on, and their height and width in pixels."""
+
+    count: int
+    tiles: Callable[[int], Iterable[Tile]]
+    tile_size: int = 256
+
+
+def write_tiles(
+    dataset_dir: str | Path,
+    folds: Mapping[str, Fold],
+    splits: Mapping[str, Mapping[str, Sequence[str]]],
+    finish: Callable[[Path], None] = lambda folder: None,
+    **notes: str,
+) -> None:
+    """Writes a dataset whole or not at all: it grows in a folder beside its own, which is renamed at the end.
+
+    Where a process was killed or a disk was full, the same call goes on from the last whole tile, to the same bytes.
+
+    Args:
+        dataset_dir: the folder to make; it must not exist, or be empty.
+        folds: what to write, by the folds' names.
+        splits: for each split name its parts (`train`, `validation`, `test`) and their folds.
+        finish: called with the folder when all tiles are in it: it may add files, and what it raises is the end.
+        notes: plain text for the manifest: `name`, `source`, `license`, `labels`, … Work that was interrupted is gone
+            on with only where they are the same.
+
+    Raises:
+        InputError: the folder holds something already, another process is writing it, or it cannot be written.
+    """
+    target = Path(dataset_dir)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} exists already: name another folder, or remove it")
+    partial = target.with_name(f".{target.name}.partial")
+    draft: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "written_by": f"monch_monai {__version__}",
+        **notes,
+        "mpp": 0.25,
+        "classes": [c.name for c in CLASSES],
+        "folds": {name: {"tiles": fold.count, "tile_size": fold.tile_size} for name, fold in folds.items()},
+        "splits": splits,
+    }
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(partial / "lock", blocking=False):
+            _open_draft(partial, json.dumps(draft, indent=2))
+            for name, fold in folds.items():
+                _write_fold(partial / name, fold)
+            for name in folds:
+                files = sorted([*(f"{n}.npy" for n in LAYOUT), "tiles.csv"])
+                draft["folds"][name]["sha256"] = {file: sha256(partial / name / file) for file in files}
+            hashes = {name: fold["sha256"] for name, fold in draft["folds"].items()}
+            draft["fingerprint"] = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+            finish(partial)
+            (partial / "manifest.json").write_text(json.dumps(draft, indent=2) + "\n", encoding="utf-8")
+            (partial / "draft.json").unlink()
+        (partial / "lock").unlink(missing_ok=True)
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+    except filelock.Timeout as error:
+        raise InputError(f"{partial} is being written by another process: wait for it to end") from error
+    except InputError:  # the source is at fault, and so is what was made of it
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{target} could not be written to the end ({error}): mend that and run the same command again, which goes "
+            f"on from what is kept in {partial}"
+        ) from error
+
+
+def _open_draft(partial: Path, draft: str) -> None:
+    """Empties the folder unless it was begun with the same draft."""
+    path = partial / "draft.json"
+    if path.is_file() and path.read_text(encoding="utf-8") == draft:
+        logger.info("going on with the interrupted work in %s", partial)
+        return
+    for entry in partial.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "lock":
+            entry.unlink()
+    path.write_text(draft, encoding="utf-8")
+
+
+def _write_fold(folder: Path, fold: Fold) -> None:
+    """Appends the tiles that are not yet there; the lengths of the files tell which are."""
+    folder.mkdir(exist_ok=True)
+    table = folder / "tiles.csv"
+    # A row ends in \r\n and is written after its tile's arrays; what follows the last whole one is of no use.
+    rows = table.read_bytes().split(b"\r\n")[:-1] if table.exists() else []
+    with ExitStack() as stack:
+        arrays = {name: stack.enter_context(_Growing(folder / f"{name}.npy", name, fold)) for name in LAYOUT}
+        done = max(0, min(len(rows) - 1, *(array.complete for array in arrays.values())))
+        for array in arrays.values():
+            array.keep(done)
+        table.touch()
+        file = stack.enter_context(table.open("r+b", buffering=0))
+        file.truncate(sum(len(row) + 2 for row in rows[: done + 1]) if done else 0)
+        file.seek(0, io.SEEK_END)
+        with tqdm(total=fold.count, initial=done, desc=folder.name, unit="tile", mininterval=1) as progress:
+            written = done
+            for tile in fold.tiles(done):
+                if written == fold.count:
+                    raise ValueError(f"fold {folder.name} was to hold {fold.count} tiles; got more")
+                for array, pixels in zip(arrays.values(), tile, strict=False):
+                    array.append(pixels)
+                row: dict[str, object] = {"tissue": tile.tissue, "source": tile.source}
+                row |= {**count_tile(tile), **tile.remarks}
+                file.write((b"" if written else _csv(row)) + _csv(row.values()))
+                written += 1
+                progress.update()
+    if written != fold.count:
+        raise ValueError(f"fold {folder.name} was to hold {fold.count} tiles; got {written}")
+
+
+def _csv(values: Iterable[object]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow([str(value).replace("\n", " ").replace("\r", " ") for value in values])
+    return text.getvalue().encode()
+
+
+class _Growing:
+    """An .npy file whose header announces all tiles, while they are appended one by one."""
+
+    def __init__(self, path: Path, name: str, fold: Fold) -> None:
+        dtype, trailing = LAYOUT[name]
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        self.shape = (fold.tile_size, fold.tile_size, *trailing)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": self.dtype.str, "fortran_order": False, "shape": (fold.count, *self.shape)}
+        )
+        self.header = header.getvalue()
+        self.tile_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
+        self.path = path
+
+    def __enter__(self) -> "_Growing":
+        self.path.touch()
+        self.file: BinaryIO = self.path.open("r+b", buffering=0)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.file.close()
+
+    @property
+    def complete(self) -> int:
+        """Number of whole tiles in the file."""
+        return (self.path.stat().st_size - len(self.header)) // self.tile_bytes
+
+    def keep(self, tiles: int) -> None:
+        """Cuts the file after the first `tiles` tiles."""
+        self._write(self.header)
+        self.file.truncate(len(self.header) + tiles * self.tile_bytes)
+        self.file.seek(0, io.SEEK_END)
+
+    def append(self, pixels: Any) -> None:
+        """Adds the array of one tile."""
+        if pixels.shape != self.shape:
+            raise ValueError(f"{self.path.name} takes tiles of shape {self.shape}; got {pixels.shape}")
+        self._write(np.ascontiguousarray(pixels, dtype=self.dtype).tobytes())
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:  # an unbuffered write may take a part of it
+            view = view[self.file.write(view) :]

@@ -1,0 +1,16 @@
+"""Where prepared datasets come from: PanNuke, CoNSeP, a sample of real tissue, and tiles made by code."""
+
+from pathlib import Path
+
+from monch_monai.data import Tiles
+from monch_monai.datasets.consep import prepare_consep
+from monch_monai.datasets.pannuke import prepare_pannuke
+from monch_monai.datasets.sample import prepare_sample
+from monch_monai.datasets.synthetic import write_synthetic
+
+__all__ = ["open_tiles", "prepare_consep", "prepare_pannuke", "prepare_sample", "write_synthetic"]
+
+
+def open_tiles(dataset_dir: str | Path | None, sample_dir: str | Path) -> Tiles:
+    """The prepared dataset in `dataset_dir`, or where that is None the sample of real tissue, made in `sample_dir`."""
+    return Tiles(prepare_sample(sample_dir) if dataset_dir is None else dataset_dir)

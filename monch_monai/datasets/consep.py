@@ -1,0 +1,166 @@
+"""CoNSeP, colon H&E at 0.25 µm/px with nuclei outlined by hand (Graham et al., 2019), as a prepared dataset.
+
+The official layout is `Train/` and `Test/` with `Images/NAME.png` and `Labels/NAME.mat`. Fields are 1000x1000 px.
+
+| raw type | name | class |
+|---|---|---|
+| 1 | other (necrotic, mitotic, uncertain) | 255, left out of loss and scores |
+| 2 | inflammatory | inflammatory |
+| 3 | healthy epithelial | epithelial |
+| 4 | dysplastic or malignant epithelial | neoplastic |
+| 5, 6, 7 | fibroblast, muscle, endothelial | connective |
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.data.images import read_rgb
+from monch_monai.data.tiles import Tile, read_tiles
+from monch_monai.data.writer import Fold, write_tiles
+from monch_monai.datasets.card import write_card
+from monch_monai.datasets.inventory import count
+from monch_monai.errors import InputError
+from monch_monai.files import sha256
+
+logger = logging.getLogger(__name__)
+
+_INDEX = {c.name: c.index for c in NUCLEUS_CLASSES}
+CLASS_OF_TYPE = np.array(
+    [0, IGNORE_INDEX, _INDEX["inflammatory"], _INDEX["epithelial"], _INDEX["neoplastic"], *3 * [_INDEX["connective"]]],
+    np.uint8,
+)
+"""Class of each raw type, 0 to 7."""
+VALIDATION_FIELDS = ("train_6", "train_9", "train_15", "train_17", "train_22")
+"""Held-out fields: between them every class that CoNSeP has, healthy epithelium being in three fields of 27 only."""
+TILE = 256
+STEP = 186
+"""Distance of training tiles in pixels: five by five of them cover a field, overlapping by 70."""
+
+
+def prepare_consep(
+    source: str | Path, output_dir: str | Path, validation_fields: Sequence[str] = VALIDATION_FIELDS
+) -> Path:
+    """Writes CoNSeP as a prepared dataset, split by field.
+
+    Folds: `train`, overlapping 256x256 tiles of the training fields; `validation`, the held-out fields whole;
+    `validation_tiles`, the same ones cut like `train`; `test`, the official test fields whole, where they are there.
+    Split `1` trains on `train`; split `all` on all fields of the training part, so that its validation scores are of
+    fields it has seen.
+
+    Args:
+        source: the folder with `Train/` (and `Test/`), or a folder with `Images/` and `Labels/`.
+        output_dir: the folder to make.
+        validation_fields: names of the fields held out.
+
+    Raises:
+        InputError: a field is missing or damaged, or is not what CoNSeP holds.
+    """
+    root = Path(source)
+    train_dir = next((p for p in (root / "Train", root / "CoNSeP" / "Train", root) if (p / "Images").is_dir()), None)
+    if train_dir is None:
+        raise InputError(f"source {root} holds neither Train/Images nor Images: give CoNSeP's folder")
+    fields = _find(train_dir)
+    unknown = sorted(set(validation_fields) - set(fields))
+    if unknown or not set(fields) - set(validation_fields):
+        raise InputError(f"no such field to hold out, or none left to train on: {unknown}; there are {sorted(fields)}")
+    held_out = {name: path for name, path in fields.items() if name in validation_fields}
+    training = {name: path for name, path in fields.items() if name not in validation_fields}
+    size = read_rgb(next(iter(fields.values()))).shape[0]
+    folds = {
+        "train": _tiles(training, size),
+        "validation": _whole(held_out, size),
+        "validation_tiles": _tiles(held_out, size),
+    }
+    splits = {
+        "1": {"train": ["train"], "validation": ["validation"]},
+        "all": {"train": ["train", "validation_tiles"], "validation": ["validation"]},
+    }
+    if train_dir != root and (train_dir.parent / "Test" / "Images").is_dir():
+        test = _find(train_dir.parent / "Test")
+        folds["test"] = _whole(test, size)
+        fields |= test
+        for parts in splits.values():
+            parts["test"] = ["test"]
+
+    def finish(folder: Path) -> None:
+        totals = {name: fold.count for name, fold in folds.items()}
+        inventory = count({name: read_tiles(folder / name) for name in folds}, totals)
+        inventory.check_colors()
+        overlap = "tiles of a field overlap, so their nuclei are counted more than once"
+        print(write_card(folder, inventory, "CoNSeP", [*inventory.findings(), overlap]))
+
+    write_tiles(
+        output_dir,
+        folds,
+        splits,
+        finish,
+        name="CoNSeP",
+        source=" | ".join(f"{name} {sha256(path)[:12]} {sha256(_labels(path))[:12]}" for name, path in fields.items()),
+        license="none stated by its authors; cite Graham et al. (2019); for research only",
+        labels="by hand; CoNSeP's type 'other' is not counted",
+    )
+    logger.info("CoNSeP written to %s", output_dir)
+    return Path(output_dir)
+
+
+def read_field(path: Path) -> Tile:
+    """The field whose picture is `path`, whole.
+
+    Raises:
+        InputError: the picture or its labels are missing or damaged, or do not fit together.
+    """
+    image, labels = read_rgb(path), _labels(path)
+    try:
+        content = scipy.io.loadmat(labels, variable_names=["inst_map", "type_map"])
+        instances, types = content["inst_map"], content["type_map"]
+    except (OSError, ValueError, KeyError, NotImplementedError, TypeError) as error:
+        raise InputError(f"{labels} cannot be read as CoNSeP's labels ({error!r}): fetch it again") from error
+    if not instances.shape == types.shape == image.shape[:2]:
+        raise InputError(f"{labels} is of {list(instances.shape)} px; its picture is of {list(image.shape[:2])}")
+    if not np.isin(types, np.arange(len(CLASS_OF_TYPE))).all():
+        raise InputError(f"{labels} holds types from {types.min():g} to {types.max():g}; CoNSeP has 0 to 7")
+    if ((types > 0) != (instances > 0)).any() or not 0 <= instances.min() <= instances.max() < 2**16:
+        raise InputError(f"{labels}: its type map and its instance map do not show the same nuclei")
+    return Tile(image, CLASS_OF_TYPE[types.astype(np.uint8)], instances.astype(np.uint16), "Colon", path.stem)
+
+
+def _find(part: Path) -> dict[str, Path]:
+    """Pictures by name, in the order of their numbers."""
+    pictures = sorted((part / "Images").glob("*.png"), key=lambda path: (len(path.stem), path.stem))
+    if not pictures:
+        raise InputError(f"{part / 'Images'} holds no PNG: give CoNSeP's folder")
+    for path in pictures:
+        if not _labels(path).is_file():
+            raise InputError(f"{path} has no labels: {_labels(path)} is missing")
+    return {path.stem: path for path in pictures}
+
+
+def _labels(picture: Path) -> Path:
+    return picture.parents[1] / "Labels" / f"{picture.stem}.mat"
+
+
+def _whole(fields: dict[str, Path], size: int) -> Fold:
+    paths = list(fields.values())
+    return Fold(len(paths), lambda start: map(read_field, paths[start:]), size)
+
+
+def _tiles(fields: dict[str, Path], size: int) -> Fold:
+    edges = range(0, size - TILE + 1, STEP)
+    per_field = len(edges) ** 2
+
+    def cut(start: int) -> Iterator[Tile]:
+        for path in list(fields.values())[start // per_field :]:
+            field = read_field(path)
+            for y in edges:
+                for x in edges:
+                    here = np.s_[y : y + TILE, x : x + TILE]
+                    pixels = field.image[here], field.classes[here], field.instances[here]
+                    yield Tile(*pixels, field.tissue, f"{field.source} x={x} y={y}")
+
+    return Fold(per_field * len(fields), lambda start: islice(cut(start), start % per_field, None), TILE)

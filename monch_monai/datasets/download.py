@@ -1,0 +1,89 @@
+"""Files fetched over HTTP: resumed where they broke off, and checked."""
+
+import logging
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+from tqdm import tqdm
+
+from monch_monai.errors import InputError
+from monch_monai.files import PART, sha256
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = 30
+"""Seconds without an answer before giving up."""
+TRIES = 5
+PIECE = 1 << 20
+
+
+def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None:
+    """Fetches `url` to `path`; what came so far is kept beside it, and gone on with, until the file is whole.
+
+    Args:
+        url: address, http or https.
+        path: where the file is to be; a file that is there and has the checksum is left as it is.
+        checksum: SHA-256 of the whole file, in hexadecimal.
+        pause: seconds before the second of five tries; each later one waits twice as long.
+
+    Raises:
+        InputError: the address cannot be reached or does not answer with the file, a file with another checksum is in
+            the way, or what came has another checksum (it is then removed).
+    """
+    target = Path(path)
+    by_hand = f"fetch {url} by other means and lay it in {target.parent}"
+    if target.exists():
+        if sha256(target) != checksum:
+            raise InputError(f"{target} has another SHA-256 than the published file: remove it, or move it away")
+        return
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"{url} is no web address")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{PART}{target.name}")
+    for attempt in range(TRIES):
+        try:
+            _go_on(url, part)
+            break
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise InputError(f"{url} answers {error.code} {error.reason}: {by_hand}") from error
+            problem: Exception = error
+        except (OSError, HTTPException) as error:
+            problem = error
+        if attempt == TRIES - 1:
+            raise InputError(f"{url} could not be fetched ({problem}): run again to go on, or {by_hand}") from problem
+        logger.warning("%s broke off (%s); trying again", url, problem)
+        time.sleep(pause * 2**attempt)
+    if (found := sha256(part)) != checksum:
+        part.unlink()
+        raise InputError(f"{url} gave a file with SHA-256 {found}, not {checksum}: try again, or {by_hand}")
+    part.rename(target)
+
+
+def _go_on(url: str, part: Path) -> None:
+    """Appends to `part` what is missing of the file at `url`."""
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310 (http only)
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and done:  # nothing is left to send
+            return
+        raise
+    with answer:
+        if answer.status != 206:  # the server sends it from the beginning
+            done = 0
+        length = answer.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        with (
+            part.open("ab" if done else "wb") as file,
+            tqdm(total=total, initial=done, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True) as progress,
+        ):
+            while piece := answer.read(PIECE):
+                file.write(piece)
+                progress.update(len(piece))
+        if total is not None and part.stat().st_size < total:
+            raise HTTPException(f"{part.stat().st_size:,} of {total:,} bytes came")

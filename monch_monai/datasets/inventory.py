@@ -1,0 +1,131 @@
+"""What a dataset holds, counted tile by tile, and whether it looks right."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from monch_monai.classes import IGNORE_INDEX
+from monch_monai.data.tiles import KINDS, Tile, count_tile
+from monch_monai.errors import InputError
+
+ENOUGH = 5000
+"""Pixels of nuclei, and of their surroundings, from which colours are judged."""
+
+
+class Inventory:
+    """Counts of tiles, nuclei and pixels by fold and tissue, added up one tile at a time.
+
+    Attributes:
+        tiles: number of tiles by `(fold, tissue)`.
+        nuclei: nuclei of each of `KINDS` by `(fold, tissue)`, `[7]`.
+        pixels: pixels of each of `KINDS` by `(fold, tissue)`, `[7]`.
+        empty: tiles without a nucleus, by fold.
+        remarks: sums of the tiles' remarks, by fold.
+    """
+
+    def __init__(self) -> None:
+        self.tiles: Counter[tuple[str, str]] = Counter()
+        self.nuclei: defaultdict[tuple[str, str], NDArray[np.int64]] = defaultdict(_zeros)
+        self.pixels: defaultdict[tuple[str, str], NDArray[np.int64]] = defaultdict(_zeros)
+        self.empty: Counter[str] = Counter()
+        self.remarks: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._blueness: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros((2, 2)))
+        self._same: defaultdict[bytes, list[str]] = defaultdict(list)
+
+    def add(self, fold: str, tile: Tile) -> None:
+        """Counts a tile of a fold."""
+        counts = count_tile(tile)
+        place = fold, tile.tissue
+        number = sum(n for (name, _), n in self.tiles.items() if name == fold)
+        self.tiles[place] += 1
+        self.nuclei[place] += [counts.get(f"{kind}_nuclei", 0) for kind in KINDS]
+        self.pixels[place] += [counts[f"{kind}_pixels"] for kind in KINDS]
+        self.empty[fold] += not tile.instances.any()
+        self.remarks[fold].update(tile.remarks)
+        blueness = tile.image[..., 2].astype(np.float64) - tile.image[..., 0]
+        for row, chosen in enumerate((tile.classes == 0, (tile.classes > 0) & (tile.classes != IGNORE_INDEX))):
+            self._blueness[fold][row] += blueness[chosen].sum(), np.count_nonzero(chosen)
+        self._same[hashlib.blake2b(tile.image.tobytes(), digest_size=16).digest()].append(f"{fold}#{number}")
+
+    @property
+    def folds(self) -> list[str]:
+        """Names of the folds, in the order of their first tiles."""
+        return list(dict.fromkeys(fold for fold, _ in self.tiles))
+
+    @property
+    def tissues(self) -> list[str]:
+        """Names of the tissues, sorted."""
+        return sorted({tissue for _, tissue in self.tiles})
+
+    def of_fold(self, fold: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+        """Tiles, nuclei `[7]` and pixels `[7]` of one fold."""
+        places = [place for place in self.tiles if place[0] == fold]
+        return sum(self.tiles[p] for p in places), _total(self.nuclei, places), _total(self.pixels, places)
+
+    def of_tissue(self, tissue: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+        """Tiles, nuclei `[7]` and pixels `[7]` of one tissue."""
+        places = [place for place in self.tiles if place[1] == tissue]
+        return sum(self.tiles[p] for p in places), _total(self.nuclei, places), _total(self.pixels, places)
+
+    def stain_contrast(self, fold: str) -> float:
+        """How much bluer nuclei are than what surrounds them: the mean of blue minus red, nuclei minus the rest.
+
+        Haematoxylin makes it positive in RGB; in BGR it is as much negative. NaN where there is too little to judge.
+        """
+        (around, around_count), (nuclei, nuclei_count) = self._blueness[fold]
+        if min(around_count, nuclei_count) < ENOUGH:
+            return float("nan")
+        return float(nuclei / nuclei_count - around / around_count)
+
+    def check_colors(self) -> None:
+        """Refuses images whose channels are swapped.
+
+        Raises:
+            InputError: the nuclei of a fold are redder than what surrounds them.
+        """
+        for fold in self.folds:
+            contrast = self.stain_contrast(fold)
+            if contrast < 0:
+                raise InputError(
+                    f"{fold}: nuclei are redder than what surrounds them (blue minus red: {contrast:+.1f}), which in "
+                    "H&E they never are: the images look BGR; convert them to RGB"
+                )
+
+    def duplicates(self) -> list[list[str]]:
+        """Groups of tiles with the very same image, as `fold#index`."""
+        return [tiles for tiles in self._same.values() if len(tiles) > 1]
+
+    def findings(self) -> list[str]:
+        """What was noticed, a line each."""
+        lines = []
+        for fold in self.folds:
+            tiles, nuclei, _ = self.of_fold(fold)
+            lines.append(f"{fold}: {tiles:,} tiles, {nuclei.sum():,} nuclei, {self.empty[fold]:,} tiles without any")
+            lines += [f"{fold}: {n:,} {name.replace('_', ' ')}" for name, n in self.remarks[fold].items() if n]
+            lines.append(f"{fold}: stain contrast {self.stain_contrast(fold):+.1f} (positive in RGB)")
+        twins = self.duplicates()
+        across = [group for group in twins if any(a.split("#")[0] != b.split("#")[0] for a, b in pairwise(group))]
+        lines.append(f"{len(twins)} images are there more than once, {len(across)} of them in more than one fold")
+        return lines + [f"the same image: {', '.join(group)}" for group in across[:10]]
+
+
+def count(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int]) -> Inventory:
+    """Inventory of tiles by fold, with a progress bar; `totals` are the numbers of tiles."""
+    inventory = Inventory()
+    for name, tiles in folds.items():
+        for tile in tqdm(tiles, f"examining {name}", totals[name], unit="tile", mininterval=1, leave=False):
+            inventory.add(name, tile)
+    return inventory
+
+
+def _zeros() -> NDArray[np.int64]:
+    return np.zeros(len(KINDS), np.int64)
+
+
+def _total(counts: dict[tuple[str, str], NDArray[np.int64]], places: list[tuple[str, str]]) -> NDArray[np.int64]:
+    return sum((counts[place] for place in places), _zeros())

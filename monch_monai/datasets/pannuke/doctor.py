@@ -1,0 +1,48 @@
+"""Compares a PanNuke source with PanNuke as published, so that nobody trains on wrong labels unawares."""
+
+from itertools import permutations
+
+from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.datasets.inventory import Inventory
+from monch_monai.datasets.pannuke.published import FOLDS
+from monch_monai.errors import InputError
+
+TOLERANCE = 0.05
+"""Relative difference of a count of nuclei from the published one that still is the same class."""
+
+
+def examine(inventory: Inventory) -> list[str]:
+    """Findings about an inventory whose folds are named `fold1`, `fold2`, `fold3`, a line each.
+
+    Raises:
+        InputError: colour channels are swapped, or the classes have one another's published numbers of nuclei.
+    """
+    inventory.check_colors()
+    lines = inventory.findings()
+    for number, published in FOLDS.items():
+        name = f"fold{number}"
+        if name not in inventory.folds:
+            lines.append(f"{name} is missing: of the published splits only those without it can be run")
+            continue
+        tiles, nuclei, _ = inventory.of_fold(name)
+        if tiles != published.tiles:
+            lines.append(f"{name} is not the published one: {tiles:,} tiles in place of {published.tiles:,}")
+            continue
+        found = nuclei[1 : len(NUCLEUS_CLASSES) + 1].tolist()
+        if _alike(found, published.nuclei):
+            lines.append(f"{name}: nuclei of each class are as published")
+            continue
+        for order in permutations(range(len(found))):
+            if _alike([found[i] for i in order], published.nuclei):
+                named = ", ".join(
+                    f"{NUCLEUS_CLASSES[i].name} is {c.name}"
+                    for i, c in zip(order, NUCLEUS_CLASSES, strict=True)
+                    if c.index != i + 1
+                )
+                raise InputError(f"{name}: by their numbers of nuclei the mask channels are in another order: {named}")
+        lines.append(f"{name}: nuclei by class {found} are not the published {list(published.nuclei)}")
+    return lines
+
+
+def _alike(found: list[int], published: tuple[int, ...]) -> bool:
+    return all(abs(f - p) <= TOLERANCE * p for f, p in zip(found, published, strict=True))

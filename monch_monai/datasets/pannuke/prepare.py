@@ -1,0 +1,77 @@
+"""PanNuke, from whatever a user has to a prepared dataset."""
+
+import logging
+from pathlib import Path
+
+from monch_monai.data.tiles import read_tiles
+from monch_monai.data.writer import Fold, write_tiles
+from monch_monai.datasets.card import write_card
+from monch_monai.datasets.download import fetch
+from monch_monai.datasets.inventory import count
+from monch_monai.datasets.pannuke.doctor import examine
+from monch_monai.datasets.pannuke.published import ADDRESS, FOLDS, LICENSE, SPLITS
+from monch_monai.datasets.pannuke.sources import find_folds
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_pannuke(source: str | Path, output_dir: str | Path) -> Path:
+    """Writes PanNuke as a prepared dataset with folds `fold1` to `fold3`, the published splits 1 to 3, and a card.
+
+    Interrupted work is gone on with. A source with fewer folds gives the splits that have training and validation.
+
+    Args:
+        source: a folder with the published zips, the folders in them, or the hub's parquet files; or one zip.
+        output_dir: the folder to make.
+
+    Raises:
+        InputError: see `find_folds`, `ArrayFold.tiles`, `examine` and `write_tiles`.
+    """
+    folds = find_folds(source)
+    here = {f"fold{number}" for number in folds}
+    splits = {
+        name: {part: members for part, members in parts.items() if set(members) <= here}
+        for name, parts in SPLITS.items()
+        if {*parts["train"], *parts["validation"]} <= here
+    }
+
+    totals = {f"fold{number}": fold.count for number, fold in folds.items()}
+
+    def finish(folder: Path) -> None:
+        inventory = count({name: read_tiles(folder / name) for name in sorted(here)}, totals)
+        print(write_card(folder, inventory, "PanNuke", examine(inventory)))
+
+    write_tiles(
+        output_dir,
+        {f"fold{number}": Fold(fold.count, fold.tiles) for number, fold in folds.items()},
+        splits,
+        finish,
+        name="PanNuke",
+        source=" | ".join(fold.identity for fold in folds.values()),
+        license=LICENSE,
+        labels="semi-automatic (Gamper et al., 2019); where two classes overlap, the later channel's",
+    )
+    logger.info("PanNuke written to %s", output_dir)
+    return Path(output_dir)
+
+
+def download_pannuke(source: str | Path, address: str = ADDRESS) -> None:
+    """Fetches the published zips that `source` does not have, resuming, and checks their SHA-256.
+
+    Raises:
+        InputError: see `monch_monai.datasets.download.fetch`.
+    """
+    for number, published in FOLDS.items():
+        name = f"fold_{number}.zip"
+        fetch(f"{address}/{name}", Path(source) / name, published.archive_sha256)
+
+
+def doctor(source: str | Path) -> list[str]:
+    """Findings about a source, a line each, from the same reading and the same checks as preparation. Writes nothing.
+
+    Raises:
+        InputError: what `prepare_pannuke` would refuse.
+    """
+    folds = {f"fold{number}": fold for number, fold in find_folds(source).items()}
+    tiles = {name: fold.tiles() for name, fold in folds.items()}
+    return examine(count(tiles, {name: fold.count for name, fold in folds.items()}))

@@ -1,0 +1,193 @@
+"""Finds PanNuke's folds in whatever a user has: the published zips, extracted folders, or the parquet copy."""
+
+import logging
+import re
+import zipfile
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monch_monai.classes import TISSUES
+from monch_monai.data.tiles import Tile
+from monch_monai.datasets.pannuke.arrays import ArrayFile
+from monch_monai.datasets.pannuke.masks import CHANNELS, decode
+from monch_monai.datasets.pannuke.parquet import ParquetFold
+from monch_monai.datasets.pannuke.published import FOLDS
+from monch_monai.errors import InputError
+from monch_monai.files import sha256
+
+EXPECTED = (
+    "fold_1.zip, fold_2.zip and fold_3.zip, or the folders in them ('Fold 1/images/fold1/images.npy', …), or the hub's "
+    "parquet files (fold1-….parquet, …)"
+)
+FOLD_NUMBER = re.compile(r"fold[ _-]?(\d+)", re.IGNORECASE)
+KIND = re.compile(r"(?:^|[_\W]|\d)(images|masks|types)(?:[_\W]|\d|$)", re.IGNORECASE)
+
+logger = logging.getLogger(__name__)
+
+
+class FoldSource(Protocol):
+    """One fold of a source: its number of tiles, what tells it from another, and its tiles from a given one on."""
+
+    count: int
+    identity: str
+
+    def tiles(self, start: int = 0) -> Iterator[Tile]:
+        """Tiles from `start` on, decoded and checked."""
+
+
+class _Place(NamedTuple):
+    path: Path
+    member: str | None
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.member}" if self.member else str(self.path)
+
+
+class ArrayFold:
+    """A fold of the published arrays: images `[N, H, W, 3]`, masks `[N, H, W, 6]`, types `[N]`.
+
+    Raises:
+        InputError: one of them is missing or damaged, shapes or numbers of tiles do not agree, or a tissue is unknown.
+    """
+
+    def __init__(self, number: int, places: dict[str, _Place]) -> None:
+        missing = [kind for kind in ("images", "masks", "types") if kind not in places]
+        if missing:
+            raise InputError(
+                f"fold {number} has no {missing[0]}.npy beside {next(iter(places.values()))}: PanNuke's folds have "
+                "images.npy, masks.npy and types.npy"
+            )
+        self.images, self.masks, types = (ArrayFile(*places[kind]) for kind in ("images", "masks", "types"))
+        self.count = self.images.shape[0]
+        for array, channels in ((self.images, 3), (self.masks, CHANNELS)):
+            if array.shape[1:] != (256, 256, channels):
+                raise InputError(f"{array.name} has shape {list(array.shape)}; expected [N, 256, 256, {channels}]")
+        if len({array.shape[0] for array in (self.images, self.masks, types)}) > 1:
+            counts = ", ".join(f"{array.shape[0]} in {array.name}" for array in (self.images, self.masks, types))
+            raise InputError(f"fold {number} has unequal numbers of tiles: {counts}")
+        self.tissues = [str(tissue) for tissue in types.load()]
+        for tissue in sorted(set(self.tissues) - set(TISSUES)):
+            near = get_close_matches(tissue, TISSUES, 1, 0.0)[0]
+            raise InputError(f"{types.name} holds the tissue {tissue!r}, none of PanNuke's nineteen (nearest: {near})")
+        self.identity = "; ".join(array.identity for array in (self.images, self.masks, types))
+
+    def tiles(self, start: int = 0) -> Iterator[Tile]:
+        """Tiles from `start` on.
+
+        Raises:
+            InputError: a file is damaged, or holds what is neither image nor mask; it names the tile.
+        """
+        rows = zip(self.images.rows(start), self.masks.rows(start), strict=True)
+        for i, (image, masks) in enumerate(rows, start):
+            maps = decode(masks, f"{self.masks.name}#{i}")
+            yield Tile(
+                as_rgb(image, f"{self.images.name}#{i}"), maps.classes, maps.instances, self.tissues[i], f"tile {i}",
+                maps.remarks,
+            )  # fmt: skip
+
+
+def as_rgb(image: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Image `[H, W, 3]` of any number type with values 0 to 255, as uint8.
+
+    Raises:
+        InputError: values are not whole numbers from 0 to 255, or look scaled to 0 to 1.
+    """
+    pixels = image.astype(np.uint8) if np.isfinite(image).all() else np.zeros(image.shape, np.uint8)
+    if not np.array_equal(pixels, image):
+        raise InputError(f"{name}: values from {image.min():g} to {image.max():g}; whole numbers 0 to 255 are expected")
+    return pixels
+
+
+def find_folds(source: str | Path) -> dict[int, FoldSource]:
+    """Folds in `source`, by number; of a fold that is there more than once, zip comes before arrays before parquet.
+
+    Raises:
+        InputError: nothing is found, or a name contradicts itself (`Fold 1/images/fold2/images.npy`).
+    """
+    root = Path(source)
+    if not root.exists():
+        raise InputError(f"source {root} does not exist: give a folder with {EXPECTED}")
+    files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
+    files = [path for path in files if not path.name.startswith("._") and "__MACOSX" not in path.parts]
+    zips: dict[int, dict[str, _Place]] = {}
+    arrays: dict[int, dict[str, _Place]] = {}
+    parquets: dict[int, list[Path]] = {}
+    for path in files:
+        inner = str(path.relative_to(root)) if root.is_dir() else path.name
+        if path.suffix == ".zip":
+            for member in _members(path):
+                _place(zips, _Place(path, member), f"{path.name}/{member}", outer=None)
+        elif path.suffix == ".npy":
+            _place(arrays, _Place(path, None), inner, outer=root.resolve().name)
+        elif path.suffix == ".parquet" and (number := _number(inner, root.resolve().name)) is not None:
+            parquets.setdefault(number, []).append(path)
+    folds: dict[int, FoldSource] = {}
+    for number in sorted({*zips, *arrays, *parquets}):
+        if number not in FOLDS:
+            raise InputError(f"{root} holds a fold {number}; PanNuke has folds 1, 2 and 3")
+        if number in zips or number in arrays:
+            folds[number] = ArrayFold(number, zips.get(number) or arrays[number])
+        else:
+            folds[number] = ParquetFold(parquets[number])
+        logger.info("fold %d: %d tiles in %s", number, folds[number].count, folds[number].identity)
+    if not folds:
+        raise InputError(f"source {root} holds no fold of PanNuke: expected are {EXPECTED}")
+    _check_order(folds)
+    for path in sorted({places["images"].path for places in zips.values()}):
+        _check_archive(path)
+    return folds
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is no whole zip archive ({error}; it has {path.stat().st_size:,} bytes): fetch it again"
+        ) from error
+    return [n for n in names if n.endswith(".npy") and "__MACOSX" not in n and not Path(n).name.startswith("._")]
+
+
+def _number(inner: str, outer: str | None) -> int | None:
+    """The fold's number in a path, or else in the name of the folder it is in."""
+    numbers = {int(n) for n in FOLD_NUMBER.findall(inner)} or {int(n) for n in FOLD_NUMBER.findall(outer or "")}
+    if len(numbers) > 1:
+        raise InputError(f"{inner} names two folds ({' and '.join(map(str, sorted(numbers)))}): are they swapped?")
+    return min(numbers, default=None)
+
+
+def _place(folds: dict[int, dict[str, _Place]], place: _Place, inner: str, outer: str | None) -> None:
+    number, kind = _number(inner, outer), KIND.search(Path(inner).name)
+    if number is None or kind is None:
+        return
+    twin = folds.setdefault(number, {}).setdefault(kind[1].lower(), place)
+    if twin != place:
+        raise InputError(f"fold {number} has {kind[1]} twice, in {twin} and {place}: remove one")
+
+
+def _check_order(folds: dict[int, FoldSource]) -> None:
+    """The folds have different numbers of tiles, so one with another's number is that other."""
+    for number, fold in folds.items():
+        for other, published in FOLDS.items():
+            if other != number and fold.count == published.tiles:
+                raise InputError(
+                    f"fold {number} has {fold.count} tiles, which is fold {other}'s number (fold {number} has "
+                    f"{FOLDS[number].tiles}): the folds are swapped"
+                )
+
+
+def _check_archive(path: Path) -> None:
+    digest = sha256(path)
+    known = {fold.archive_sha256: number for number, fold in FOLDS.items()}
+    if digest in known:
+        logger.info("%s is the published archive of fold %d (SHA-256)", path.name, known[digest])
+    else:
+        logger.warning(
+            "%s is not one of the published archives (SHA-256 %s): its labels are taken as found", path, digest
+        )
