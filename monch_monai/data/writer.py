@@ -20,7 +20,7 @@ from monch_monai import __version__
 from monch_monai.classes import CLASSES
 from monch_monai.data.tiles import FORMAT, LAYOUT, VERSION, Tile, count_tile
 from monch_monai.errors import InputError
-from monch_monai.files import sha256
+from monch_monai.files import PART, sha256
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,11 @@ def write_tiles(
         InputError: the folder holds something already, another process is writing it, or it cannot be written.
     """
     target = Path(dataset_dir)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    try:
+        occupied = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    except OSError as error:
+        raise InputError(f"{target} cannot be looked into ({error}): name another folder") from error
+    if occupied:
         raise InputError(f"{target} exists already: name another folder, or remove it")
     partial = target.with_name(f".{target.name}.partial")
     draft: dict[str, Any] = {
@@ -81,6 +85,8 @@ def write_tiles(
                 draft["folds"][name]["sha256"] = {file: sha256(partial / name / file) for file in files}
             hashes = {name: fold["sha256"] for name, fold in draft["folds"].items()}
             draft["fingerprint"] = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+            for left_over in partial.glob(f"{PART}*"):  # of a `finish` that was killed
+                left_over.unlink()
             finish(partial)
             (partial / "manifest.json").write_text(json.dumps(draft, indent=2) + "\n", encoding="utf-8")
             (partial / "draft.json").unlink()

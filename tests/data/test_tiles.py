@@ -1,32 +1,14 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from monch_monai.classes import CLASSES
-from monch_monai.data import Tiles, write_tiles
-from monch_monai.data.tiles import Tile
+from monch_monai.data import Tile, Tiles
+from monch_monai.data.tiles import count_tile, read_tiles
 from monch_monai.errors import InputError
-
-SIZE = 16
-SPLITS = {"1": {"train": ["a"], "validation": ["b"]}, "2": {"train": ["b"], "validation": ["a"], "test": ["a", "b"]}}
-
-
-def tile(seed):
-    rng = np.random.default_rng(seed)
-    return Tile(
-        rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8),
-        rng.integers(0, 6, (SIZE, SIZE), dtype=np.uint8),
-        rng.integers(0, 65536, (SIZE, SIZE), dtype=np.uint16),
-        f"tissue {seed}",
-        f'slide {seed}, "left", µ',
-    )
-
-
-def write(folder, **changes):
-    folds = {"a": (2, (tile(i) for i in range(2))), "b": (3, (tile(i) for i in range(10, 13)))}
-    write_tiles(folder, **({"folds": folds, "splits": SPLITS, "tile_size": SIZE, "name": "two folds"} | changes))
-    return folder
+from tests.fakes.tiny import SEEDS, SIZE, fold_of, tile, write
 
 
 def edit(folder, **changes):
@@ -49,7 +31,7 @@ def dataset(tmp_path):
 
 
 def test_tiles_come_back_exactly_and_memory_mapped(dataset):
-    for fold, seeds in (("a", range(2)), ("b", range(10, 13))):
+    for fold, seeds in SEEDS.items():
         for name, field in (("images", "image"), ("classes", "classes"), ("instances", "instances")):
             array = np.load(dataset / fold / f"{name}.npy", mmap_mode="r")
             assert isinstance(array, np.memmap)
@@ -71,16 +53,17 @@ def test_items_refer_to_the_tiles_in_order(dataset):
 
 def test_the_manifest_says_what_the_dataset_is(dataset):
     manifest = json.loads((dataset / "manifest.json").read_text())
-    assert (manifest["format"], manifest["version"], manifest["name"]) == ("monch-tiles", 1, "two folds")
-    assert (manifest["mpp"], manifest["tile_size"]) == (0.25, SIZE)
+    assert (manifest["format"], manifest["version"], manifest["name"]) == ("monch-tiles", 2, "two folds")
+    assert manifest["mpp"] == 0.25
     assert manifest["classes"] == [c.name for c in CLASSES]
-    assert {fold: entry["tiles"] for fold, entry in manifest["folds"].items()} == {"a": 2, "b": 3}
+    sizes = {fold: (entry["tiles"], entry["tile_size"]) for fold, entry in manifest["folds"].items()}
+    assert sizes == {"a": (2, SIZE), "b": (3, SIZE)}
     assert Tiles(dataset).folds == {"a": 2, "b": 3}
 
 
 def test_the_fingerprint_follows_the_contents(dataset, tmp_path):
     again = write(tmp_path / "again")
-    other = write(tmp_path / "other", folds={"a": (2, [tile(0), tile(2)]), "b": (3, map(tile, range(10, 13)))})
+    other = write(tmp_path / "other", folds={"a": fold_of([0, 2]), "b": fold_of(SEEDS["b"])})
     prints = [Tiles(folder).fingerprint for folder in (dataset, again, other)]
     assert prints[0] == prints[1]
     assert prints[0] != prints[2]
@@ -97,8 +80,35 @@ def test_a_split_without_a_test_part_is_tested_on_its_validation_part(dataset):
     assert Tiles(dataset).split(1, "test") == ["b"]
 
 
+def test_a_split_without_a_test_part_says_once_that_it_is_tested_on_validation(dataset, caplog):
+    tiles = Tiles(dataset)
+    tiles.split(1, "test")
+    tiles.split(1, "test")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"split 1 of {dataset} has no test part: scored is its validation part"
+    ]
+
+
+def test_a_part_of_another_name_is_refused(dataset):
+    with pytest.raises(InputError, match="part 'val' is none of train, validation, test"):
+        Tiles(dataset).split(1, "val")
+
+
+@pytest.mark.parametrize("parts", [{}, {"train": []}, {"train": ["absent"]}, {"train": ["a", "absent"]}])
+def test_a_part_without_tiles_is_refused(dataset, parts):
+    edit(dataset, splits={"1": parts})
+    with pytest.raises(InputError, match=r"the train part of split 1 of .* has no tiles"):
+        Tiles(dataset).split(1, "train")
+
+
+def test_a_dataset_without_splits_says_which_folds_it_has(dataset):
+    edit(dataset, splits={})
+    with pytest.raises(InputError, match=r"split 1 is not one of .*: none, since it has only a, b"):
+        Tiles(dataset).split(1, "train")
+
+
 def test_an_unknown_split_is_refused(dataset):
-    with pytest.raises(InputError, match="split 3 is not one of this dataset's: 1, 2"):
+    with pytest.raises(InputError, match=r"split 3 is not one of .*dataset: 1, 2"):
         Tiles(dataset).split(3, "train")
 
 
@@ -128,22 +138,22 @@ def test_a_damaged_manifest_is_refused(dataset, text):
     assert message.endswith("prepare the dataset again")
 
 
-@pytest.mark.parametrize("key", ["format", "version", "classes", "folds", "splits", "tile_size", "fingerprint"])
+@pytest.mark.parametrize("key", ["format", "version", "classes", "folds", "splits", "fingerprint"])
 def test_a_manifest_that_lacks_something_is_refused_when_opened(dataset, key):
     edit(dataset, **{key: None})
     assert f"manifest.json is damaged ('{key}')" in refusal(dataset)
 
 
-@pytest.mark.parametrize("folds", [["a"], {"a": 2}, {"a": {"tiles": "two"}}])
+@pytest.mark.parametrize("folds", [["a"], {"a": 2}, {"a": {"tiles": "two", "tile_size": 16}}, {"a": {"tiles": 2}}])
 def test_folds_of_another_form_are_refused(dataset, folds):
     edit(dataset, folds=folds)
     assert "manifest.json is damaged" in refusal(dataset)
 
 
-@pytest.mark.parametrize("changes", [{"format": "other"}, {"version": 2}, {"classes": ["background", "cell"]}])
+@pytest.mark.parametrize("changes", [{"format": "other"}, {"version": 1}, {"classes": ["background", "cell"]}])
 def test_another_format_is_refused(dataset, changes):
     edit(dataset, **changes)
-    assert "expected monch-tiles 1 with ['background', 'neoplastic'," in refusal(dataset)
+    assert "expected monch-tiles 2 with ['background', 'neoplastic'," in refusal(dataset)
 
 
 @pytest.mark.parametrize("name", ["images", "classes", "instances"])
@@ -162,8 +172,9 @@ def test_an_array_of_another_length_is_refused(dataset):
 
 
 def test_an_array_of_another_size_is_refused(dataset):
-    edit(dataset, tile_size=32)
-    assert "holds uint8 [2, 16, 16, 3]; its manifest says uint8 [2, 32, 32, 3]" in refusal(dataset)
+    folds = {"a": {"tiles": 2, "tile_size": 16}, "b": {"tiles": 3, "tile_size": 32}}
+    edit(dataset, folds=folds)
+    assert "holds uint8 [3, 16, 16, 3]; its manifest says uint8 [3, 32, 32, 3]" in refusal(dataset)
 
 
 def test_a_missing_array_is_refused(dataset):
@@ -183,53 +194,74 @@ def test_pickled_objects_are_refused(dataset):
     assert "images.npy cannot be read" in refusal(dataset)
 
 
-def interrupted():
-    yield tile(0)
-    raise KeyboardInterrupt
+def test_folds_may_have_tiles_of_different_sizes(tmp_path):
+    folds = {"a": fold_of([0, 1], SIZE), "b": fold_of([10], 2 * SIZE)}
+    tiles = Tiles(write(tmp_path / "dataset", folds=folds))
+    assert tiles.folds == {"a": 2, "b": 1}
+    assert np.load(tiles.dir / "b" / "images.npy").shape == (1, 2 * SIZE, 2 * SIZE, 3)
 
 
-def failing():
-    yield tile(0)
-    raise RuntimeError("the source ran dry")
+def test_a_class_map_with_a_class_that_does_not_exist_is_refused(dataset):
+    path = dataset / "a" / "classes.npy"
+    classes = np.load(path)
+    classes[1, 3, 4] = 6
+    np.save(path, classes)
+    assert f"{path}#1 holds 6" in refusal(dataset)
 
 
-@pytest.mark.parametrize(("tiles", "error"), [(failing, RuntimeError), (interrupted, KeyboardInterrupt)])
-def test_nothing_is_left_when_the_tiles_fail_midway(tmp_path, tiles, error):
-    with pytest.raises(error):
-        write(tmp_path / "dataset", folds={"a": (1, [tile(1)]), "b": (2, tiles())})
-    assert list(tmp_path.iterdir()) == []
+def test_pixels_and_nuclei_are_counted_by_class():
+    classes, instances = np.zeros((4, 5), np.uint8), np.zeros((4, 5), np.uint16)
+    classes[0], instances[0] = 1, [1, 1, 2, 2, 9]
+    classes[1, :2], instances[1, :2] = 5, 3
+    classes[2], instances[2] = 255, [4, 4, 4, 5, 0]
+    counts = count_tile(Tile(np.zeros((4, 5, 3), np.uint8), classes, instances, "Colon", "made"))
+    assert counts == {
+        "background_pixels": 8,
+        "neoplastic_pixels": 5,
+        "neoplastic_nuclei": 3,
+        "inflammatory_pixels": 0,
+        "inflammatory_nuclei": 0,
+        "connective_pixels": 0,
+        "connective_nuclei": 0,
+        "dead_pixels": 0,
+        "dead_nuclei": 0,
+        "epithelial_pixels": 2,
+        "epithelial_nuclei": 1,
+        "ignored_pixels": 5,
+        "ignored_nuclei": 2,
+    }
 
 
-@pytest.mark.parametrize(("announced", "given"), [(3, 2), (2, 3), (1, 0)])
-def test_another_number_of_tiles_than_announced_is_refused_and_leaves_nothing(tmp_path, announced, given):
-    with pytest.raises(ValueError, match=f"fold a was to hold {announced} tiles; got ({given}|more)"):
-        write(tmp_path / "dataset", folds={"a": (announced, map(tile, range(given)))})
-    assert list(tmp_path.iterdir()) == []
+def test_rows_hold_the_counts_and_remarks_of_each_tile(dataset):
+    rows = Tiles(dataset).rows(["b", "a"])
+    for row, seed in zip(rows, [10, 11, 12, 0, 1], strict=True):
+        made = tile(seed)
+        expected = {"tissue": made.tissue, "source": made.source, **count_tile(made), "torn": seed}
+        assert row == {name: str(value) for name, value in expected.items()}
 
 
-def test_a_tile_of_another_size_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="broadcast"):
-        write(tmp_path / "dataset", tile_size=SIZE + 1)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("keep", [1, 3])
+def test_another_number_of_rows_than_of_tiles_is_refused(dataset, keep):
+    table = dataset / "a" / "tiles.csv"
+    lines = (table.read_bytes() * 2).splitlines(keepends=True)
+    table.write_bytes(b"".join(lines[: 1 + keep]))
+    with pytest.raises(InputError, match=f"tiles.csv has {keep} tiles; its manifest says 2"):
+        Tiles(dataset).items(["a"])
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "dataset").mkdir()
-    (tmp_path / "dataset" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="dataset exists already: name another folder, or remove it"):
-        write(tmp_path / "dataset")
-    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
-    assert (tmp_path / "dataset" / "thesis.txt").read_text() == "years of work"
+def test_a_missing_table_is_refused(dataset):
+    (dataset / "a" / "tiles.csv").unlink()
+    with pytest.raises(InputError, match=r"tiles\.csv cannot be read .*: prepare the dataset again"):
+        Tiles(dataset).items(["a"])
 
 
-def test_a_file_in_the_way_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "dataset").write_text("years of work")
-    with pytest.raises(InputError, match="exists already"):
-        write(tmp_path / "dataset")
-    assert (tmp_path / "dataset").read_text() == "years of work"
+def test_tiles_of_a_fold_are_read_back_with_their_remarks(dataset):
+    for found, seed in zip(read_tiles(dataset / "b"), SEEDS["b"], strict=True):
+        made = tile(seed)
+        assert all(np.array_equal(one, other) for one, other in zip(found[:3], made[:3], strict=True))
+        assert found[3:] == made[3:]
 
 
-def test_an_empty_folder_is_filled(tmp_path):
-    (tmp_path / "dataset").mkdir()
-    assert Tiles(write(tmp_path / "dataset")).folds == {"a": 2, "b": 3}
-    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+def test_a_dataset_can_be_moved(dataset, tmp_path):
+    shutil.move(dataset, tmp_path / "elsewhere")
+    assert Tiles(tmp_path / "elsewhere").items(["a"])[0]["image"] == f"{tmp_path / 'elsewhere'}/a/images.npy#0"
