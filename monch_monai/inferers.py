@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from monai.inferers import Inferer, SimpleInferer
+from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
 from torch import Tensor
 
 from monch_monai.errors import InputError
@@ -54,6 +54,17 @@ class MixedPrecisionInferer(Inferer):
             # A MetaTensor would carry its bookkeeping through every layer.
             prediction: Tensor = self.inferer(inputs.as_subclass(Tensor), network, *args, **kwargs)
         return prediction.float()
+
+
+class FieldInferer(SlidingWindowInferer):
+    """MONAI's sliding windows for images larger than a window; smaller ones, as training tiles are, run whole."""
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Logits `[B, T, H, W]` for images `[B, 3, H, W]`."""
+        if all(size <= window for size, window in zip(inputs.shape[2:], self.roi_size, strict=True)):
+            return network(inputs, *args, **kwargs)
+        logits: Tensor = super().__call__(inputs, network, *args, **kwargs)
+        return logits
 
 
 class ResolutionInferer(Inferer):

@@ -7,7 +7,7 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from torch import nn
 
 from monch_monai import inferers
-from monch_monai.inferers import MixedPrecisionInferer, ResolutionInferer, has_fast_bfloat16
+from monch_monai.inferers import FieldInferer, MixedPrecisionInferer, ResolutionInferer, has_fast_bfloat16
 from tests.fakes.network import noise
 
 
@@ -139,3 +139,12 @@ def test_a_smooth_image_comes_back_in_place(mpp):
 def test_a_resolution_that_is_not_positive_is_refused(mpp):
     with pytest.raises(ValueError, match=rf"mpp is {mpp}; give µm per pixel, a number above 0 \(40x is about 0.25\)"):
         ResolutionInferer(SimpleInferer(), mpp=mpp)
+
+
+def test_tiles_run_whole_and_fields_through_windows(network):
+    inferer = FieldInferer(roi_size=(16, 16), sw_batch_size=4, overlap=0.25, mode="gaussian")
+    tiles, field = noise(2, 3, 16, 12), noise(1, 3, 16, 40)
+    assert torch.equal(inferer(tiles, network), network.conv(tiles))
+    assert [shape for _, shape, _ in network.seen] == [(2, 3, 16, 12)]
+    assert torch.allclose(inferer(field, network), network.conv(field), atol=1e-6)
+    assert {shape[2:] for _, shape, _ in network.seen[1:]} == {(16, 16)}

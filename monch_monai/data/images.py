@@ -142,7 +142,9 @@ def check_class_map(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """`values` as a class map `[H, W]` uint8, or an `InputError` that names it."""
     if values.ndim != 2:
         raise InputError(f"{name} is no class map: expected one channel, got shape {list(values.shape)}")
-    known = (values >= 0) & (values < len(CLASSES)) & (values == np.trunc(values)) | (values == IGNORE_INDEX)
+    known = (values < len(CLASSES)) | (values == IGNORE_INDEX)
+    if values.dtype != np.uint8:
+        known &= (values >= 0) & (values == np.trunc(values))
     unknown = values[~known]
     if unknown.size:
         raise InputError(f"{name} holds {unknown[0].item()}; a class map holds 0 to {len(CLASSES) - 1} and 255")
