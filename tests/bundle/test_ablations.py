@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+from torch import nn
+
+from tests.bundle.conftest import CONFIGS, run_bundle
+
+SWITCHES = {
+    "without_mgfe": {"mgfe": False},
+    "without_ppd": {"ppd": False},
+    "without_high_pass": {"high_pass": False},
+    "without_topology": {"topology": False},
+    "without_query_high": {"queries": ["conv", "topo", "text"]},
+    "without_query_conv": {"queries": ["high", "topo", "text"]},
+    "without_query_topo": {"queries": ["high", "conv", "text"]},
+    "without_query_text": {"queries": ["high", "conv", "topo"]},
+}
+
+
+def parser(*overlays: Path) -> ConfigParser:
+    made = ConfigParser()
+    made.read_config([CONFIGS / "train.json", *overlays])
+    return made
+
+
+def build(*overlays: Path) -> nn.Module:
+    return parser(*overlays).get_parsed_content("network_def")
+
+
+def modules(network: nn.Module) -> dict[str, str]:
+    return {name: type(module).__name__ for name, module in network.named_modules()}
+
+
+def overlay(name: str) -> Path:
+    return CONFIGS / "ablations" / f"{name}.json"
+
+
+def test_each_row_of_tables_3_to_5_has_its_overlay() -> None:
+    assert {path.stem for path in (CONFIGS / "ablations").glob("*.json")} == set(SWITCHES)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_differs_from_training_only_in_the_switch_it_names(name: str) -> None:
+    changed, plain = parser(overlay(name)).get(), parser().get()
+    assert changed["network_def"] == {**plain["network_def"], **SWITCHES[name]}
+    assert changed["network_def"] != plain["network_def"]
+    assert {k: v for k, v in changed.items() if k not in ("network_def", "_desc_")} == {
+        k: v for k, v in plain.items() if k not in ("network_def", "_desc_")
+    }
+
+
+def test_each_is_another_network_than_the_whole_and_than_the_others() -> None:
+    networks = [modules(build(overlay(name))) for name in SWITCHES] + [modules(build())]
+    assert len({tuple(sorted(network.items())) for network in networks}) == len(networks)
+
+
+@pytest.mark.parametrize(
+    ("name", "absent", "present"),
+    [
+        ("without_mgfe", ["features.high", "features.conv", "features.topo"], {"features": "Identity"}),
+        ("without_ppd", ["decoder"], {}),
+        ("without_high_pass", [], {"features.high": "Sequential", "features.topo": "Topology"}),
+        (
+            "without_topology",
+            ["features.topo.reduce"],
+            {"features.high": "HighFrequency", "features.topo": "Sequential"},
+        ),
+        ("without_query_high", ["decoder.attend.high"], {"decoder.attend.text": "CrossAttention"}),
+        ("without_query_conv", ["decoder.attend.conv"], {"decoder.attend.text": "CrossAttention"}),
+        ("without_query_topo", ["decoder.attend.topo"], {"decoder.attend.text": "CrossAttention"}),
+        ("without_query_text", ["decoder.attend.text"], {"decoder.attend.high": "CrossAttention"}),
+    ],
+)
+def test_the_part_it_names_is_gone(name: str, absent: list[str], present: dict[str, str]) -> None:
+    found = modules(build(overlay(name)))
+    assert set(absent) & set(found) == set()
+    assert set(absent) <= set(modules(build()))
+    assert {key: found.get(key) for key in present} == present
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SWITCHES)
+def test_trains_two_steps_and_evaluates(name: str, dataset: Path, tmp_path: Path) -> None:
+    configs = [CONFIGS / "train.json", overlay(name)]
+    settings = ["--dataset_dir", dataset, "--output_dir", tmp_path, "--batch_size", 2]
+    done = run_bundle(
+        "training", "--config_file", str([*map(str, configs)]), *settings, "--epochs", 1, "--encoder_weights", "none"
+    )
+    assert done.returncode == 0, done.stderr
+    done = run_bundle(
+        "--config_file", str([*map(str, configs), str(CONFIGS / "evaluate.json")]), *settings,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "evaluation" / "scores.csv").is_file()
