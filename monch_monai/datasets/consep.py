@@ -71,7 +71,10 @@ def prepare_consep(
         raise InputError(f"no such field to hold out, or none left to train on: {unknown}; there are {sorted(fields)}")
     held_out = {name: path for name, path in fields.items() if name in validation_fields}
     training = {name: path for name, path in fields.items() if name not in validation_fields}
-    size = read_rgb(next(iter(fields.values()))).shape[0]
+    first = next(iter(fields.values()))
+    size = read_rgb(first).shape[0]
+    if size < TILE:
+        raise InputError(f"{first} is {size} px high; CoNSeP's fields are of 1000x1000 px")
     folds = {
         "train": _tiles(training, size),
         "validation": _whole(held_out, size),
@@ -109,17 +112,19 @@ def prepare_consep(
     return Path(output_dir)
 
 
-def read_field(path: Path) -> Tile:
-    """The field whose picture is `path`, whole.
+def read_field(path: Path, size: int) -> Tile:
+    """The field whose picture is `path`, whole, of `size` pixels a side.
 
     Raises:
-        InputError: the picture or its labels are missing or damaged, or do not fit together.
+        InputError: the picture or its labels are missing, damaged or of another size, or do not fit together.
     """
     image, labels = read_rgb(path), _labels(path)
+    if image.shape[:2] != (size, size):
+        raise InputError(f"{path} is of {image.shape[1]}x{image.shape[0]} px; the first field is of {size}x{size}")
     try:
         content = scipy.io.loadmat(labels, variable_names=["inst_map", "type_map"])
         instances, types = content["inst_map"], content["type_map"]
-    except (OSError, ValueError, KeyError, NotImplementedError, TypeError) as error:
+    except Exception as error:  # of a damaged file SciPy raises whatever its contents lead to
         raise InputError(f"{labels} cannot be read as CoNSeP's labels ({error!r}): fetch it again") from error
     if not instances.shape == types.shape == image.shape[:2]:
         raise InputError(f"{labels} is of {list(instances.shape)} px; its picture is of {list(image.shape[:2])}")
@@ -147,7 +152,7 @@ def _labels(picture: Path) -> Path:
 
 def _whole(fields: dict[str, Path], size: int) -> Fold:
     paths = list(fields.values())
-    return Fold(len(paths), lambda start: map(read_field, paths[start:]), size)
+    return Fold(len(paths), lambda start: (read_field(path, size) for path in paths[start:]), size)
 
 
 def _tiles(fields: dict[str, Path], size: int) -> Fold:
@@ -156,7 +161,7 @@ def _tiles(fields: dict[str, Path], size: int) -> Fold:
 
     def cut(start: int) -> Iterator[Tile]:
         for path in list(fields.values())[start // per_field :]:
-            field = read_field(path)
+            field = read_field(path, size)
             for y in edges:
                 for x in edges:
                     here = np.s_[y : y + TILE, x : x + TILE]

@@ -97,7 +97,8 @@ def as_rgb(image: NDArray[Any], name: str) -> NDArray[np.uint8]:
     Raises:
         InputError: values are not whole numbers from 0 to 255, or look scaled to 0 to 1.
     """
-    pixels = image.astype(np.uint8) if np.isfinite(image).all() else np.zeros(image.shape, np.uint8)
+    with np.errstate(invalid="ignore"):
+        pixels = image.astype(np.uint8)
     if not np.array_equal(pixels, image):
         raise InputError(f"{name}: values from {image.min():g} to {image.max():g}; whole numbers 0 to 255 are expected")
     return pixels
@@ -113,7 +114,7 @@ def find_folds(source: str | Path) -> dict[int, FoldSource]:
     if not root.exists():
         raise InputError(f"source {root} does not exist: give a folder with {EXPECTED}")
     files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-    files = [path for path in files if not path.name.startswith("._") and "__MACOSX" not in path.parts]
+    files = [path for path in files if not any(_is_hidden(part) for part in path.relative_to(root).parts)]
     zips: dict[int, dict[str, _Place]] = {}
     arrays: dict[int, dict[str, _Place]] = {}
     parquets: dict[int, list[Path]] = {}
@@ -143,6 +144,11 @@ def find_folds(source: str | Path) -> dict[int, FoldSource]:
     return folds
 
 
+def _is_hidden(name: str) -> bool:
+    """Whether a file or folder is what macOS leaves, or is hidden, like unfinished work of `write_tiles`."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -151,7 +157,7 @@ def _members(path: Path) -> list[str]:
         raise InputError(
             f"{path} is no whole zip archive ({error}; it has {path.stat().st_size:,} bytes): fetch it again"
         ) from error
-    return [n for n in names if n.endswith(".npy") and "__MACOSX" not in n and not Path(n).name.startswith("._")]
+    return [name for name in names if name.endswith(".npy") and not any(map(_is_hidden, Path(name).parts))]
 
 
 def _number(inner: str, outer: str | None) -> int | None:
