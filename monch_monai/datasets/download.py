@@ -41,7 +41,10 @@ def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None
         return
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url} is no web address")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{target.parent} cannot be made ({error}): name another folder") from error
     part = target.with_name(f"{PART}{target.name}")
     for attempt in range(TRIES):
         try:
