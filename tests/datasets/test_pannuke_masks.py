@@ -210,6 +210,7 @@ def test_nuclei_of_one_class_may_overlap_without_being_of_two_classes():
     assert maps.remarks["overlap_pixels"] == 0
 
 
+@pytest.mark.slow
 def test_more_nuclei_than_16_bits_can_number_are_refused(monkeypatch):
     monkeypatch.setattr(masks_module, "label", lambda box, connectivity: box)
     everywhere = np.ones((1, 1), bool)

@@ -12,6 +12,7 @@ import pytest
 from monch_monai.data import Tiles
 from monch_monai.datasets import prepare_pannuke
 from monch_monai.datasets.pannuke import doctor, prepare, sources
+from monch_monai.datasets.pannuke.published import FOLDS
 from monch_monai.errors import InputError
 from tests.fakes.pannuke import FoldArrays, make_fold, paths, write_folders, write_parquet, write_zip
 from tests.fakes.processes import in_child
@@ -48,6 +49,12 @@ def refusal(source, target):
         prepare_pannuke(source, target)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
+
+
+def test_the_published_numbers_of_the_folds_add_up_to_those_of_the_whole():
+    assert sum(fold.tiles for fold in FOLDS.values()) == 7901
+    assert [sum(fold.nuclei) for fold in FOLDS.values()] == [63218, 59872, 66654]
+    assert np.sum([fold.nuclei for fold in FOLDS.values()], axis=0).tolist() == [77403, 32276, 50585, 2908, 26572]
 
 
 def test_a_zip_of_floats_becomes_arrays_that_hold_the_same(prepared, fold):

@@ -336,6 +336,15 @@ def test_one_wrong_byte_in_an_uncompressed_zip_is_refused_though_its_value_could
     assert f"{OFFICIAL[kind]} is damaged (Bad CRC-32" in refusal(path)
 
 
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_compressed_member_of_another_checksum_is_refused(archive, tmp_path, kind):
+    with zipfile.ZipFile(archive) as whole:
+        checksum = whole.getinfo(OFFICIAL[kind]).CRC.to_bytes(4, "little")
+    data = archive.read_bytes().replace(checksum, bytes(4))
+    (tmp_path / "fold_1.zip").write_bytes(data)
+    assert f"{OFFICIAL[kind]} is damaged (Bad CRC-32" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("value", "quoted"),
     [(0.5, "values from 0"), (float("nan"), "values from nan"), (-1, "values from -1"), (256, "to 256;")],
