@@ -56,7 +56,7 @@ def write_tiles(
     Raises:
         InputError: the folder holds something already, another process is writing it, or it cannot be written.
     """
-    target = Path(dataset_dir)
+    target = Path(dataset_dir).absolute()
     try:
         occupied = target.exists() and (not target.is_dir() or any(target.iterdir()))
     except OSError as error:

@@ -1,5 +1,6 @@
 """Files fetched over HTTP: resumed where they broke off, and checked."""
 
+import errno
 import logging
 import time
 import urllib.error
@@ -18,6 +19,8 @@ TIMEOUT = 30
 """Seconds without an answer before giving up."""
 TRIES = 5
 PIECE = 1 << 20
+DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""Errors that trying again does not mend."""
 
 
 def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None:
@@ -55,6 +58,8 @@ def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None
                 raise InputError(f"{url} answers {error.code} {error.reason}: {by_hand}") from error
             problem: Exception = error
         except (OSError, HTTPException) as error:
+            if getattr(error, "errno", None) in DISK:
+                raise InputError(f"{part} cannot be written ({error}): mend that and run again to go on") from error
             problem = error
         if attempt == TRIES - 1:
             raise InputError(f"{url} could not be fetched ({problem}): run again to go on, or {by_hand}") from problem

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -5,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from monch_monai.datasets import download
 from monch_monai.datasets.download import TRIES, fetch
 from monch_monai.datasets.pannuke import download_pannuke
 from monch_monai.datasets.pannuke.published import FOLDS
@@ -246,3 +248,12 @@ def test_an_archive_of_another_fold_under_the_name_is_refused(server, tmp_path, 
     with pytest.raises(InputError, match=r"fold_1\.zip gave a file with SHA-256"):
         download_pannuke(tmp_path, server.address)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_at_once(server, tmp_path, monkeypatch):
+    def full(url, part):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download, "_go_on", full)
+    with pytest.raises(InputError, match=r"cannot be written .*No space left.*run again to go on"):
+        fetch(server.url, tmp_path / "file", "0" * 64, pause=1000)

@@ -215,3 +215,10 @@ def test_a_file_without_names_still_has_pannukes_categories(tmp_path, parquet, f
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({})}), parquet)
     assert ParquetFold([parquet]).count == 3
     assert refusal(parquet).endswith("the tissue '0' is none of PanNuke's nineteen")
+
+
+def test_a_missing_file_of_a_fold_is_refused(tmp_path):
+    path = write_parquet(tmp_path, 1, make_fold(1))
+    path.rename(path.with_name("fold1-00000-of-00002.parquet"))
+    with pytest.raises(InputError, match="has 1 of 2 files of a fold: fetch the rest"):
+        find_folds(tmp_path)

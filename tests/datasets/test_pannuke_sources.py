@@ -9,7 +9,7 @@ from monch_monai.datasets.pannuke import doctor, sources
 from monch_monai.datasets.pannuke.published import FOLDS
 from monch_monai.datasets.pannuke.sources import find_folds
 from monch_monai.errors import InputError
-from tests.fakes.pannuke import FoldArrays, paths, write_folders, write_parquet, write_zip
+from tests.fakes.pannuke import FoldArrays, make_fold, paths, write_folders, write_parquet, write_zip
 
 LAYOUTS = ("official", "folder", "by kind", "file names")
 OFFICIAL = paths(1)
@@ -304,7 +304,7 @@ def test_a_truncated_zip_is_refused(archive, tmp_path, share):
     (tmp_path / "fold_1.zip").write_bytes(data[: int(share * len(data))])
     message = refusal(tmp_path)
     assert message.startswith(f"{tmp_path / 'fold_1.zip'} is no whole zip archive (")
-    assert message.endswith(f"; it has {int(share * len(data)):,} bytes): fetch it again")
+    assert message.endswith(f"; it has {int(share * len(data)):,} of 700,275,281 bytes): fetch it again")
 
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
@@ -458,3 +458,8 @@ def test_a_zip_of_other_contents_has_another_identity(archive, tmp_path, fold):
 def test_a_moved_zip_has_the_same_identity(archive, tmp_path):
     shutil.copyfile(archive, tmp_path / "fold_1.zip")
     assert find_folds(tmp_path)[1].identity == find_folds(archive)[1].identity
+
+
+def test_a_fold_without_tiles_is_refused(tmp_path):
+    write_folders(tmp_path, 1, FoldArrays(*(array[:0] for array in make_fold(1))))
+    assert "has no tiles: fetch it again" in refusal(tmp_path)

@@ -54,7 +54,13 @@ class ParquetFold:
             in_order = all(e in _plain(name) for e, name in zip(expected, names, strict=False))
             if names and not (in_order and len(names) >= len(expected)):
                 raise InputError(f"{path} has the categories {names}; expected are {expected}, in this order")
-        self.identity = "; ".join(f"{path.name} {path.stat().st_size} bytes" for path in self.paths)
+        shards = {int(of[1]) for path in self.paths if (of := re.search(r"-of-(\d+)", path.name))}
+        if shards and shards != {len(self.paths)}:
+            raise InputError(
+                f"{self.paths[0].parent} has {len(self.paths)} of {max(shards)} files of a fold: fetch the rest"
+            )
+        status = {path.name: path.stat() for path in self.paths}
+        self.identity = "; ".join(f"{name} {s.st_size} bytes, time {s.st_mtime_ns}" for name, s in status.items())
 
     def tiles(self, start: int = 0) -> Iterator[Tile]:
         """Tiles from `start` on.

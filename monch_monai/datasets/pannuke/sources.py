@@ -135,6 +135,8 @@ def find_folds(source: str | Path) -> dict[int, FoldSource]:
             folds[number] = ArrayFold(number, zips.get(number) or arrays[number])
         else:
             folds[number] = ParquetFold(parquets[number])
+        if not folds[number].count:
+            raise InputError(f"fold {number} of {root} has no tiles: fetch it again")
         logger.info("fold %d: %d tiles in %s", number, folds[number].count, folds[number].identity)
     if not folds:
         raise InputError(f"source {root} holds no fold of PanNuke: expected are {EXPECTED}")
@@ -154,9 +156,9 @@ def _members(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} is no whole zip archive ({error}; it has {path.stat().st_size:,} bytes): fetch it again"
-        ) from error
+        published = {f"fold_{number}.zip": f" of {fold.archive_bytes:,}" for number, fold in FOLDS.items()}
+        size = f"{path.stat().st_size:,}{published.get(path.name, '')} bytes"
+        raise InputError(f"{path} is no whole zip archive ({error}; it has {size}): fetch it again") from error
     return [name for name in names if name.endswith(".npy") and not any(map(_is_hidden, Path(name).parts))]
 
 
