@@ -1,19 +1,26 @@
 """Commands: `python -m monch_monai COMMAND`, also in a downloaded bundle."""
 
+import inspect
 import logging
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 import fire
+from fire.decorators import SetParseFns
 
 from monch_monai import datasets
+from monch_monai.data.writer import free_folder
 from monch_monai.datasets.consep import VALIDATION_FIELDS
 from monch_monai.datasets.pannuke import doctor, download_pannuke
-from monch_monai.errors import show_input_errors_in_one_line
+from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.settings import flag
 
 
 class Commands:
     """MONCH's commands besides those of `python -m monai.bundle run`."""
 
+    @SetParseFns(source=str, out=str)
     def prepare_pannuke(self, source: str, out: str, download: bool = False) -> None:
         """Writes PanNuke to OUT as a prepared dataset; interrupted, the same command goes on.
 
@@ -23,9 +30,11 @@ class Commands:
             download: fetches the zips into SOURCE first (2.1 GB; CC BY-NC-SA 4.0, not for commercial use).
         """
         if flag("download", download):
-            download_pannuke(str(source))
-        datasets.prepare_pannuke(str(source), str(out))
+            free_folder(out)
+            download_pannuke(source)
+        datasets.prepare_pannuke(source, out)
 
+    @SetParseFns(source=str, out=str)
     def prepare_consep(self, source: str, out: str, validation_fields: tuple[str, ...] = VALIDATION_FIELDS) -> None:
         """Writes CoNSeP to OUT as a prepared dataset, split by field.
 
@@ -35,11 +44,12 @@ class Commands:
             validation_fields: fields held out of training, such as "['train_6','train_9']".
         """
         fields = [validation_fields] if isinstance(validation_fields, str) else [str(f) for f in validation_fields]
-        datasets.prepare_consep(str(source), str(out), fields)
+        datasets.prepare_consep(source, out, fields)
 
+    @SetParseFns(source=str)
     def doctor(self, source: str) -> None:
         """Examines a source of PanNuke as prepare_pannuke would, and writes nothing."""
-        print("\n".join(doctor(str(source))))
+        print("\n".join(doctor(source)))
 
     def sample(self, output_dir: str) -> None:
         """Fetches the sample of real H&E and writes it to OUTPUT_DIR as a prepared dataset."""
@@ -51,10 +61,23 @@ class Commands:
         print(output_dir)
 
 
+def _check_flags(arguments: Sequence[str]) -> None:
+    """Refuses a flag that the command does not have: Fire would run the command first."""
+    command, *rest = arguments
+    known = [*inspect.signature(getattr(Commands, command)).parameters][1:] if hasattr(Commands, command) else []
+    for argument in rest:
+        name = argument.lstrip("-").split("=")[0].replace("-", "_")
+        if known and argument.startswith("--") and name not in (*known, "help", ""):
+            near = get_close_matches(name, known, 1, 0.0)[0]
+            raise InputError(f"{command} has no setting --{name} (nearest: --{near})")
+
+
 def main(command: str | None = None) -> None:
     """Runs the command line, or the one command named."""
     show_input_errors_in_one_line()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if len(sys.argv) > 1:
+        _check_flags([command, *sys.argv[1:]] if command else sys.argv[1:])
     fire.Fire(getattr(Commands(), command) if command else Commands, name=command or "monch_monai")
 
 

@@ -15,6 +15,17 @@ def flag(name: str, value: bool | str) -> bool:
     return text == "true"
 
 
+def fraction(name: str, value: float) -> float:
+    """`value`, a number from 0 to 1.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise InputError(f"{name} is {value!r}; give a number from 0 to 1")
+    return value
+
+
 def whole_number(name: str, value: int, least: int) -> int:
     """`value`, a whole number of at least `least`.
 

@@ -1,7 +1,9 @@
+import math
+
 import pytest
 
 from monch_monai.errors import InputError
-from monch_monai.settings import flag, whole_number
+from monch_monai.settings import flag, fraction, whole_number
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,14 @@ def test_whole_numbers_pass():
 def test_other_values_are_no_whole_numbers(value):
     with pytest.raises(InputError, match=r"epochs is .*; give a whole number of at least 1"):
         whole_number("epochs", value, least=1)
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 1, 1.0])
+def test_a_fraction_is_a_number_from_0_to_1(value):
+    assert fraction("stain_jitter", value) == value
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, "0.5", True, None])
+def test_what_is_no_fraction_is_refused(value):
+    with pytest.raises(InputError, match=r"stain_jitter is .*; give a number from 0 to 1"):
+        fraction("stain_jitter", value)

@@ -10,7 +10,7 @@ from torch.utils.data import RandomSampler, Sampler, WeightedRandomSampler
 
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data.tiles import Tiles
-from monch_monai.errors import InputError
+from monch_monai.settings import fraction
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,7 @@ def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler
     Raises:
         InputError: the strength is not a number from 0 to 1.
     """
-    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
-        raise InputError(f"sampling_strength is {strength!r}; give a number from 0 (each tile once) to 1")
+    fraction("sampling_strength", strength)
     rows = tiles.rows(folds)
     if strength == 0:
         return RandomSampler(rows)

@@ -37,7 +37,9 @@ LAYOUT: Mapping[str, tuple[type, tuple[int, ...]]] = {
 """Type and trailing axes of each array; the leading ones are N, H, W."""
 KINDS = [*(c.name for c in CLASSES), "ignored"]
 """What a pixel of a class map is: of a class, or not to be counted."""
-HOW_TO_PREPARE = "give the folder of a prepared dataset (scripts/prepare_pannuke.py and prepare_consep.py make one)"
+HOW_TO_PREPARE = (
+    "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke and prepare_consep make one)"
+)
 
 
 class Tile(NamedTuple):

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -56,14 +57,8 @@ def write_tiles(
     Raises:
         InputError: the folder holds something already, another process is writing it, or it cannot be written.
     """
-    target = Path(dataset_dir).absolute()
-    try:
-        occupied = target.exists() and (not target.is_dir() or any(target.iterdir()))
-    except OSError as error:
-        raise InputError(f"{target} cannot be looked into ({error}): name another folder") from error
-    if occupied:
-        raise InputError(f"{target} exists already: name another folder, or remove it")
-    partial = target.with_name(f".{target.name}.partial")
+    target = free_folder(dataset_dir)
+    partial, lock = target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.lock")
     draft: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -76,7 +71,7 @@ def write_tiles(
     }
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(partial / "lock", blocking=False):
+        with filelock.FileLock(lock, blocking=False):
             _open_draft(partial, json.dumps(draft, indent=2))
             for name, fold in folds.items():
                 _write_fold(partial / name, fold)
@@ -90,20 +85,39 @@ def write_tiles(
             finish(partial)
             (partial / "manifest.json").write_text(json.dumps(draft, indent=2) + "\n", encoding="utf-8")
             (partial / "draft.json").unlink()
-        (partial / "lock").unlink(missing_ok=True)
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
+            if target.exists():
+                target.rmdir()
+            partial.rename(target)
+        lock.unlink(missing_ok=True)
     except filelock.Timeout as error:
         raise InputError(f"{partial} is being written by another process: wait for it to end") from error
     except InputError:  # the source is at fault, and so is what was made of it
         shutil.rmtree(partial, ignore_errors=True)
+        lock.unlink(missing_ok=True)
         raise
     except OSError as error:
         raise InputError(
-            f"{target} could not be written to the end ({error}): mend that and run the same command again, which goes "
-            f"on from what is kept in {partial}"
+            f"{target} could not be written to the end ({error}): mend that and run the same command again, which goes on "
+            f"from what is kept in {partial}"
         ) from error
+
+
+def free_folder(dataset_dir: str | Path) -> Path:
+    """`dataset_dir` as an absolute path, if a dataset can be made there: it is not there, or an empty folder.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    target = Path(dataset_dir).absolute()
+    try:
+        occupied = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    except OSError as error:
+        raise InputError(f"{target} cannot be looked into ({error}): name another folder") from error
+    if occupied:
+        raise InputError(f"{target} exists already: name another folder, or remove it")
+    if target.is_symlink() or os.path.ismount(target):
+        raise InputError(f"{target} is a link or a mount point, which cannot be replaced: name a new folder inside it")
+    return target
 
 
 def _open_draft(partial: Path, draft: str) -> None:
@@ -115,7 +129,7 @@ def _open_draft(partial: Path, draft: str) -> None:
     for entry in partial.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != "lock":
+        else:
             entry.unlink()
     path.write_text(draft, encoding="utf-8")
 
@@ -140,15 +154,21 @@ def _write_fold(folder: Path, fold: Fold) -> None:
             for tile in fold.tiles(done):
                 if written == fold.count:
                     raise ValueError(f"fold {folder.name} was to hold {fold.count} tiles; got more")
-                for array, pixels in zip(arrays.values(), tile, strict=False):
-                    array.append(pixels)
+                for name, pixels in (("images", tile.image), ("classes", tile.classes), ("instances", tile.instances)):
+                    arrays[name].append(pixels)
                 row: dict[str, object] = {"tissue": tile.tissue, "source": tile.source}
                 row |= {**count_tile(tile), **tile.remarks}
-                file.write((b"" if written else _csv(row)) + _csv(row.values()))
+                _write_all(file, (b"" if written else _csv(row)) + _csv(row.values()))
                 written += 1
                 progress.update()
     if written != fold.count:
         raise ValueError(f"fold {folder.name} was to hold {fold.count} tiles; got {written}")
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:  # an unbuffered write may take a part of it
+        view = view[file.write(view) :]
 
 
 def _csv(values: Iterable[object]) -> bytes:
@@ -187,7 +207,7 @@ class _Growing:
 
     def keep(self, tiles: int) -> None:
         """Cuts the file after the first `tiles` tiles."""
-        self._write(self.header)
+        _write_all(self.file, self.header)
         self.file.truncate(len(self.header) + tiles * self.tile_bytes)
         self.file.seek(0, io.SEEK_END)
 
@@ -195,9 +215,4 @@ class _Growing:
         """Adds the array of one tile."""
         if pixels.shape != self.shape:
             raise ValueError(f"{self.path.name} takes tiles of shape {self.shape}; got {pixels.shape}")
-        self._write(np.ascontiguousarray(pixels, dtype=self.dtype).tobytes())
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:  # an unbuffered write may take a part of it
-            view = view[self.file.write(view) :]
+        _write_all(self.file, np.ascontiguousarray(pixels, dtype=self.dtype).tobytes())

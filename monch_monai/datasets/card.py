@@ -31,9 +31,9 @@ def write_card(folder: Path, inventory: Inventory, title: str, findings: list[st
     """
     sections = [
         f"# {title}",
+        "Nuclei of each class, and in brackets the share of all pixels that is theirs.",
         _table(inventory, "fold"),
         _table(inventory, "tissue"),
-        "Nuclei (share of all pixels).",
         "![nuclei by tissue and class](tissue_by_class.png)",
         "![tiles chosen at random](contact_sheet.png)",
         "## Found while preparing",

@@ -22,9 +22,9 @@ import scipy.io
 from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
 from monch_monai.data.images import read_rgb
 from monch_monai.data.tiles import Tile, read_tiles
-from monch_monai.data.writer import Fold, write_tiles
+from monch_monai.data.writer import Fold, free_folder, write_tiles
 from monch_monai.datasets.card import write_card
-from monch_monai.datasets.inventory import count
+from monch_monai.datasets.inventory import take_inventory
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 
@@ -61,6 +61,7 @@ def prepare_consep(
     Raises:
         InputError: a field is missing or damaged, or is not what CoNSeP holds.
     """
+    free_folder(output_dir)
     root = Path(source)
     train_dir = next((p for p in (root / "Train", root / "CoNSeP" / "Train", root) if (p / "Images").is_dir()), None)
     if train_dir is None:
@@ -93,9 +94,9 @@ def prepare_consep(
 
     def finish(folder: Path) -> None:
         totals = {name: fold.count for name, fold in folds.items()}
-        inventory = count({name: read_tiles(folder / name) for name in folds}, totals)
+        inventory = take_inventory({name: read_tiles(folder / name) for name in folds}, totals)
         inventory.check_colors()
-        overlap = "tiles of a field overlap, so their nuclei are counted more than once"
+        overlap = "tiles of a field overlap and held-out fields are here twice, so that nuclei count more than once"
         print(write_card(folder, inventory, "CoNSeP", [*inventory.findings(), overlap]))
 
     write_tiles(
@@ -156,7 +157,7 @@ def _whole(fields: dict[str, Path], size: int) -> Fold:
 
 
 def _tiles(fields: dict[str, Path], size: int) -> Fold:
-    edges = range(0, size - TILE + 1, STEP)
+    edges = sorted({*range(0, size - TILE, STEP), size - TILE})
     per_field = len(edges) ** 2
 
     def cut(start: int) -> Iterator[Tile]:

@@ -114,7 +114,7 @@ class Inventory:
         return lines + [f"the same image: {', '.join(group)}" for group in across[:10]]
 
 
-def count(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int]) -> Inventory:
+def take_inventory(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int]) -> Inventory:
     """Inventory of tiles by fold, with a progress bar; `totals` are the numbers of tiles."""
     inventory = Inventory()
     for name, tiles in folds.items():

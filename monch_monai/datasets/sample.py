@@ -67,7 +67,9 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
         "sample tissue: the labels of %s are a model's output, for trying the software only, not for quoting accuracy",
         target,
     )
-    if (target / "manifest.json").is_file() and not _is_outdated(target):
+    there = (target / "manifest.json").is_file()
+    outdated = there and _is_outdated(target)
+    if there and not outdated:
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +81,9 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
         fold: Fold(len(rows) * len(COLUMNS) * len(fields), partial(_cut, fields, rows), TILE)
         for fold, rows in (("train", TRAIN_ROWS), ("validation", VALIDATION_ROWS))
     }
+    if outdated:
+        logger.info("the sample in %s is of an earlier version: it is made again", target)
+        shutil.rmtree(target)
     write_tiles(
         target,
         folds,
@@ -93,16 +98,13 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
 
 
 def _is_outdated(target: Path) -> bool:
-    """Whether an earlier version of this software wrote the sample, which is then removed to be made anew."""
+    """Whether an earlier version of this software wrote the sample."""
     try:
         manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     except ValueError:
         return False  # opening it tells what is wrong
-    outdated = (manifest.get("name"), manifest.get("format")) == (NAME, FORMAT) and manifest["version"] < VERSION
-    if outdated:
-        logger.info("the sample in %s is of an earlier version: it is made again", target)
-        shutil.rmtree(target)
-    return outdated
+    ours = isinstance(manifest, dict) and (manifest.get("name"), manifest.get("format")) == (NAME, FORMAT)
+    return ours and isinstance(manifest.get("version"), int) and manifest["version"] < VERSION
 
 
 def _fetch(by_hand: Path, folder: Path) -> Path:

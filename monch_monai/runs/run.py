@@ -14,7 +14,7 @@ from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.files import PART
 from monch_monai.handlers.checkpoints import BEST, HISTORY, LAST, STATE
 from monch_monai.runs.command_line import CommandLine
-from monch_monai.settings import flag, whole_number
+from monch_monai.settings import flag, fraction, whole_number
 
 RECORD, LOG = "run.json", "log.txt"
 TRAINING_FILES = (RECORD, LOG, BEST, LAST, STATE, HISTORY, "overlays", "tensorboard")
@@ -35,6 +35,7 @@ class Run:
         seed: of all random generators.
         resume: whether a training goes on.
         counts: settings that must be whole numbers of at least 1, by name.
+        fractions: settings that must be numbers from 0 to 1, by name.
 
     Raises:
         InputError: a setting is unknown or no usable number, the device is not there, or there is nothing to resume.
@@ -48,6 +49,7 @@ class Run:
         seed: int = 0,
         resume: bool | str = False,
         counts: Mapping[str, int] = MappingProxyType({}),
+        fractions: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.kind = kind
         self.output_dir = Path(output_dir)
@@ -59,6 +61,8 @@ class Run:
         self.seed = whole_number("seed", seed, least=0)
         for name, value in counts.items():
             whole_number(name, value, least=1)
+        for name, share in fractions.items():
+            fraction(name, share)
         _check_device(device)
         state = self.output_dir / STATE
         if self.resume and not state.is_file():

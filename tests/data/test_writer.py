@@ -93,7 +93,8 @@ def test_finish_sees_all_tiles_and_no_manifest(tmp_path):
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_interrupted_work_is_no_dataset(tmp_path, after):
     interrupt(tmp_path, after)
-    assert [path.name for path in tmp_path.iterdir()] == [".dataset.partial"]
+    assert not (tmp_path / "dataset").exists()
+    assert (tmp_path / ".dataset.partial").is_dir()
     with pytest.raises(InputError, match=r"holds no manifest\.json"):
         Tiles(partial(tmp_path))
 
@@ -224,7 +225,7 @@ def test_another_source_is_not_mixed_with_the_interrupted_one(tmp_path):
 def test_another_process_at_work_is_left_alone(tmp_path, whole):
     folder = interrupt(tmp_path)
     before = contents(folder)
-    with filelock.FileLock(folder / "lock"):
+    with filelock.FileLock(tmp_path / ".dataset.lock"):
         ended = in_child(lambda: write(tmp_path / "dataset"))
         assert contents(folder) == before
     assert ended == (0, f"{folder} is being written by another process: wait for it to end")
@@ -363,3 +364,17 @@ def test_an_empty_folder_is_filled(tmp_path, whole):
     (tmp_path / "dataset").mkdir()
     write(tmp_path / "dataset")
     assert contents(tmp_path) == {f"dataset/{path}": data for path, data in whole.items()}
+
+
+def test_nothing_is_left_beside_a_finished_dataset(tmp_path):
+    interrupt(tmp_path, 1)
+    write(tmp_path / "dataset")
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+
+
+def test_a_link_to_a_folder_is_refused_before_anything_is_made(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="link is a link or a mount point, .*: name a new folder inside it"):
+        write(tmp_path / "link")
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "link"}

@@ -5,7 +5,7 @@ from PIL import Image
 from monch_monai.data import Fold, Tile, write_tiles
 from monch_monai.data.tiles import read_tiles
 from monch_monai.datasets.card import LARGEST, SHEET, contact_sheet, draw_distribution, write_card
-from monch_monai.datasets.inventory import Inventory, count
+from monch_monai.datasets.inventory import Inventory, take_inventory
 
 CELL = LARGEST + 4
 
@@ -24,7 +24,7 @@ def dataset(folder, size=16, **folds):
     """Folder and inventory of a dataset with the given tiles."""
     write_tiles(folder, {name: Fold(len(tiles), lambda s, t=tiles: t[s:], size) for name, tiles in folds.items()}, {})
     totals = {name: len(tiles) for name, tiles in folds.items()}
-    return folder, count({name: read_tiles(folder / name) for name in folds}, totals)
+    return folder, take_inventory({name: read_tiles(folder / name) for name in folds}, totals)
 
 
 def row_of(card, name):

@@ -3,7 +3,7 @@ import pytest
 
 from monch_monai.data import Tile
 from monch_monai.data.tiles import KINDS
-from monch_monai.datasets.inventory import ENOUGH, count
+from monch_monai.datasets.inventory import ENOUGH, take_inventory
 from monch_monai.errors import InputError
 
 SIZE = 128
@@ -24,7 +24,7 @@ def tile(tissue="Colon", rows=(), nuclei_color=BLUE, ground_color=PINK, shade=0,
 
 
 def counted(**folds):
-    return count(folds, {name: len(tiles) for name, tiles in folds.items()})
+    return take_inventory(folds, {name: len(tiles) for name, tiles in folds.items()})
 
 
 def by_kind(**values):

@@ -424,8 +424,8 @@ def test_other_numbers_of_nuclei_are_reported(tmp_path, fold, monkeypatch):
 def test_another_number_of_tiles_and_missing_folds_are_reported(folders):
     assert doctor(folders)[-3:] == [
         "fold1 is not the published one: 3 tiles in place of 2,656",
-        "fold2 is missing: of the published splits only those without it can be run",
-        "fold3 is missing: of the published splits only those without it can be run",
+        "fold2 is missing: splits that train or validate on it are left out, others have no test part",
+        "fold3 is missing: splits that train or validate on it are left out, others have no test part",
     ]
 
 
@@ -463,3 +463,25 @@ def test_a_moved_zip_has_the_same_identity(archive, tmp_path):
 def test_a_fold_without_tiles_is_refused(tmp_path):
     write_folders(tmp_path, 1, FoldArrays(*(array[:0] for array in make_fold(1))))
     assert "has no tiles: fetch it again" in refusal(tmp_path)
+
+
+def test_a_prepared_dataset_inside_the_source_is_no_fold(tmp_path):
+    write_folders(tmp_path, 1, make_fold(1))
+    (tmp_path / "out" / "fold1").mkdir(parents=True)
+    (tmp_path / "out" / "manifest.json").touch()
+    (tmp_path / "out" / "fold1" / "images.npy").touch()
+    assert list(find_folds(tmp_path)) == [1]
+
+
+def test_an_archive_packed_by_another_method_is_refused(tmp_path):
+    path = write_zip(tmp_path, 1, make_fold(1))
+    data = bytearray(path.read_bytes())
+    for signature, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        start = 0
+        while (start := data.find(signature, start)) >= 0:
+            data[start + at] = 9  # Deflate64, as Windows writes large files
+            start += 4
+    path.write_bytes(data)
+    assert "cannot be read from the archive (That compression method is not supported): extract it first" in refusal(
+        tmp_path
+    )

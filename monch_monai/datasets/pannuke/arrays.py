@@ -48,6 +48,8 @@ class ArrayFile:
                 }[version]
                 self.shape, columns_first, self.dtype = read(file)
                 self._offset = file.tell()
+        except (NotImplementedError, RuntimeError) as error:  # another compression (Windows repacks so), or encrypted
+            raise InputError(f"{self.name} cannot be read from the archive ({error}): extract it first") from error
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{self.name} cannot be read as .npy ({error}): fetch it again") from error
         if self.dtype.hasobject or columns_first or not self.shape:

@@ -1,14 +1,31 @@
 """Compares a PanNuke source with PanNuke as published, so that nobody trains on wrong labels unawares."""
 
+import logging
 from itertools import permutations
+from pathlib import Path
 
 from monch_monai.classes import NUCLEUS_CLASSES
-from monch_monai.datasets.inventory import Inventory
+from monch_monai.datasets.inventory import Inventory, take_inventory
 from monch_monai.datasets.pannuke.published import FOLDS
+from monch_monai.datasets.pannuke.sources import find_folds
 from monch_monai.errors import InputError
 
 TOLERANCE = 0.05
 """Relative difference of a count of nuclei from the published one that still is the same class."""
+
+
+logger = logging.getLogger(__name__)
+
+
+def doctor(source: str | Path) -> list[str]:
+    """Findings about a source, a line each, from the same reading and the same checks as preparation. Writes nothing.
+
+    Raises:
+        InputError: what `prepare_pannuke` would refuse.
+    """
+    folds = {f"fold{number}": fold for number, fold in find_folds(source).items()}
+    tiles = {name: fold.tiles() for name, fold in folds.items()}
+    return examine(take_inventory(tiles, {name: fold.count for name, fold in folds.items()}))
 
 
 def examine(inventory: Inventory) -> list[str]:
@@ -22,11 +39,14 @@ def examine(inventory: Inventory) -> list[str]:
     for number, published in FOLDS.items():
         name = f"fold{number}"
         if name not in inventory.folds:
-            lines.append(f"{name} is missing: of the published splits only those without it can be run")
+            lines.append(
+                f"{name} is missing: splits that train or validate on it are left out, others have no test part"
+            )
             continue
         tiles, nuclei, _ = inventory.of_fold(name)
         if tiles != published.tiles:
             lines.append(f"{name} is not the published one: {tiles:,} tiles in place of {published.tiles:,}")
+            logger.warning("%s", lines[-1])
             continue
         found = nuclei[1 : len(NUCLEUS_CLASSES) + 1].tolist()
         if _alike(found, published.nuclei):
@@ -41,6 +61,7 @@ def examine(inventory: Inventory) -> list[str]:
                 )
                 raise InputError(f"{name}: by their numbers of nuclei the mask channels are in another order: {named}")
         lines.append(f"{name}: nuclei by class {found} are not the published {list(published.nuclei)}")
+        logger.warning("%s", lines[-1])
     return lines
 
 

@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 
 from monch_monai.data.tiles import read_tiles
-from monch_monai.data.writer import Fold, write_tiles
+from monch_monai.data.writer import Fold, free_folder, write_tiles
 from monch_monai.datasets.card import write_card
 from monch_monai.datasets.download import fetch
-from monch_monai.datasets.inventory import count
+from monch_monai.datasets.inventory import take_inventory
 from monch_monai.datasets.pannuke.doctor import examine
 from monch_monai.datasets.pannuke.published import ADDRESS, FOLDS, LICENSE, SPLITS
 from monch_monai.datasets.pannuke.sources import find_folds
@@ -27,6 +27,7 @@ def prepare_pannuke(source: str | Path, output_dir: str | Path) -> Path:
     Raises:
         InputError: see `find_folds`, `ArrayFold.tiles`, `examine` and `write_tiles`.
     """
+    free_folder(output_dir)
     folds = find_folds(source)
     here = {f"fold{number}" for number in folds}
     splits = {
@@ -34,11 +35,12 @@ def prepare_pannuke(source: str | Path, output_dir: str | Path) -> Path:
         for name, parts in SPLITS.items()
         if {*parts["train"], *parts["validation"]} <= here
     }
-
+    if not splits:
+        logger.warning("with %s alone there is nothing to validate on: no split can be trained", *here)
     totals = {f"fold{number}": fold.count for number, fold in folds.items()}
 
     def finish(folder: Path) -> None:
-        inventory = count({name: read_tiles(folder / name) for name in sorted(here)}, totals)
+        inventory = take_inventory({name: read_tiles(folder / name) for name in sorted(here)}, totals)
         print(write_card(folder, inventory, "PanNuke", examine(inventory)))
 
     write_tiles(
@@ -64,14 +66,3 @@ def download_pannuke(source: str | Path, address: str = ADDRESS) -> None:
     for number, published in FOLDS.items():
         name = f"fold_{number}.zip"
         fetch(f"{address}/{name}", Path(source) / name, published.archive_sha256)
-
-
-def doctor(source: str | Path) -> list[str]:
-    """Findings about a source, a line each, from the same reading and the same checks as preparation. Writes nothing.
-
-    Raises:
-        InputError: what `prepare_pannuke` would refuse.
-    """
-    folds = {f"fold{number}": fold for number, fold in find_folds(source).items()}
-    tiles = {name: fold.tiles() for name, fold in folds.items()}
-    return examine(count(tiles, {name: fold.count for name, fold in folds.items()}))

@@ -115,6 +115,8 @@ def find_folds(source: str | Path) -> dict[int, FoldSource]:
         raise InputError(f"source {root} does not exist: give a folder with {EXPECTED}")
     files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
     files = [path for path in files if not any(_is_hidden(part) for part in path.relative_to(root).parts)]
+    prepared = {path.parent for path in files if path.name == "manifest.json"}
+    files = [path for path in files if not prepared & set(path.parents)]
     zips: dict[int, dict[str, _Place]] = {}
     arrays: dict[int, dict[str, _Place]] = {}
     parquets: dict[int, list[Path]] = {}
