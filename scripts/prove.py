@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from fire import Fire
 from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 from numpy.typing import NDArray
 from skimage.color import rgb2hed
 from skimage.filters import threshold_otsu
@@ -148,13 +150,16 @@ def prepares(folder: str, tiles: int = 2656) -> None:
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
         peak = max(peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
         time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit("preparation failed")
     print(f"preparation: {time.perf_counter() - start:.0f} s, peak anonymous memory {peak / 2**10:.0f} MiB")
     sizes = [sum(p.stat().st_size for p in paths) for paths in (arrays, (out / "fold1").iterdir())]
-    print(f"size: {sizes[0] / 2**30:.2f} GiB to {sizes[1] / 2**30:.2f} GiB, {sizes[0] / sizes[1]:.1f}x smaller")
+    print(f"size: {sizes[0]:,} to {sizes[1]:,} bytes, {sizes[0] / sizes[1]:.3f}x smaller")
     for name, first in (("np.load", lambda: _first_batch_of_arrays(arrays)), ("prepared", lambda: _first_batch(out))):
         start = time.perf_counter()
         first()
         print(f"first batch of 16, {name}: {time.perf_counter() - start:.2f} s")
+    _loader_beside_step(out)
 
 
 def _write_synthetic_fold(source: Path, count: int) -> None:
@@ -181,11 +186,38 @@ def _first_batch_of_arrays(arrays: list[Path]) -> torch.Tensor:
 
 
 def _first_batch(dataset: Path) -> object:
+    return next(iter(_loader(dataset, 16)))
+
+
+def _loader_beside_step(dataset: Path, tiles: int = 64) -> None:
+    """Tiles a second of the augmenting loader alone, in one process, and of training steps of batch 4."""
+    start, count = time.perf_counter(), 0
+    for batch in _loader(dataset, 4):
+        count += len(batch["image"])
+        if count >= tiles:
+            break
+    loading = count / (time.perf_counter() - start)
+    network = Monch(ClipResNet50()).to(memory_format=torch.channels_last)
+    initialise_weights(network, "none")
+    optimizer, loss = torch.optim.Adam(network.parameters()), PerClassBCE()
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        loss(network(batch["image"].as_tensor()), batch["label"].as_tensor()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - start)
+    training = len(batch["image"]) / sorted(seconds)[2]
+    print(f"loader alone {loading:.1f} tiles/s, training {training:.2f} tiles/s: {loading / training:.0f}x")
+
+
+def _loader(dataset: Path, batch_size: int) -> Iterable[dict[str, MetaTensor]]:
     parser = ConfigParser(ConfigParser.load_config_file(SAMPLE.parents[1] / "configs" / "train.json"))
-    parser.update({"dataset_dir": str(dataset), "device": "cpu", "batch_size": 16})
+    parser.update({"dataset_dir": str(dataset), "device": "cpu", "batch_size": batch_size})
     parser["train#dataset#data"] = "$@tiles.items(['fold1'])"
     parser["train#dataloader#sampler#folds"] = ["fold1"]
-    return next(iter(parser.get_parsed_content("train#dataloader")))
+    loader: Iterable[dict[str, MetaTensor]] = parser.get_parsed_content("train#dataloader")
+    return loader
 
 
 def _fold(name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -97,8 +97,8 @@ def write_tiles(
         raise
     except OSError as error:
         raise InputError(
-            f"{target} could not be written to the end ({error}): mend that and run the same command again, which goes on "
-            f"from what is kept in {partial}"
+            f"{target} could not be written to the end ({error}): mend that and run the same command again, which goes "
+            f"on from what is kept in {partial}"
         ) from error
 
 

@@ -375,6 +375,6 @@ def test_nothing_is_left_beside_a_finished_dataset(tmp_path):
 def test_a_link_to_a_folder_is_refused_before_anything_is_made(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="link is a link or a mount point, .*: name a new folder inside it"):
+    with pytest.raises(InputError, match=r"link is a link or a mount point, .*: name a new folder inside it"):
         write(tmp_path / "link")
     assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "link"}
