@@ -78,7 +78,7 @@ def main(command: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if len(sys.argv) > 1:
         _check_flags([command, *sys.argv[1:]] if command else sys.argv[1:])
-    fire.Fire(getattr(Commands(), command) if command else Commands, name=command or "monch_monai")
+    fire.Fire(getattr(Commands(), command) if command else Commands(), name=command or "monch_monai")
 
 
 if __name__ == "__main__":

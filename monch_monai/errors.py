@@ -16,13 +16,18 @@ def find_input_error(error: BaseException | None) -> InputError | None:
 
 
 def show_input_errors_in_one_line() -> None:
-    """Lets an `InputError` that ends the process print its line alone, without a traceback; the exit code stays 1."""
+    """Lets an `InputError` that ends the process print its line alone, without a traceback; the exit code stays 1.
+
+    An interruption by the keyboard prints a word.
+    """
     sys.excepthook = _show
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     found = find_input_error(error)
-    if found is None:
+    if isinstance(error, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    elif found is None:
         sys.__excepthook__(kind, error, trace)
     else:
         print(f"ERROR: {found}", file=sys.stderr)

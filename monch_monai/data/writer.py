@@ -89,6 +89,9 @@ def write_tiles(
                 target.rmdir()
             partial.rename(target)
         lock.unlink(missing_ok=True)
+    except KeyboardInterrupt:
+        logger.warning("interrupted: the same command goes on from what is kept in %s", partial)
+        raise
     except filelock.Timeout as error:
         raise InputError(f"{partial} is being written by another process: wait for it to end") from error
     except InputError:  # the source is at fault, and so is what was made of it

@@ -110,7 +110,7 @@ class Inventory:
             lines.append(f"{fold}: stain contrast {self.stain_contrast(fold):+.1f} (positive in RGB)")
         twins = self.duplicates()
         across = [group for group in twins if any(a.split("#")[0] != b.split("#")[0] for a, b in pairwise(group))]
-        lines.append(f"{len(twins)} images are there more than once, {len(across)} of them in more than one fold")
+        lines.append(f"images that are there more than once: {len(twins)}, in more than one fold: {len(across)}")
         return lines + [f"the same image: {', '.join(group)}" for group in across[:10]]
 
 

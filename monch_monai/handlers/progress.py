@@ -1,10 +1,13 @@
 """Progress bars."""
 
+import logging
 import sys
 from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
+
+logger = logging.getLogger(__name__)
 
 
 class Progress:
@@ -23,7 +26,13 @@ class Progress:
         """Registers with a trainer or an evaluator."""
         every = 1 if sys.stderr.isatty() else 10
         bar = ProgressBar(desc=self.desc)
+        engine.add_event_handler(Events.STARTED, self.announce)
         bar.attach(engine, output_transform=_loss, event_name=Events.ITERATION_COMPLETED(every=every))
+
+    def announce(self, engine: Engine) -> None:
+        """Says how much there is to do."""
+        loader = engine.state.dataloader
+        logger.info("%s: %d images in %d batches", self.desc, len(loader.dataset), len(loader))
 
 
 def loss_of(output: dict[str, Any]) -> float:

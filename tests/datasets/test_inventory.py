@@ -149,6 +149,6 @@ def test_findings_say_everything_in_a_line_each():
         "a: stain contrast +100.0 (positive in RGB)",
         "b: 3 tiles, 0 nuclei, 3 tiles without any",
         "b: stain contrast +nan (positive in RGB)",
-        "2 images are there more than once, 1 of them in more than one fold",
+        "images that are there more than once: 2, in more than one fold: 1",
         "the same image: a#1, b#1",
     ]

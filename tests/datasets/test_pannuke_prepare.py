@@ -150,7 +150,7 @@ SPOILED = [
     "fold1: 1 small nuclei",
     f"fold1: {3 * 65536 - 150 - 200 - 4:,} void pixels",
     "fold1: 1 shared ids",
-    "1 images are there more than once, 0 of them in more than one fold",
+    "images that are there more than once: 1, in more than one fold: 0",
 ]
 
 
@@ -171,7 +171,7 @@ def test_the_same_image_in_two_folds_is_reported(tmp_path, fold):
     for number in (1, 2):
         write_folders(tmp_path, number, fold if number == 1 else one_tile(fold, 2))
     findings = doctor(tmp_path)
-    assert "1 images are there more than once, 1 of them in more than one fold" in findings
+    assert "images that are there more than once: 1, in more than one fold: 1" in findings
     assert "the same image: fold1#2, fold2#0" in findings
 
 

@@ -213,14 +213,14 @@ def test_two_copies_of_an_archive_are_refused(archive, tmp_path):
 @pytest.mark.parametrize("kind", ["images", "masks", "types"])
 def test_a_missing_array_is_refused(folders, kind):
     (folders / OFFICIAL[kind]).unlink()
-    assert refusal(folders).startswith(f"fold 1 has no {kind}.npy beside {folders}")
+    assert refusal(folders).startswith(f"fold 1 has no {kind}.npy (found was {folders}")
 
 
 def test_a_zip_without_masks_is_refused(archive, tmp_path):
     with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(tmp_path / "fold_1.zip", "w") as part:
         for kind in ("images", "types"):
             part.writestr(OFFICIAL[kind], whole.read(OFFICIAL[kind]))
-    assert refusal(tmp_path).startswith(f"fold 1 has no masks.npy beside {tmp_path / 'fold_1.zip'}: Fold 1/images/")
+    assert refusal(tmp_path).startswith(f"fold 1 has no masks.npy (found was {tmp_path / 'fold_1.zip'}: Fold 1/images/")
 
 
 @pytest.mark.parametrize("kind", ["images", "masks", "types"])

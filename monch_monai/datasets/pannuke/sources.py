@@ -59,7 +59,7 @@ class ArrayFold:
         missing = [kind for kind in ("images", "masks", "types") if kind not in places]
         if missing:
             raise InputError(
-                f"fold {number} has no {missing[0]}.npy beside {next(iter(places.values()))}: PanNuke's folds have "
+                f"fold {number} has no {missing[0]}.npy (found was {next(iter(places.values()))}): a fold has "
                 "images.npy, masks.npy and types.npy"
             )
         self.images, self.masks, types = (ArrayFile(*places[kind]) for kind in ("images", "masks", "types"))
