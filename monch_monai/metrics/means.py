@@ -1,0 +1,98 @@
+"""Means over the classes, over organs, and the two that the paper prints: each by its own name."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from monch_monai.metrics.pixels import Floats, frequency_weighted_iou, pixel_accuracy, pixel_scores, ratio
+
+
+class PaperScores(NamedTuple):
+    """The three columns of the paper's Table 2, each `[...]`."""
+
+    iou: Floats
+    fw_iou: Floats
+    f1: Floats
+
+
+class Spread(NamedTuple):
+    """Mean, standard deviation and variance over organs, both of the population, and the number of organs."""
+
+    mean: float
+    sd: float
+    variance: float
+    organs: int
+
+
+def summary(matrices: ArrayLike) -> dict[str, Floats]:
+    """Every score of a set of images that is one number, by name, each `[...]`.
+
+    `pixel_accuracy` and `fw_iou` count background. The means are over the classes that the truth has, with background
+    (`…_with_background`) and without (`…_of_nuclei`); a class never predicted has precision 0 in them. `mean_f1` is the
+    mean of the classes' F1, `f1_of_means` the harmonic mean of mean precision and mean recall.
+
+    Args:
+        matrices: `[..., T, T]`, summed over images.
+    """
+    scores = pixel_scores(matrices)
+    present = ~np.isnan(scores.recall)
+    # present, but never predicted: nothing that it found was right
+    scores = scores._replace(precision=np.where(present & np.isnan(scores.precision), 0, scores.precision))
+    named = {"pixel_accuracy": pixel_accuracy(matrices), "fw_iou": frequency_weighted_iou(matrices)}
+    for suffix, first in (("with_background", 0), ("of_nuclei", 1)):
+        shown = present[..., first:]
+        means = {
+            name: ratio(np.where(shown, values[..., first:], 0).sum(axis=-1), shown.sum(axis=-1))
+            for name, values in scores._asdict().items()
+        }
+        named |= {f"mean_{name}_{suffix}": value for name, value in means.items()}
+        precision, recall = means["precision"], means["recall"]
+        both_zero = precision + recall == 0  # the limit of the harmonic mean is 0
+        named[f"f1_of_means_{suffix}"] = np.where(both_zero, 0, ratio(2 * precision * recall, precision + recall))
+    return named
+
+
+def paper_scores(matrices: ArrayLike) -> PaperScores:
+    """IoU, FWIoU and F1 as in Table 2: macro over six classes, background included, F1 of macro precision and recall.
+
+    Of the pooled test set this reproduces the row "Average", of one organ's images an organ's row. That is inferred
+    from the printed numbers; the authors have not confirmed it.
+
+    Args:
+        matrices: `[..., T, T]`, summed over the images of the test set, or of an organ.
+    """
+    named = summary(matrices)
+    return PaperScores(named["mean_iou_with_background"], named["fw_iou"], named["f1_of_means_with_background"])
+
+
+def by_tissue(matrices: NDArray[np.int64], tissues: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Matrices `[n, T, T]` of each tissue's images, in the order of the tissues' names.
+
+    Args:
+        matrices: `[N, T, T]`, one an image.
+        tissues: N names.
+
+    Raises:
+        ValueError: there are not as many names as matrices.
+    """
+    if len(tissues) != len(matrices):
+        raise ValueError(f"{len(matrices)} matrices with {len(tissues)} tissues: give one tissue an image")
+    names = np.asarray(tissues, dtype=str)
+    return {str(name): matrices[names == name] for name in sorted(set(tissues))}
+
+
+def over_organs(values: ArrayLike) -> Spread:
+    """Plain mean and spread of a score over organs; organs where it is not defined are left out and not counted.
+
+    The paper's row "STD" is this variance.
+
+    Args:
+        values: one score an organ, NaN where not defined.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    known = numbers[~np.isnan(numbers)]
+    if not known.size:
+        return Spread(np.nan, np.nan, np.nan, 0)
+    return Spread(float(known.mean()), float(known.std()), float(known.var()), known.size)
