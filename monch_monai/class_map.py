@@ -8,6 +8,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
+from monch_monai.errors import InputError
+
 
 def class_map(logits: Tensor) -> Tensor:
     """Class of each pixel: first whether it is of a nucleus, then of which class.
@@ -31,14 +33,30 @@ class ClassMapd(MapTransform):
 
     Args:
         keys: of the logits.
+        probs_key: where to keep the probabilities of the nucleus classes, `[T - 1, H, W]` float16 in [0, 1]: the
+            sigmoid of each class's logits. None keeps none.
     """
 
-    def __init__(self, keys: KeysCollection) -> None:
+    def __init__(self, keys: KeysCollection, probs_key: str | None = None) -> None:
         super().__init__(keys)
+        self.probs_key = probs_key
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        """`data` with class maps in place of logits."""
+        """`data` with class maps in place of logits.
+
+        Raises:
+            InputError: a logit is not a number.
+        """
         changed = dict(data)
         for key in self.key_iterator(changed):
-            changed[key] = class_map(changed[key])
+            logits = changed[key]
+            if torch.isnan(logits).any():
+                image = getattr(changed.get("image"), "meta", {}).get("filename_or_obj", "an image")
+                raise InputError(
+                    f"{image}: {int(torch.isnan(logits).sum())} of {logits.numel()} logits are NaN; "
+                    "use another checkpoint, or train with a lower learning rate or without amp"
+                )
+            changed[key] = class_map(logits)
+            if self.probs_key is not None:
+                changed[self.probs_key] = logits[1:].sigmoid().half()
         return changed

@@ -3,6 +3,7 @@ import torch
 from monai.data import MetaTensor
 
 from monch_monai.class_map import ClassMapd, class_map
+from monch_monai.errors import InputError
 from tests.fakes.network import noise
 
 
@@ -63,3 +64,25 @@ def test_the_transform_refuses_a_missing_key():
 def test_a_meta_tensor_gives_the_same_classes():
     logits = noise(6, 4, 5)
     assert torch.equal(torch.as_tensor(class_map(MetaTensor(logits))), class_map(logits))
+
+
+def test_the_transform_keeps_probabilities_of_the_nucleus_classes_when_told_where():
+    data = {"pred": noise(6, 4, 5)}
+    changed = ClassMapd("pred", probs_key="probs")(data)
+    assert torch.allclose(changed["probs"].float(), data["pred"][1:].sigmoid(), atol=5e-4)
+    assert changed["probs"].dtype == torch.float16
+    assert "probs" not in ClassMapd("pred")(data)
+
+
+def test_logits_that_are_no_numbers_are_refused_by_the_name_of_their_tile():
+    logits = noise(6, 4, 5)
+    logits[2, 1, 1:3] = float("nan")
+    image = MetaTensor(torch.zeros(3, 4, 5), meta={"filename_or_obj": "fold/images.npy#12"})
+    with pytest.raises(InputError, match=r"^fold/images.npy#12: 2 of 120 logits are NaN; use another checkpoint"):
+        ClassMapd("pred")({"pred": logits, "image": image})
+
+
+def test_infinite_logits_have_classes():
+    logits = torch.full((6, 1, 1), -torch.inf)
+    logits[3] = torch.inf
+    assert ClassMapd("pred")({"pred": logits})["pred"].item() == 3

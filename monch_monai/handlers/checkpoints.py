@@ -119,7 +119,8 @@ class Checkpoints:
         if validated.epoch == epoch:
             name = validated.key_metric_name
             row[name] = validated.metrics[name]
-            row |= {f"dice {r.name}": r.dice for r in score_rows(validated.metric_details["confusion_matrix"])}
+            counts = validated.metric_details["image_counts"]
+            row |= {f"dice {r.name}": r.dice for r in score_rows(counts.matrix)}
             if validated.best_metric_epoch == epoch:
                 _save(self.output_dir / BEST, self.network.state_dict())
         self.history.append(row)

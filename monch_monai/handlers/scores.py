@@ -1,64 +1,99 @@
 """The key metric and the table of scores by class."""
 
-import csv
-import io
-import json
 import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ignite.distributed as idist
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
-from torch import Tensor
+from numpy.typing import NDArray
 
 from monch_monai.classes import CLASSES
-from monch_monai.files import write_text_atomically
-from monch_monai.metrics import ScoreRow, confusion_matrix, mean_dice, score_rows
+from monch_monai.errors import InputError
+from monch_monai.handlers.items import gather_by_image, name_of
+from monch_monai.handlers.score_files import write_scores
+from monch_monai.metrics import ImageCounts, ScoreRow, confusion_matrix, mean_dice, score_rows
 
 logger = logging.getLogger(__name__)
+
+
+class Record(NamedTuple):
+    """What is kept of one image: where it comes from, and its pixel counts `[T, T]` int64."""
+
+    tissue: str
+    source: str
+    matrix: NDArray[np.int64]
 
 
 class MeanDice(Metric):
     """Mean Dice over the nucleus classes present in the set, from pixel counts summed over it (`metrics.mean_dice`).
 
-    Takes an evaluator's decollated output: class maps `pred` and `label`, `[1, H, W]`. Counts of all processes are
-    summed, and left in the engine's `state.metric_details["confusion_matrix"]`.
+    Takes an evaluator's decollated items: `image` with its file's name, class maps `pred` and `label`, `[1, H, W]`, and
+    `tissue` and `source` where the batch has them. Counts are kept by image, so that an image seen twice (a
+    distributed sampler fills up its last batch) counts once, and two processes give exactly what one gives. They are
+    left in the engine's `state.metric_details["image_counts"]`, an `ImageCounts`.
     """
 
     def __init__(self, output_transform: Callable[[Any], Any] = lambda output: output) -> None:
-        self.matrix = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
+        self.records: dict[str, Record] = {}
         super().__init__(output_transform=output_transform)
 
     def reset(self) -> None:
         """Forgets all counts."""
-        self.matrix = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
+        self.records = {}
 
-    def update(self, output: list[dict[str, Tensor]]) -> None:
-        """Counts a batch."""
+    def iteration_completed(self, engine: Engine) -> None:
+        """Counts the engine's batch, with tissues and sources from its input."""
+        given = engine.state.batch if isinstance(engine.state.batch, list) else [{}] * len(engine.state.output)
+        output = self._output_transform(engine.state.output)
+        self.update([{**origin, **item} for origin, item in zip(given, output, strict=True)])
+
+    def update(self, output: list[dict[str, Any]]) -> None:
+        """Counts a batch.
+
+        Raises:
+            InputError: an image's prediction has another size than its truth, or one of them holds no class.
+        """
         for item in output:
             pred, label = (torch.as_tensor(item[key]).detach().cpu() for key in ("pred", "label"))
-            self.matrix += confusion_matrix(pred, label)
+            name = name_of(item)
+            try:
+                matrix = confusion_matrix(pred, label).numpy()
+            except ValueError as error:
+                raise InputError(f"{name}: {error}; check the tile's label and the network's output") from error
+            self.records[name] = Record(str(item.get("tissue", "")), str(item.get("source", "")), matrix)
 
     def compute(self) -> float:
         """Mean Dice, NaN where no class is present."""
-        self.matrix = idist.all_reduce(self.matrix.to(idist.device())).cpu()
-        return mean_dice(self.matrix)
+        self.records = gather_by_image(self.records)
+        return mean_dice(self.counts().matrix)
+
+    def counts(self) -> ImageCounts:
+        """Counts of every image, in order of names; of all processes once `compute` has run."""
+        records = list(self.records.values())
+        return ImageCounts(
+            images=list(self.records),
+            tissues=[record.tissue for record in records],
+            sources=[record.source for record in records],
+            matrices=np.array([r.matrix for r in records], dtype=np.int64).reshape(-1, len(CLASSES), len(CLASSES)),
+        )
 
     def completed(self, engine: Engine, name: str) -> None:
         """Leaves score and counts with the engine."""
         super().completed(engine, name)
-        engine.state.metric_details["confusion_matrix"] = self.matrix
+        engine.state.metric_details["image_counts"] = self.counts()
 
 
 class ScoreTable:
-    """Prints a table of Dice and IoU by class when an evaluation by `MeanDice` is over, and writes it when told where.
+    """Prints scores by class when an evaluation by `MeanDice` is over, and writes all scores when told where.
 
     Args:
-        output_dir: folder for `scores.csv` and `scores.json`; None writes nothing.
+        output_dir: folder for the files of `write_scores`; None writes nothing.
     """
 
     def __init__(self, output_dir: str | Path | None = None) -> None:
@@ -72,40 +107,19 @@ class ScoreTable:
         """Prints and writes."""
         if idist.get_rank() > 0:
             return
-        matrix = engine.state.metric_details["confusion_matrix"]
+        counts: ImageCounts = engine.state.metric_details["image_counts"]
         of = f" of epoch {engine.state.epoch}" if self.output_dir is None else ""
-        logger.info("scores%s\n%s", of, format_rows(score_rows(matrix), mean_dice(matrix)))
+        logger.info("scores%s\n%s", of, format_rows(score_rows(counts.matrix), mean_dice(counts.matrix)))
         if self.output_dir is not None:
-            write_scores(Path(self.output_dir), matrix)
+            write_scores(Path(self.output_dir), counts)
 
 
 def format_rows(rows: list[ScoreRow], mean: float) -> str:
-    """The table as text; a class that the truth does not have gets dashes."""
+    """The table as text; what is not defined gets a dash."""
 
-    def number(value: float) -> str:
-        return "-" if math.isnan(value) else f"{value:.4f}"
+    def numbers(*values: float) -> str:
+        return "".join(f"{'-' if math.isnan(value) else f'{value:.4f}':>11}" for value in values)
 
-    lines = [f"{'class':<24}{'Dice':>8}{'IoU':>8}{'pixels':>12}"]
-    lines += [f"{row.name:<24}{number(row.dice):>8}{number(row.iou):>8}{row.pixels:>12,}" for row in rows]
-    return "\n".join([*lines, f"{'mean of nucleus classes':<24}{number(mean):>8}"])
-
-
-def write_scores(folder: Path, matrix: Tensor) -> None:
-    """Writes `scores.csv`, a row a class, and `scores.json`, with the pixel counts (rows truth, columns prediction)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = score_rows(matrix)
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(ScoreRow._fields)
-    table.writerows([value if value == value else "" for value in row] for row in rows)  # NaN is an empty cell
-    scores = {
-        "mean_dice": _or_none(mean_dice(matrix)),
-        "classes": {row.name: {k: _or_none(v) for k, v in row._asdict().items() if k != "name"} for row in rows},
-        "confusion_matrix": matrix.tolist(),
-    }
-    write_text_atomically(folder / "scores.csv", text.getvalue())
-    write_text_atomically(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    lines = [f"{'class':<24}{'Dice':>11}{'IoU':>11}{'precision':>11}{'recall':>11}{'pixels':>13}"]
+    lines += [f"{row.name:<24}{numbers(row.dice, row.iou, row.precision, row.recall)}{row.pixels:>13,}" for row in rows]
+    return "\n".join([*lines, f"{'mean of nucleus classes':<24}{numbers(mean)}"])

@@ -2,6 +2,7 @@
 
 from monch_monai.metrics.bootstrap import Interval, draws, interval, resample
 from monch_monai.metrics.confusion import confusion_matrix
+from monch_monai.metrics.image_counts import ImageCounts
 from monch_monai.metrics.means import PaperScores, Spread, by_tissue, over_organs, paper_scores, summary
 from monch_monai.metrics.pixels import (
     PixelScores,
@@ -15,6 +16,7 @@ from monch_monai.metrics.pixels import (
 )
 
 __all__ = [
+    "ImageCounts",
     "Interval",
     "PaperScores",
     "PixelScores",

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from monch_monai.metrics.pixels import Floats
 
 RESAMPLES = 1000
+LEVEL = 0.95
 
 
 class Interval(NamedTuple):
@@ -47,7 +48,7 @@ def resample(counts: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Fl
     return (drawn @ per_image.reshape(len(per_image), -1)).reshape(-1, *per_image.shape[1:])
 
 
-def interval(values: ArrayLike, level: float = 0.95) -> Interval:
+def interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     """Percentile interval of a score over resamples.
 
     Resamples in which the score is not defined (a rare class was not drawn) are left out; `defined` tells how many were

@@ -1,6 +1,7 @@
 import csv
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events, State
@@ -8,6 +9,7 @@ from torch import nn
 
 from monch_monai.errors import InputError
 from monch_monai.handlers import Checkpoints
+from monch_monai.metrics import ImageCounts
 
 
 class ScriptedRun:
@@ -30,7 +32,7 @@ class ScriptedRun:
             with torch.no_grad():
                 self.network.weight.fill_(epoch)
             validated.epoch, validated.metrics = epoch, {"mean_dice": scores[epoch - 1]}
-            validated.metric_details = {"confusion_matrix": torch.eye(6, dtype=torch.int64)}
+            validated.metric_details = {"image_counts": ImageCounts([""], [""], [""], np.eye(6, dtype=np.int64)[None])}
             if scores[epoch - 1] > validated.best_metric:
                 validated.best_metric, validated.best_metric_epoch = scores[epoch - 1], epoch
 

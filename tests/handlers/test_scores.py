@@ -1,5 +1,3 @@
-import csv
-import json
 import logging
 import math
 
@@ -8,8 +6,9 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
+from monch_monai.errors import InputError
 from monch_monai.handlers import MeanDice, ScoreTable
-from monch_monai.handlers.scores import format_rows, write_scores
+from monch_monai.handlers.scores import format_rows
 from monch_monai.metrics import confusion_matrix, mean_dice, score_rows
 
 
@@ -23,11 +22,17 @@ def maps(seed, count=2):
 BATCHES = [maps(seed) for seed in range(2)]
 
 
-def evaluate(epochs=1, output_dir=None, batches=BATCHES):
+def evaluate(epochs=1, output_dir=None, batches=BATCHES, first=0):
     """An evaluation as MONAI's evaluators run one: decollated output, and details beside the metrics."""
+    names = (f"images.npy#{i}" for _ in range(epochs) for i in range(first, first + sum(len(b[0]) for b in batches)))
 
     def step(engine, batch):
-        return [{"pred": MetaTensor(pred), "label": MetaTensor(label)} for pred, label in zip(*batch, strict=True)]
+        items = [
+            {"image": MetaTensor(torch.zeros(1), meta={"filename_or_obj": next(names)}), "pred": pred, "label": label}
+            for pred, label in zip(*batch, strict=True)
+        ]
+        engine.state.batch = [{**item, "tissue": "Breast", "source": "here"} for item in items]
+        return items
 
     evaluator = Engine(step)
     evaluator.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "metric_details", {}))
@@ -35,6 +40,10 @@ def evaluate(epochs=1, output_dir=None, batches=BATCHES):
     ScoreTable(output_dir).attach(evaluator)
     evaluator.run(batches, max_epochs=epochs)
     return evaluator.state
+
+
+def counted(state):
+    return state.metric_details["image_counts"].matrix
 
 
 def logged(caplog):
@@ -57,11 +66,11 @@ def test_mean_dice_of_two_batches_is_that_of_all_their_pixels():
 
 
 def test_counts_are_left_with_the_engine():
-    assert torch.equal(evaluate().metric_details["confusion_matrix"], all_counts())
+    assert counted(evaluate()).tolist() == all_counts().tolist()
 
 
 def test_each_epoch_counts_anew():
-    assert torch.equal(evaluate(epochs=3).metric_details["confusion_matrix"], all_counts())
+    assert counted(evaluate(epochs=3)).tolist() == all_counts().tolist()
 
 
 def test_mean_dice_is_nan_where_no_class_is_present():
@@ -70,14 +79,16 @@ def test_mean_dice_is_nan_where_no_class_is_present():
 
 
 def test_the_table_has_dashes_for_an_absent_class(caplog):
-    lines = {line.rsplit(None, 3)[0]: line.split() for line in logged(caplog).splitlines()[2:-1]}
+    lines = {line.rsplit(None, 5)[0]: line.split() for line in logged(caplog).splitlines()[2:-1]}
     assert list(lines) == [row.name for row in score_rows(all_counts())]
-    assert lines["dead"] == ["dead", "-", "-", "0"]
+    assert lines["dead"] == ["dead", "-", "-", "-", "-", "0"]
     neoplastic = score_rows(all_counts())[1]
     assert lines["neoplastic"] == [
         "neoplastic",
         f"{neoplastic.dice:.4f}",
         f"{neoplastic.iou:.4f}",
+        f"{neoplastic.precision:.4f}",
+        f"{neoplastic.recall:.4f}",
         str(neoplastic.pixels),
     ]
 
@@ -99,38 +110,35 @@ def test_nothing_is_written_unless_told_where(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_scores_csv_has_a_row_a_class_and_empty_cells_for_an_absent_one(tmp_path):
-    evaluate(output_dir=tmp_path / "made" / "here")
-    with (tmp_path / "made" / "here" / "scores.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row, expected in zip(rows, score_rows(all_counts()), strict=True):
-        assert row["name"] == expected.name
-        assert int(row["pixels"]) == expected.pixels
-        if expected.name == "dead":
-            assert (row["dice"], row["iou"]) == ("", "")
-        else:
-            assert (float(row["dice"]), float(row["iou"])) == (expected.dice, expected.iou)
+def test_counts_are_kept_by_image_with_tissue_and_source():
+    counts = evaluate().metric_details["image_counts"]
+    assert counts.images == [f"images.npy#{i}" for i in range(4)]
+    assert set(counts.tissues) == {"Breast"}
+    assert set(counts.sources) == {"here"}
+    assert counts.matrices[2].tolist() == confusion_matrix(BATCHES[1][0][0], BATCHES[1][1][0]).tolist()
 
 
-def refuse_constants(text):
-    raise ValueError(f"{text} is not JSON")
+def test_an_image_seen_twice_counts_once():
+    once, twice = MeanDice(), MeanDice()
+    items = [
+        {"image": MetaTensor(torch.zeros(1), meta={"filename_or_obj": str(i)}), "pred": pred, "label": label}
+        for i, (pred, label) in enumerate(zip(*BATCHES[0], strict=True))
+    ]
+    once.update(items)
+    twice.update([*items, items[0]])
+    assert twice.compute() == once.compute()
+    assert twice.counts().matrices.tolist() == once.counts().matrices.tolist()
 
 
-def test_scores_json_is_json_with_null_for_an_absent_class(tmp_path):
-    write_scores(tmp_path, all_counts())
-    scores = json.loads((tmp_path / "scores.json").read_text(), parse_constant=refuse_constants)
-    assert scores["mean_dice"] == mean_dice(all_counts())
-    assert scores["classes"]["dead"] == {"dice": None, "iou": None, "pixels": 0}
-    epithelial = score_rows(all_counts())[5]
-    assert scores["classes"]["epithelial"] == {
-        "dice": epithelial.dice,
-        "iou": epithelial.iou,
-        "pixels": epithelial.pixels,
-    }
-    assert scores["confusion_matrix"] == all_counts().tolist()
-
-
-def test_scores_of_an_empty_set_are_json_too(tmp_path):
-    write_scores(tmp_path, torch.zeros(6, 6, dtype=torch.int64))
-    scores = json.loads((tmp_path / "scores.json").read_text(), parse_constant=refuse_constants)
-    assert scores["mean_dice"] is None
+@pytest.mark.parametrize(
+    ("pred", "label", "problem"),
+    [
+        (torch.zeros(1, 4, 5), torch.zeros(1, 4, 4), r"prediction is \[1, 4, 5\], truth \[1, 4, 4\]"),
+        (torch.zeros(1, 4, 4), torch.full((1, 4, 4), 9), "truth holds 9 to 9; classes are 0 to 5"),
+    ],
+    ids=["another size", "unknown class"],
+)
+def test_what_cannot_be_counted_is_refused_in_one_line_that_names_the_tile(pred, label, problem):
+    with pytest.raises(InputError, match=rf"^images\.npy#7: {problem}.*; check the tile's label") as caught:
+        evaluate(batches=[(pred[None].byte(), label[None].byte())], first=7)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,91 @@
+"""Scores on disk."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monch_monai.classes import CLASSES
+from monch_monai.files import write_text_atomically
+from monch_monai.metrics import ImageCounts, mean_dice, paper_scores
+from monch_monai.metrics.bootstrap import LEVEL, RESAMPLES
+from monch_monai.metrics.rows import class_rows, organ_class_rows, organ_rows, organ_spreads
+
+
+def write_scores(folder: Path, counts: ImageCounts) -> None:
+    """Writes all scores of a set of images.
+
+    - `scores.csv`: a row a class, pooled over all images.
+    - `scores_by_organ.csv`: a row an organ, and one of all images.
+    - `scores_by_organ_and_class.csv`: a row a class of each organ.
+    - `counts.csv`: a row an image, its tissue and source, and its pixel counts `TRUTH>PREDICTION`.
+    - `scores.json`: the same scores, the paper's average, and spreads over organs.
+
+    Each score stands with the ends of its 95 % image-bootstrap interval, as `…_low` and `…_high`. What is not defined
+    is an empty cell, and null.
+
+    Args:
+        folder: made where it is not there.
+        counts: pixel counts of the images, at least one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    classes = class_rows(counts.matrices)
+    organs = organ_rows(counts.matrices, counts.tissues)
+    write_rows(folder / "scores.csv", classes)
+    write_rows(folder / "scores_by_organ.csv", organs)
+    write_rows(folder / "scores_by_organ_and_class.csv", organ_class_rows(counts.matrices, counts.tissues))
+    write_rows(folder / "counts.csv", _count_rows(counts))
+    scores = {
+        "images": len(counts.images),
+        "mean_dice": mean_dice(counts.matrix),
+        "paper_average": paper_scores(counts.matrix)._asdict(),
+        "classes": {row["name"]: _without(row, "name") for row in classes},
+        "organs": {row["organ"]: _without(row, "organ") for row in organs},
+        "over_organs": {k: v._asdict() for k, v in organ_spreads(counts.matrices, counts.tissues).items()},
+        "intervals": {"method": "percentile, images resampled", "level": LEVEL, "resamples": RESAMPLES, "seed": 0},
+        "confusion_matrix": counts.matrix.tolist(),
+    }
+    write_json(folder / "scores.json", scores)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows of the same columns as CSV; NaN becomes an empty cell."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]))
+    table.writeheader()
+    table.writerows({key: "" if _is_nan(value) else value for key, value in row.items()} for row in rows)
+    write_text_atomically(path, text.getvalue())
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes JSON; NaN becomes null."""
+    write_text_atomically(path, json.dumps(_plain(values), indent=2, allow_nan=False) + "\n")
+
+
+def _count_rows(counts: ImageCounts) -> list[dict[str, str | int]]:
+    names = [f"{truth.name}>{guess.name}" for truth in CLASSES for guess in CLASSES]
+    origins = zip(counts.images, counts.tissues, counts.sources, counts.matrices, strict=True)
+    return [
+        {"image": image, "tissue": tissue, "source": source, **dict(zip(names, matrix.ravel().tolist(), strict=True))}
+        for image, tissue, source, matrix in origins
+    ]
+
+
+def _without(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != key}
+
+
+def _plain(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if _is_nan(value) else value
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,51 @@
+"""Evaluates synthetic tiles by MONAI's evaluator; under torchrun: `evaluate_tiles.py DATASET OUTPUT_DIR`.
+
+For `test_distributed.py`. Five tiles on two processes: the sampler fills up with a tile that is there already.
+"""
+
+import sys
+
+import ignite.distributed as idist
+import torch
+from monai.data import DataLoader, Dataset, DistributedSampler
+from monai.engines import SupervisedEvaluator
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
+
+from monch_monai.class_map import ClassMapd
+from monch_monai.data import ClassMapReader, RGBReader, Tiles
+from monch_monai.handlers import MeanDice, ScoreTable
+
+
+class Colours(torch.nn.Module):
+    """Logits that follow from the pixels alone."""
+
+    def forward(self, image):
+        weights = torch.arange(18.0).reshape(6, 3, 1, 1) % 7 - 3
+        return torch.nn.functional.conv2d(image / 255 - 0.6, weights)
+
+
+def main(dataset_dir, output_dir):
+    tiles = Tiles(dataset_dir)
+    transform = Compose([
+        LoadImaged("image", reader=RGBReader()),
+        LoadImaged("label", reader=ClassMapReader()),
+        EnsureChannelFirstd(["image", "label"]),
+    ])  # fmt: skip
+    dataset = Dataset(tiles.items(tiles.split(1, "validation")), transform)
+    sampler = DistributedSampler(dataset, shuffle=False) if idist.get_world_size() > 1 else None
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(dataset, batch_size=2, sampler=sampler),
+        network=Colours(),
+        postprocessing=ClassMapd("pred"),
+        key_val_metric={"mean_dice": MeanDice()},
+        val_handlers=[ScoreTable(output_dir)],
+    )
+    evaluator.run()
+    return evaluator.state.metrics["mean_dice"]
+
+
+if __name__ == "__main__":
+    torch.distributed.init_process_group("gloo")
+    print(f"mean_dice {main(*sys.argv[1:])!r}", flush=True)
+    torch.distributed.destroy_process_group()
