@@ -2,8 +2,23 @@
 
 from monch_monai.metrics.bootstrap import Interval, draws, interval, resample
 from monch_monai.metrics.confusion import confusion_matrix
+from monch_monai.metrics.detection import (
+    DetectionScores,
+    classification_scores,
+    detection_matrix,
+    detection_scores,
+)
 from monch_monai.metrics.image_counts import ImageCounts
+from monch_monai.metrics.instances import Instances, drop_ignored, instances
 from monch_monai.metrics.means import PaperScores, Spread, by_tissue, over_organs, paper_scores, summary
+from monch_monai.metrics.panoptic import (
+    PanNukeScores,
+    PanopticScores,
+    pannuke_pq,
+    panoptic_counts,
+    panoptic_quality,
+    pooled_pq,
+)
 from monch_monai.metrics.pixels import (
     PixelScores,
     ScoreRow,
@@ -16,23 +31,36 @@ from monch_monai.metrics.pixels import (
 )
 
 __all__ = [
+    "DetectionScores",
     "ImageCounts",
+    "Instances",
     "Interval",
+    "PanNukeScores",
+    "PanopticScores",
     "PaperScores",
     "PixelScores",
     "ScoreRow",
     "Spread",
     "any_nucleus",
     "by_tissue",
+    "classification_scores",
     "confusion_matrix",
+    "detection_matrix",
+    "detection_scores",
     "draws",
+    "drop_ignored",
     "frequency_weighted_iou",
+    "instances",
     "interval",
     "mean_dice",
     "over_organs",
+    "pannuke_pq",
+    "panoptic_counts",
+    "panoptic_quality",
     "paper_scores",
     "pixel_accuracy",
     "pixel_scores",
+    "pooled_pq",
     "resample",
     "score_rows",
     "summary",

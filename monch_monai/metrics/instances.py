@@ -1,0 +1,84 @@
+"""Nuclei of one image as the instance metrics take them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monch_monai.classes import CLASSES, IGNORE_INDEX
+
+
+class Instances(NamedTuple):
+    """`ids [H, W]` int64, 0 for background and 1 to K without gaps, and `classes [K + 1]` uint8 by id, 0 of id 0."""
+
+    ids: NDArray[np.int64]
+    classes: NDArray[np.uint8]
+
+
+def instances(instance_map: NDArray[Any], class_map: NDArray[Any]) -> Instances:
+    """Nuclei of an instance map, renumbered in order of their ids, each of the class that most of its pixels have.
+
+    Background pixels have no vote, 255 has one; ties go to the lower class. A nucleus may be in several pieces.
+
+    Args:
+        instance_map: `[H, W]`, 0 for background, else any ids.
+        class_map: `[H, W]`, 0 to 5 and 255.
+
+    Raises:
+        ValueError: the sizes differ, a value is not a class, or a nucleus has background pixels alone.
+    """
+    if instance_map.shape != class_map.shape:
+        raise ValueError(
+            f"instance map is {list(instance_map.shape)}, class map {list(class_map.shape)}: sizes must agree"
+        )
+    unknown = class_map[((class_map < 0) | (class_map >= len(CLASSES))) & (class_map != IGNORE_INDEX)]
+    if unknown.size:
+        raise ValueError(f"class map holds {unknown[0].item()}; classes are 0 to {len(CLASSES) - 1} and {IGNORE_INDEX}")
+    found, numbered = np.unique(np.append(instance_map.ravel(), 0), return_inverse=True)  # 0 is there, and first
+    if found[0] < 0:
+        raise ValueError(f"instance map holds {found[0]}; ids are 0 and above")
+    ids = numbered[:-1].reshape(instance_map.shape).astype(np.int64)
+    choices = np.array([*range(1, len(CLASSES)), IGNORE_INDEX], np.uint8)
+    voting = (ids > 0) & (class_map > 0)
+    ballot = np.searchsorted(choices, class_map[voting])
+    votes = np.bincount(ids[voting] * len(choices) + ballot, minlength=len(found) * len(choices))
+    votes = votes.reshape(len(found), len(choices))
+    classless = found[1:][votes[1:].sum(axis=1) == 0]
+    if classless.size:
+        raise ValueError(f"nucleus {classless[0]} has no pixel of a nucleus class: the maps do not belong together")
+    classes = choices[votes.argmax(axis=1)]
+    classes[0] = 0
+    return Instances(ids, classes)
+
+
+def drop_ignored(y_pred: Instances, y: Instances, ignored: NDArray[np.bool_]) -> tuple[Instances, Instances]:
+    """Both without what is not scored: true nuclei of class 255, and predicted ones mostly on ignored pixels.
+
+    A predicted nucleus goes when more than half of its pixels are ignored, so none goes that matches a nucleus that is
+    scored. What stays keeps all of its pixels.
+
+    Args:
+        y_pred: the prediction.
+        y: the truth.
+        ignored: `[H, W]`, where the true class map is 255.
+    """
+    area = np.bincount(y_pred.ids.ravel(), minlength=len(y_pred.classes))
+    on_ignored = np.bincount(y_pred.ids[ignored], minlength=len(y_pred.classes))
+    return _keep(y_pred, 2 * on_ignored <= area), _keep(y, y.classes != IGNORE_INDEX)
+
+
+def centroids(nuclei: Instances) -> NDArray[np.float64]:
+    """Mean position (x, y) of each nucleus's pixels, in px between pixel centres, `[K, 2]`."""
+    inside = nuclei.ids > 0
+    ids = nuclei.ids[inside]
+    area = np.bincount(ids, minlength=len(nuclei.classes))[1:]
+    y, x = np.nonzero(inside)
+    sums = [np.bincount(ids, weights=place, minlength=len(nuclei.classes))[1:] for place in (x, y)]
+    return np.stack(sums, axis=1) / area[:, None]
+
+
+def _keep(nuclei: Instances, kept: NDArray[np.bool_]) -> Instances:
+    kept = kept.copy()
+    kept[0] = True
+    number = np.where(kept, np.cumsum(kept) - 1, 0)
+    return Instances(number[nuclei.ids], nuclei.classes[kept])

@@ -1,0 +1,143 @@
+"""Panoptic quality (Kirillov et al., 2019) of nuclei, by each of the rules in use.
+
+A predicted nucleus matches a true one where their IoU is above 0.5, which at most one does. With TP matches, FP
+predicted and FN true nuclei without one: DQ = TP / (TP + FP/2 + FN/2), SQ = mean IoU of the matches, PQ = DQ SQ. For a
+class only nuclei of that class take part; bPQ takes nuclei of all classes as of one. Images are put together by one of
+three rules:
+
+- PanNuke's, `pannuke_pq` (Gamper et al., 2020): PQ of each image and class, NaN where the truth has none of the class;
+  mPQ is the mean over classes, then over a tissue's images, then over tissues.
+- Strict, `pannuke_pq(strict=True)`: the same, but a class that was predicted where the truth of an image has none
+  scores 0 there, so that false positives count everywhere.
+- Pooled, `pooled_pq` (CoNIC's mPQ+, Graham et al., 2021): TP, FP, FN and IoU are summed over all images and give one PQ
+  a class; mPQ+ is the mean over classes.
+
+What is not defined is NaN and in no mean. PanNuke's own program adds 1e-6 to the denominator of SQ (CellViT's also to
+that of DQ), which lowers PQ by less than 1e-6; here nothing is added, and a perfect map has PQ 1.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from monch_monai.classes import CLASSES
+from monch_monai.metrics.instances import Instances
+from monch_monai.metrics.pixels import Floats, ratio
+
+ANY = 0
+"""Index of "nuclei of any class" in the counts, where class maps have background."""
+
+
+class PanopticScores(NamedTuple):
+    """PQ, DQ and SQ, each `[...]`. SQ is NaN where nothing matched, all are NaN where there is no nucleus at all."""
+
+    pq: Floats
+    dq: Floats
+    sq: Floats
+
+
+class PanNukeScores(NamedTuple):
+    """PQ by PanNuke's rule.
+
+    `mpq` and `bpq` are over tissues, `mpq_by_tissue` and `bpq_by_tissue` of each, and `pq_by_class` of each nucleus
+    class is over all images, in the order of `NUCLEUS_CLASSES`.
+    """
+
+    mpq: float
+    bpq: float
+    mpq_by_tissue: dict[str, float]
+    bpq_by_tissue: dict[str, float]
+    pq_by_class: Floats
+
+
+def overlaps(y_pred: Instances, y: Instances) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Ids of the true and of the predicted nucleus of each pair that shares a pixel, and the pair's IoU.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    if y_pred.ids.shape != y.ids.shape:
+        raise ValueError(f"prediction is {list(y_pred.ids.shape)}, truth {list(y.ids.shape)}: sizes must agree")
+    width = len(y_pred.classes)
+    pairs, shared = np.unique(y.ids.ravel() * width + y_pred.ids.ravel(), return_counts=True)
+    true, predicted = np.divmod(pairs, width)
+    nuclei = (true > 0) & (predicted > 0)
+    true, predicted, shared = true[nuclei], predicted[nuclei], shared[nuclei]
+    areas = np.bincount(y.ids.ravel())[true] + np.bincount(y_pred.ids.ravel())[predicted]
+    return true, predicted, shared / (areas - shared)
+
+
+def panoptic_counts(y_pred: Instances, y: Instances) -> NDArray[np.float64]:
+    """TP, FP, FN and the sum of the matches' IoU in one image, `[T, 4]`: of each class, and in row 0 of any nucleus.
+
+    A match of two classes is in row 0 a TP, for the one class an FN and for the other an FP.
+
+    Args:
+        y_pred: the prediction, ignored nuclei dropped (`drop_ignored`).
+        y: the truth, likewise.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    true, predicted, iou = overlaps(y_pred, y)
+    matched = iou > 0.5
+    true_class, predicted_class = y.classes[true[matched]], y_pred.classes[predicted[matched]]
+    agree = true_class == predicted_class
+    counts = np.zeros((len(CLASSES), 4))
+    tp, fp, fn, iou_sum = counts.T
+    np.add.at(tp, true_class[agree], 1)
+    np.add.at(iou_sum, true_class[agree], iou[matched][agree])
+    tp[ANY], iou_sum[ANY] = matched.sum(), iou[matched].sum()
+    for wrong, nuclei in ((fp, y_pred), (fn, y)):
+        wrong += np.bincount(nuclei.classes[1:], minlength=len(CLASSES)) - tp
+        wrong[ANY] = len(nuclei.classes) - 1 - tp[ANY]
+    return counts
+
+
+def panoptic_quality(counts: ArrayLike) -> PanopticScores:
+    """PQ, DQ and SQ of counts `[..., 4]`, of one image or summed over many."""
+    tp, fp, fn, iou_sum = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
+    nuclei = tp + fp / 2 + fn / 2
+    return PanopticScores(pq=ratio(iou_sum, nuclei), dq=ratio(tp, nuclei), sq=ratio(iou_sum, tp))
+
+
+def pooled_pq(counts: ArrayLike) -> tuple[PanopticScores, float]:
+    """PQ, DQ and SQ of each class `[T]` (first: of any nucleus, bPQ+) from counts summed over images, and mPQ+.
+
+    Args:
+        counts: `[N, T, 4]`, one an image.
+    """
+    scores = panoptic_quality(np.asarray(counts).sum(axis=0))
+    return scores, float(_mean(scores.pq[1:], axis=0))
+
+
+def pannuke_pq(counts: ArrayLike, tissues: Sequence[str], strict: bool = False) -> PanNukeScores:
+    """PanNuke's mPQ and bPQ, official or strict.
+
+    Args:
+        counts: `[N, T, 4]`, one an image.
+        tissues: N names.
+        strict: whether a class that the truth of an image does not have, but the prediction has, scores 0 there.
+
+    Raises:
+        ValueError: there are not as many names as images.
+    """
+    per_image = np.asarray(counts, dtype=np.float64)
+    if len(tissues) != len(per_image):
+        raise ValueError(f"counts of {len(per_image)} images with {len(tissues)} tissues: give one tissue an image")
+    pq = panoptic_quality(per_image).pq  # [N, T]; NaN where neither truth nor prediction has the class
+    if not strict:
+        pq = np.where(per_image[..., 0] + per_image[..., 2] > 0, pq, np.nan)
+    of_image, names = _mean(pq[:, 1:], axis=1), np.asarray(tissues, dtype=str)
+    groups = {str(name): names == name for name in sorted(set(tissues))}
+    mpq = {name: float(_mean(of_image[chosen], axis=0)) for name, chosen in groups.items()}
+    bpq = {name: float(_mean(pq[chosen, ANY], axis=0)) for name, chosen in groups.items()}
+    over = [float(_mean(np.array(list(values.values())), axis=0)) for values in (mpq, bpq)]
+    return PanNukeScores(over[0], over[1], mpq, bpq, _mean(pq[:, 1:], axis=0))
+
+
+def _mean(values: Floats, axis: int) -> Floats:
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0).sum(axis=axis), known.sum(axis=axis))
