@@ -9,31 +9,48 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from monch_monai.classes import CLASSES
+from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
 from monch_monai.data.images import is_nifti, read_rgb, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
 from monch_monai.files import write_text_atomically
+from monch_monai.nuclei import WatershedNuclei, write_geojson, write_instance_map
 from monch_monai.overlay import draw_contours
+from monch_monai.settings import flag
 
 logger = logging.getLogger(__name__)
 
 
 class PredictionWriter:
-    """Writes, for each image, `STEM_classes.png` (`.nii.gz` for NIfTI input) and `STEM_overlay.png`, and at the end
-    `summary.csv`: pixels of each class, a row an image.
+    """Writes, for each image, `STEM_classes.png` (`.nii.gz` for NIfTI input) and `STEM_overlay.png`, where nuclei are
+    wanted also `STEM_instances.tif` and `STEM_nuclei.geojson`, and at the end `summary.csv`: pixels and nuclei of each
+    class, a row an image.
 
     Args:
         output_dir: folder for all of it.
         unreadable: images that were left out, with the reason; they get a row in the summary.
+        watershed: makes nuclei of class maps.
+        nuclei: whether to make nuclei.
+
+    Raises:
+        InputError: `nuclei` is neither true nor false.
     """
 
-    def __init__(self, output_dir: str | Path, unreadable: dict[Path, str] | None = None) -> None:
+    def __init__(
+        self,
+        output_dir: str | Path,
+        unreadable: dict[Path, str] | None = None,
+        watershed: WatershedNuclei | None = None,
+        nuclei: bool | str = True,
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.unreadable = unreadable or {}
+        self.watershed = watershed if flag("nuclei", nuclei) else None
         self.counts: dict[str, list[int]] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Registers with an evaluator whose output has `image` with its file's name, and the class map `pred`."""
+        """Registers with an evaluator whose output has `image` with its file's name, the class map `pred` and, for
+        nuclei, the probabilities `probs`.
+        """
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
         engine.add_event_handler(Events.COMPLETED, self.write_summary)
 
@@ -45,11 +62,19 @@ class PredictionWriter:
             suffix = ".nii.gz" if is_nifti(source) else ".png"
             write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
             write_picture(self.output_dir / f"{stem(source)}_overlay.png", draw_contours(read_rgb(source), class_map))
-            self.counts[source.name] = np.bincount(class_map.ravel(), minlength=len(CLASSES)).tolist()
+            counts = np.bincount(class_map.ravel(), minlength=len(CLASSES)).tolist()
+            if self.watershed is not None:
+                nuclei = self.watershed(class_map, torch.as_tensor(item["probs"]).cpu().numpy())
+                write_instance_map(self.output_dir / f"{stem(source)}_instances.tif", nuclei.instance_map)
+                write_geojson(self.output_dir / f"{stem(source)}_nuclei.geojson", nuclei)
+                counts += np.bincount(nuclei.classes, minlength=len(CLASSES))[1:].tolist()
+            self.counts[source.name] = counts
 
     def write_summary(self, engine: Engine | None = None) -> None:
         """Writes `summary.csv`."""
         names = [c.name for c in CLASSES]
+        if self.watershed is not None:
+            names += [f"{c.name} nuclei" for c in NUCLEUS_CLASSES]
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(["image", *names, "error"])

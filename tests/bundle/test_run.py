@@ -118,6 +118,11 @@ def test_inference_writes_every_readable_image_at_its_own_size(inferred: Trained
             assert (classes.mode, classes.size) == ("L", size)
             assert (overlay.mode, overlay.size) == ("RGB", size)
             assert np.asarray(classes).max() < len(CLASSES)
+        with Image.open(folder / f"{name}_instances.tif") as ids:
+            assert (ids.mode, ids.size) == ("I;16", size)
+            count = np.asarray(ids).max()
+        nuclei = json.loads((folder / f"{name}_nuclei.geojson").read_text(encoding="utf-8"))
+        assert len(nuclei["features"]) == count
     volume = nib.load(folder / "volume_classes.nii.gz")
     assert volume.shape == (96, 64)
     assert volume.affine[0, 0] == 0.25
@@ -132,6 +137,8 @@ def test_inference_reports_and_counts_the_unreadable_one_and_fails_at_the_end(in
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"field.png", "scrap.tif", "volume.nii.gz", "notes.png"}
     assert sum(int(rows["field.png"][c.name]) for c in CLASSES) == 300 * 320
+    nuclei = json.loads((folder / "field_nuclei.geojson").read_text(encoding="utf-8"))["features"]
+    assert sum(int(rows["field.png"][f"{c.name} nuclei"]) for c in CLASSES[1:]) == len(nuclei)
     assert "cannot be read" in rows["notes.png"]["error"]
 
 

@@ -1,8 +1,10 @@
 import csv
+import json
 
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
@@ -10,6 +12,7 @@ from monai.data import MetaTensor
 from monch_monai.data.images import read_class_map, read_rgb
 from monch_monai.errors import InputError
 from monch_monai.handlers import PredictionWriter
+from monch_monai.nuclei import WatershedNuclei
 from monch_monai.overlay import draw_contours
 from tests.fakes.pictures import AFFINE, class_picture, picture, save_picture, save_rgb24
 
@@ -22,7 +25,8 @@ def predict(writer, *paths):
 
     def step(engine, path):
         image = MetaTensor(torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path)})
-        return [{"image": image, "pred": MetaTensor(torch.from_numpy(COUNTS)[None])}]
+        probs = torch.stack([torch.from_numpy(np.equal(COUNTS, c)) for c in range(1, 6)]).half()
+        return [{"image": image, "pred": MetaTensor(torch.from_numpy(COUNTS)[None]), "probs": MetaTensor(probs)}]
 
     evaluator = Engine(step)
     writer.attach(evaluator)
@@ -80,3 +84,52 @@ def test_a_run_that_read_everything_says_where_results_are(tmp_path, out, caplog
     predict(writer, save_picture(tmp_path / "a.png"))
     writer.finish()
     assert caplog.records[-1].message == f"1 images segmented; results and summary.csv are in {out}"
+
+
+NUCLEUS_FILES = ["a_classes.png", "a_instances.tif", "a_nuclei.geojson", "a_overlay.png", "summary.csv"]
+
+
+def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, out):
+    predict(PredictionWriter(out, watershed=WatershedNuclei(0.25, min_area_um2=0)), save_picture(tmp_path / "a.png"))
+    assert sorted(path.name for path in out.iterdir()) == NUCLEUS_FILES
+    ids = tifffile.imread(out / "a_instances.tif")
+    assert ids.dtype == np.uint16
+    assert np.array_equal(ids > 0, COUNTS > 0)
+    features = json.loads((out / "a_nuclei.geojson").read_text())["features"]
+    names = [feature["properties"]["classification"]["name"] for feature in features]
+    header, row = summary(out)
+    counted = dict(zip(header, row, strict=True))
+    assert header[7:] == [
+        "neoplastic nuclei", "inflammatory nuclei", "connective nuclei", "dead nuclei", "epithelial nuclei", "error",
+    ]  # fmt: skip
+    for name in ("neoplastic", "inflammatory", "connective", "dead", "epithelial"):
+        assert int(counted[f"{name} nuclei"]) == names.count(name)
+    assert len(names) == ids.max() >= 4
+
+
+@pytest.mark.parametrize("nuclei", [False, "false"])
+def test_no_nuclei_are_written_when_not_wanted(tmp_path, out, nuclei):
+    writer = PredictionWriter(out, watershed=WatershedNuclei(0.25), nuclei=nuclei)
+    predict(writer, save_picture(tmp_path / "a.png"))
+    assert sorted(path.name for path in out.iterdir()) == ["a_classes.png", "a_overlay.png", "summary.csv"]
+    assert len(summary(out)[0]) == 8
+
+
+def test_a_nifti_image_gets_its_nuclei_in_rows_and_columns(tmp_path, out):
+    writer = PredictionWriter(out, watershed=WatershedNuclei(0.25, min_area_um2=0))
+    predict(writer, save_rgb24(tmp_path / "a.nii.gz"))
+    assert np.array_equal(tifffile.imread(out / "a_instances.tif") > 0, COUNTS > 0)
+
+
+def test_an_unreadable_image_has_empty_cells_for_nuclei_too(tmp_path, out):
+    bad = {tmp_path / "bad.png": "alas"}
+    writer = PredictionWriter(out, unreadable=bad, watershed=WatershedNuclei(0.25))
+    predict(writer, save_picture(tmp_path / "a.png"))
+    header, *rows = summary(out)
+    assert [len(row) for row in rows] == [len(header)] * 2
+    assert rows[-1] == ["bad.png", *[""] * 11, "alas"]
+
+
+def test_a_switch_that_is_neither_true_nor_false_is_refused(out):
+    with pytest.raises(InputError, match="nuclei is 'maybe'; give true or false"):
+        PredictionWriter(out, watershed=WatershedNuclei(0.25), nuclei="maybe")
