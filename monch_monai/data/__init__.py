@@ -1,7 +1,7 @@
 """Prepared datasets of tiles, picture files, how MONAI reads both, and how training tiles are drawn and varied."""
 
 from monch_monai.data.images import ReadableImages
-from monch_monai.data.readers import ClassMapReader, RGBReader
+from monch_monai.data.readers import ClassMapReader, RGBReader, read_instance_map
 from monch_monai.data.sampling import tile_sampler
 from monch_monai.data.stain import RandStainJitterd
 from monch_monai.data.tiles import Tile, Tiles
@@ -15,6 +15,7 @@ __all__ = [
     "ReadableImages",
     "Tile",
     "Tiles",
+    "read_instance_map",
     "tile_sampler",
     "write_tiles",
 ]

@@ -52,12 +52,17 @@ class ClassMapReader(RGBReader):
         return check_class_map(_tile(name), name) if TILE.search(name) else read_class_map(name)
 
 
+def read_instance_map(reference: str) -> NDArray[np.uint16]:
+    """Instance map `[H, W]` of a tile, `instances.npy#INDEX`: 0 for background, else a nucleus's id."""
+    return _tile(reference)
+
+
 @cache
-def _array(path: str) -> NDArray[np.uint8]:
-    array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+def _array(path: str) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 
-def _tile(reference: str) -> NDArray[np.uint8]:
+def _tile(reference: str) -> NDArray[Any]:
     path, index = reference.rsplit("#", 1)
     return np.array(_array(path)[int(index)])

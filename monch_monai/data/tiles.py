@@ -148,12 +148,13 @@ class Tiles:
         return folds
 
     def items(self, folds: Sequence[str]) -> list[dict[str, str]]:
-        """One dictionary a tile, in order: references `image` and `label` for the readers, `tissue` and `source`."""
+        """One dictionary a tile, in order: references `image`, `label` and `instances`, and `tissue` and `source`."""
         items = []
         for fold in folds:
             for i, row in enumerate(self.rows([fold])):
-                image, label = (f"{self.dir / fold / name}.npy#{i}" for name in ("images", "classes"))
-                items.append({"image": image, "label": label, "tissue": row["tissue"], "source": row["source"]})
+                image, label, nuclei = (f"{self.dir / fold / name}.npy#{i}" for name in LAYOUT)
+                origin = {"tissue": row["tissue"], "source": row["source"]}
+                items.append({"image": image, "label": label, "instances": nuclei, **origin})
         return items
 
     def rows(self, folds: Sequence[str]) -> list[dict[str, str]]:

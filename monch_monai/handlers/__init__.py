@@ -1,6 +1,7 @@
 """Ignite handlers and metrics: what happens around the engines."""
 
 from monch_monai.handlers.checkpoints import Checkpoints
+from monch_monai.handlers.nucleus_scores import NucleusScores
 from monch_monai.handlers.overlays import OverlaySheet
 from monch_monai.handlers.predictions import PredictionWriter
 from monch_monai.handlers.progress import Progress, loss_of
@@ -11,6 +12,7 @@ __all__ = [
     "Checkpoints",
     "EpochSeeds",
     "MeanDice",
+    "NucleusScores",
     "OverlaySheet",
     "PredictionWriter",
     "Progress",

@@ -82,6 +82,10 @@ def test_evaluation_prints_and_writes_the_table(trained: Trained, dataset: Path)
     with (folder / "history.csv").open(encoding="utf-8") as file:
         best = max(float(row["mean_dice"]) for row in csv.DictReader(file))
     assert scores["mean_dice"] == pytest.approx(best, abs=1e-9)
+    nuclei = json.loads((folder / "evaluation" / "nuclei.json").read_text(encoding="utf-8"))
+    assert nuclei["images"] == scores["images"] == 3
+    assert {"mpq", "bpq", "mpq_strict", "mpq_plus"} <= set(nuclei)
+    assert list(scores["organs"]) == ["synthetic", "all images"]
     record = json.loads((folder / "evaluation" / "run.json").read_text(encoding="utf-8"))
     assert record["checkpoint"]["file"] == str(folder / "best.pt")
 

@@ -46,6 +46,7 @@ def test_items_refer_to_the_tiles_in_order(dataset):
     assert items[4] == {
         "image": f"{dataset}/a/images.npy#1",
         "label": f"{dataset}/a/classes.npy#1",
+        "instances": f"{dataset}/a/instances.npy#1",
         "tissue": "tissue 1",
         "source": 'slide 1, "left", µ',
     }

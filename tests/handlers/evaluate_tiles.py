@@ -13,7 +13,8 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
 from monch_monai.class_map import ClassMapd
 from monch_monai.data import ClassMapReader, RGBReader, Tiles
-from monch_monai.handlers import MeanDice, ScoreTable
+from monch_monai.handlers import MeanDice, NucleusScores, ScoreTable
+from monch_monai.nuclei import WatershedNuclei
 
 
 class Colours(torch.nn.Module):
@@ -37,9 +38,9 @@ def main(dataset_dir, output_dir):
         device="cpu",
         val_data_loader=DataLoader(dataset, batch_size=2, sampler=sampler),
         network=Colours(),
-        postprocessing=ClassMapd("pred"),
+        postprocessing=ClassMapd("pred", probs_key="probs"),
         key_val_metric={"mean_dice": MeanDice()},
-        val_handlers=[ScoreTable(output_dir)],
+        val_handlers=[ScoreTable(output_dir), NucleusScores(output_dir, WatershedNuclei(0.25))],
     )
     evaluator.run()
     return evaluator.state.metrics["mean_dice"]

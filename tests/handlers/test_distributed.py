@@ -35,7 +35,7 @@ def test_two_processes_write_the_files_of_one_bit_by_bit(runs):
     folder, _, _ = runs
     names = sorted(path.name for path in (folder / "one").iterdir())
     assert names == sorted(path.name for path in (folder / "two").iterdir())
-    assert {"scores.csv", "scores.json", "scores_by_organ.csv", "counts.csv"} <= set(names)
+    assert {"scores.csv", "scores.json", "counts.csv", "nuclei.csv", "nuclei.json"} <= set(names)
     for name in names:
         assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
 

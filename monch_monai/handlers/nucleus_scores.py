@@ -1,0 +1,111 @@
+"""Scores of single nuclei."""
+
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from numpy.typing import NDArray
+
+from monch_monai.classes import IGNORE_INDEX
+from monch_monai.data import read_instance_map
+from monch_monai.errors import InputError
+from monch_monai.handlers.items import gather_by_image, name_of
+from monch_monai.handlers.score_files import write_json, write_rows
+from monch_monai.metrics import Instances, detection_matrix, drop_ignored, instances, panoptic_counts
+from monch_monai.metrics.nucleus_rows import (
+    nucleus_class_rows,
+    nucleus_intervals,
+    nucleus_means,
+    nucleus_organ_rows,
+)
+from monch_monai.nuclei import WatershedNuclei
+
+logger = logging.getLogger(__name__)
+
+
+class Record(NamedTuple):
+    """What is kept of one image: tissue, panoptic counts `[T, 4]` and detection matrix `[T, T]`."""
+
+    tissue: str
+    panoptic: NDArray[np.float64]
+    detection: NDArray[np.int64]
+
+
+class NucleusScores:
+    """Makes nuclei of the predicted class maps, compares them with the truth's and writes their scores.
+
+    `nuclei.csv`: a row a class; `nuclei_by_organ.csv`: a row an organ; `nuclei.json`: mPQ and bPQ by every rule of
+    `metrics.panoptic`, with 95 % image-bootstrap intervals. True nuclei of class 255, and predicted ones mostly on
+    pixels of 255, do not count. Each image counts once, whatever the number of processes.
+
+    Args:
+        output_dir: folder for the files, made where it is not there.
+        watershed: makes nuclei of class maps.
+    """
+
+    def __init__(self, output_dir: str | Path, watershed: WatershedNuclei) -> None:
+        self.output_dir = Path(output_dir)
+        self.watershed = watershed
+        self.records: dict[str, Record] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Registers with an evaluator of decollated items.
+
+        Its batch has `instances` (reference of the true instance map) and maybe `tissue`; its output has `image`, class
+        maps `pred` and `label`, and the probabilities `probs`.
+        """
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+
+    def start(self, engine: Engine) -> None:
+        """Forgets all counts."""
+        self.records = {}
+
+    def collect(self, engine: Engine) -> None:
+        """Counts a batch.
+
+        Raises:
+            InputError: the maps of a tile do not belong together, or hold what is no class.
+        """
+        for given, item in zip(engine.state.batch, engine.state.output, strict=True):
+            try:
+                y_pred, y = self._nuclei(given, item)
+            except ValueError as error:
+                raise InputError(f"{name_of(item)}: {error}; check the tile's labels, or prepare it again") from error
+            tissue = str(given.get("tissue", ""))
+            self.records[name_of(item)] = Record(tissue, panoptic_counts(y_pred, y), detection_matrix(y_pred, y))
+
+    def write(self, engine: Engine) -> None:
+        """Writes the files and says the means."""
+        self.records = gather_by_image(self.records)
+        if idist.get_rank() > 0:
+            return
+        records = list(self.records.values())
+        tissues = [record.tissue for record in records]
+        panoptic = np.stack([record.panoptic for record in records])
+        detection = np.stack([record.detection for record in records])
+        means, ends = nucleus_means(panoptic, tissues), nucleus_intervals(panoptic, tissues)
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        classes = nucleus_class_rows(panoptic, detection, tissues)
+        write_rows(self.output_dir / "nuclei.csv", classes)
+        write_rows(self.output_dir / "nuclei_by_organ.csv", nucleus_organ_rows(panoptic, tissues))
+        scores = {
+            "images": len(records),
+            **{name: {"value": value, "low": ends[name][0], "high": ends[name][1]} for name, value in means.items()},
+            "classes": {str(row.pop("name")): row for row in classes},
+            "detection_matrix": detection.sum(axis=0),
+        }
+        write_json(self.output_dir / "nuclei.json", scores)
+        logger.info("nuclei: %s", ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
+
+    def _nuclei(self, given: dict[str, Any], item: dict[str, Any]) -> tuple[Instances, Instances]:
+        pred, label = (torch.as_tensor(item[key])[0].cpu().numpy() for key in ("pred", "label"))
+        nuclei = self.watershed(pred.astype(np.uint8), torch.as_tensor(item["probs"]).cpu().numpy())
+        y_pred = Instances(nuclei.instance_map.astype(np.int64), np.append(np.uint8(0), nuclei.classes))
+        y = instances(read_instance_map(given["instances"]), label.astype(np.uint8))
+        return drop_ignored(y_pred, y, label == IGNORE_INDEX)
