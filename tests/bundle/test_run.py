@@ -85,7 +85,7 @@ def test_evaluation_prints_and_writes_the_table(trained: Trained, dataset: Path)
     nuclei = json.loads((folder / "evaluation" / "nuclei.json").read_text(encoding="utf-8"))
     assert nuclei["images"] == scores["images"] == 3
     assert {"mpq", "bpq", "mpq_strict", "mpq_plus"} <= set(nuclei)
-    assert list(scores["organs"]) == ["synthetic", "all images"]
+    assert list(scores["organs"])[-1] == "all images"
     record = json.loads((folder / "evaluation" / "run.json").read_text(encoding="utf-8"))
     assert record["checkpoint"]["file"] == str(folder / "best.pt")
 

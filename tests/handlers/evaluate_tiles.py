@@ -1,6 +1,6 @@
 """Evaluates synthetic tiles by MONAI's evaluator; under torchrun: `evaluate_tiles.py DATASET OUTPUT_DIR`.
 
-For `test_distributed.py`. Five tiles on two processes: the sampler fills up with a tile that is there already.
+For `test_evaluation.py`. Five tiles on two processes: the sampler fills up with a tile that is there already.
 """
 
 import sys
@@ -25,7 +25,7 @@ class Colours(torch.nn.Module):
         return torch.nn.functional.conv2d(image / 255 - 0.6, weights)
 
 
-def main(dataset_dir, output_dir):
+def main(dataset_dir, output_dir, network=None):
     tiles = Tiles(dataset_dir)
     transform = Compose([
         LoadImaged("image", reader=RGBReader()),
@@ -37,7 +37,7 @@ def main(dataset_dir, output_dir):
     evaluator = SupervisedEvaluator(
         device="cpu",
         val_data_loader=DataLoader(dataset, batch_size=2, sampler=sampler),
-        network=Colours(),
+        network=network or Colours(),
         postprocessing=ClassMapd("pred", probs_key="probs"),
         key_val_metric={"mean_dice": MeanDice()},
         val_handlers=[ScoreTable(output_dir), NucleusScores(output_dir, WatershedNuclei(0.25))],
