@@ -7,6 +7,9 @@ import ignite.distributed as idist
 
 Record = TypeVar("Record")
 
+UNKNOWN = "unknown"
+"""Tissue and source of an image that comes without."""
+
 
 def name_of(item: Mapping[str, Any]) -> str:
     """File or reference (`…/images.npy#12`) that the item's `image` was read from."""

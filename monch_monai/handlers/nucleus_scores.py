@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from monch_monai.classes import IGNORE_INDEX
 from monch_monai.data import read_instance_map
 from monch_monai.errors import InputError
-from monch_monai.handlers.items import gather_by_image, name_of
+from monch_monai.handlers.items import UNKNOWN, gather_by_image, name_of
 from monch_monai.handlers.score_files import write_json, write_rows
 from monch_monai.metrics import Instances, detection_matrix, drop_ignored, instances, panoptic_counts
 from monch_monai.metrics.nucleus_rows import (
@@ -77,7 +77,7 @@ class NucleusScores:
                 y_pred, y = self._nuclei(given, item)
             except ValueError as error:
                 raise InputError(f"{name_of(item)}: {error}; check the tile's labels, or prepare it again") from error
-            tissue = str(given.get("tissue", ""))
+            tissue = str(given.get("tissue") or UNKNOWN)
             self.records[name_of(item)] = Record(tissue, panoptic_counts(y_pred, y), detection_matrix(y_pred, y))
 
     def write(self, engine: Engine) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from monch_monai.classes import CLASSES
 from monch_monai.errors import InputError
-from monch_monai.handlers.items import gather_by_image, name_of
+from monch_monai.handlers.items import UNKNOWN, gather_by_image, name_of
 from monch_monai.handlers.score_files import write_scores
 from monch_monai.metrics import ImageCounts, ScoreRow, confusion_matrix, mean_dice, score_rows
 
@@ -66,7 +66,7 @@ class MeanDice(Metric):
                 matrix = confusion_matrix(pred, label).numpy()
             except ValueError as error:
                 raise InputError(f"{name}: {error}; check the tile's label and the network's output") from error
-            self.records[name] = Record(str(item.get("tissue", "")), str(item.get("source", "")), matrix)
+            self.records[name] = Record(str(item.get("tissue") or UNKNOWN), str(item.get("source") or UNKNOWN), matrix)
 
     def compute(self) -> float:
         """Mean Dice, NaN where no class is present."""

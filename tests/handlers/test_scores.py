@@ -127,6 +127,7 @@ def test_an_image_seen_twice_counts_once():
     once.update(items)
     twice.update([*items, items[0]])
     assert twice.compute() == once.compute()
+    assert set(once.counts().tissues) == {"unknown"}
     assert twice.counts().matrices.tolist() == once.counts().matrices.tolist()
 
 
