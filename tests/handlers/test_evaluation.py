@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monch_monai.data import write_synthetic
+from monch_monai.datasets import write_synthetic
 from monch_monai.errors import find_input_error
 from tests.handlers import evaluate_tiles
 
