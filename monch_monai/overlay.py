@@ -1,10 +1,13 @@
-"""Class maps drawn over the image they belong to."""
+"""Class maps, and mistakes, drawn over the image they belong to."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+
+MISTAKES = {"missed": (255, 140, 0), "not there": (255, 0, 255), "of another class": (120, 60, 255)}
+"""Colours of a truth's nuclei taken for background, of background taken for a nucleus, and of mistaken classes."""
 
 
 def draw_contours(image: NDArray[np.uint8], class_map: NDArray[np.uint8], width: int = 2) -> NDArray[np.uint8]:
@@ -17,4 +20,21 @@ def draw_contours(image: NDArray[np.uint8], class_map: NDArray[np.uint8], width:
     drawn = image.copy()
     for nucleus in NUCLEUS_CLASSES:
         drawn[edge & (class_map == nucleus.index)] = nucleus.color
+    return drawn
+
+
+def draw_mistakes(
+    image: NDArray[np.uint8], truth: NDArray[np.uint8], predicted: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """The image in pale grey, with the pixels that two class maps `[H, W]` differ in coloured as in `MISTAKES`.
+
+    Pixels whose truth is 255 are no mistakes.
+    """
+    grey = 128 + image.mean(axis=2, keepdims=True) / 2
+    drawn = np.repeat(grey, 3, axis=2).astype(np.uint8)
+    wrong = (truth != predicted) & (truth != IGNORE_INDEX)
+    for chosen, color in zip(
+        (predicted == 0, truth == 0, (truth > 0) & (predicted > 0)), MISTAKES.values(), strict=True
+    ):
+        drawn[wrong & chosen] = color
     return drawn

@@ -1,6 +1,8 @@
 """Ignite handlers and metrics: what happens around the engines."""
 
+from monch_monai.handlers.calibration import Calibration
 from monch_monai.handlers.checkpoints import Checkpoints
+from monch_monai.handlers.notable import NotableTiles
 from monch_monai.handlers.nucleus_scores import NucleusScores
 from monch_monai.handlers.overlays import OverlaySheet
 from monch_monai.handlers.predictions import PredictionWriter
@@ -9,9 +11,11 @@ from monch_monai.handlers.scores import MeanDice, ScoreTable
 from monch_monai.handlers.seeds import EpochSeeds
 
 __all__ = [
+    "Calibration",
     "Checkpoints",
     "EpochSeeds",
     "MeanDice",
+    "NotableTiles",
     "NucleusScores",
     "OverlaySheet",
     "PredictionWriter",

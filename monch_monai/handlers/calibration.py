@@ -1,0 +1,86 @@
+"""Whether probabilities mean what they say."""
+
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from numpy.typing import NDArray
+
+from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.handlers.items import gather_by_image, name_of
+from monch_monai.handlers.score_files import write_json
+
+BINS = 15
+
+
+def calibration_counts(probs: NDArray[np.floating], label: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """By nucleus class and bin of probability: pixels, sum of probabilities, pixels of the class, `[T - 1, 15, 3]`.
+
+    Args:
+        probs: `[T - 1, H, W]`, of each nucleus class by itself.
+        label: class map `[H, W]`; pixels of 255 are not counted.
+    """
+    counted = label != IGNORE_INDEX
+    counts = np.zeros((len(NUCLEUS_CLASSES), BINS, 3))
+    for c, values, of_class in zip(NUCLEUS_CLASSES, probs[:, counted].astype(np.float64), counts, strict=True):
+        bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)
+        for column, weights in enumerate((None, values, label[counted] == c.index)):
+            of_class[:, column] = np.bincount(bins, weights, BINS)
+    return counts
+
+
+def expected_calibration_error(counts: NDArray[np.float64]) -> float:
+    """Mean distance of probability and share over bins `[15, 3]`, weighted by their pixels (Naeini et al., 2015)."""
+    pixels, probability, share = counts.T
+    return float(np.abs(probability - share).sum() / pixels.sum())
+
+
+class Calibration:
+    """Writes `calibration.json`: of each class the mean probability and the share of pixels in 15 bins, and its error.
+
+    Args:
+        output_dir: folder for the file, made where it is not there.
+    """
+
+    def __init__(self, output_dir: str | Path) -> None:
+        self.output_dir = Path(output_dir)
+        self.records: dict[str, NDArray[np.float64]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Registers with an evaluator of decollated items with `probs` and `label`."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+
+    def start(self, engine: Engine) -> None:
+        """Forgets all counts."""
+        self.records = {}
+
+    def collect(self, engine: Engine) -> None:
+        """Counts a batch."""
+        for item in engine.state.output:
+            probs, label = (torch.as_tensor(item[key]).cpu().numpy() for key in ("probs", "label"))
+            self.records[name_of(item)] = calibration_counts(probs, label[0].astype(np.uint8))
+
+    def write(self, engine: Engine) -> None:
+        """Writes the file."""
+        self.records = gather_by_image(self.records)
+        if idist.get_rank() > 0:
+            return
+        total = np.sum(list(self.records.values()), axis=0)
+        classes: dict[str, dict[str, Any]] = {}
+        for c, counts in zip(NUCLEUS_CLASSES, total, strict=True):
+            with np.errstate(invalid="ignore"):
+                probability, share = (
+                    counts[:, 1] / counts[:, 0],
+                    counts[:, 2] / counts[:, 0],
+                )
+            error = expected_calibration_error(counts)
+            classes[c.name] = {
+                "pixels": counts[:, 0], "probability": probability, "share": share, "expected_calibration_error": error,
+            }  # fmt: skip
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        write_json(self.output_dir / "calibration.json", {"bins": BINS, "classes": classes})

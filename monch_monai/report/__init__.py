@@ -1,0 +1,23 @@
+"""What people read: the paper's tables, figures, and one page about an evaluation."""
+
+from monch_monai.report.feature_maps import draw_features
+from monch_monai.report.inference_time import measure_inference
+from monch_monai.report.page import write_report
+from monch_monai.report.tables import (
+    EvaluatedRun,
+    f1_table,
+    table_1,
+    table_2,
+    write_table,
+)
+
+__all__ = [
+    "EvaluatedRun",
+    "draw_features",
+    "f1_table",
+    "measure_inference",
+    "table_1",
+    "table_2",
+    "write_report",
+    "write_table",
+]

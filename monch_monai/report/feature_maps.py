@@ -1,0 +1,87 @@
+"""What the network makes of a tile, stage by stage (the paper's Fig. 6)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.data import RGBReader, Tiles
+from monch_monai.networks import Monch
+from monch_monai.report.figures import draw_feature_maps, save
+
+STAGES = {
+    "high": "asks conv (q_h)",
+    "conv": "asks topo (q_v)",
+    "topo": "asks text (q_t)",
+    "text": "asks blend (q_T)",
+}
+
+
+def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]]:
+    """Length of the feature vector at each place, by stage: `F^h`, `F^v`, `F^t`, the decoder's stages, the merged map.
+
+    Args:
+        network: parts that are switched off have no map.
+        image: `[1, 3, H, W]`, normalised.
+
+    Returns:
+        name to `[h, w]`; sizes differ.
+    """
+    maps: dict[str, NDArray[np.float32]] = {}
+    grid: list[torch.Size] = []
+
+    def keep(name: str, values: Tensor) -> None:
+        maps[name] = values.float().norm(dim=0).cpu().numpy()
+
+    def features(module: Any, inputs: Any, output: Any) -> None:
+        grid.append(output[0].shape[-2:])
+        for name, values in zip(("F^h high-pass", "F^v conv", "F^t topology"), output, strict=True):
+            keep(name, values[0])
+
+    def stage(name: str) -> Any:
+        return lambda module, inputs, output: keep(STAGES[name], output[0].mT.unflatten(1, grid[-1]))
+
+    hooks = [network.features.register_forward_hook(features)]
+    if network.decoder is not None:
+        hooks += [module.register_forward_hook(stage(name)) for name, module in network.decoder.attend.items()]
+        hooks.append(network.decoder.merge.register_forward_hook(lambda m, i, output: keep("merged", output[0])))
+    try:
+        network.eval()
+        with torch.inference_mode():
+            network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return maps
+
+
+def draw_features(output_dir: str | Path, network: Monch, dataset: Any, tiles: Tiles, folds: list[str]) -> Path:
+    """Draws `figures/feature_maps.png` of the tile with the most classes, of these the one with the most nuclei.
+
+    Args:
+        output_dir: folder of the evaluation.
+        network: as evaluated.
+        dataset: of transformed items, one for each of the folds' tiles and in their order.
+        tiles: the prepared dataset.
+        folds: those evaluated.
+    """
+    index = max(enumerate(tiles.rows(folds)), key=lambda pair: _richness(pair[1]))[0]
+    item = dataset[index]
+    device = next(network.parameters()).device
+    size = 256  # of whole fields, the first corner
+    image = torch.as_tensor(item["image"])[None, :, :size, :size].to(device)
+    reader = RGBReader()
+    pixels, _ = reader.get_data(reader.read(item["image"].meta["filename_or_obj"]))
+    path = Path(output_dir) / "figures" / "feature_maps.png"
+    save(path, draw_feature_maps(pixels[:size, :size], feature_maps(network, image)))
+    return path
+
+
+def _richness(row: Mapping[str, str]) -> tuple[int, int]:
+    nuclei = [int(row[f"{c.name}_nuclei"]) for c in NUCLEUS_CLASSES]
+    return sum(n > 0 for n in nuclei), sum(nuclei)

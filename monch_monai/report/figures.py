@@ -1,0 +1,209 @@
+"""Pictures of an evaluation and of a training, from the files they wrote."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from monch_monai.classes import CLASSES, NUCLEUS_CLASSES, NucleusClass
+from monch_monai.files import write_atomically
+from monch_monai.report.paper import TABLE_2
+
+INK = "#333333"
+
+
+def class_color(c: NucleusClass) -> tuple[float, ...]:
+    """The class's colour as matplotlib takes it, a little darker, to be read on white."""
+    return tuple(0.8 * value / 255 for value in c.color)
+
+
+def draw_organs(scores: Mapping[str, Any]) -> Figure:
+    """F1 of each organ with its interval, beside the paper's MONCH (Fig. 5)."""
+    key = "f1_of_means_with_background"
+    organs = [organ for organ in scores["organs"] if organ != "all images"]
+    figure, axes = _figure(8, 1.4 + 0.28 * len(organs))
+    for y, organ in enumerate(organs):
+        row = scores["organs"][organ]
+        if row[key] is None:
+            continue
+        axes.plot(
+            [row[f"{key}_low"], row[f"{key}_high"]],
+            [y, y],
+            color="#4477aa",
+            linewidth=2,
+            solid_capstyle="round",
+        )
+        axes.plot(
+            row[key],
+            y,
+            "o",
+            color="#4477aa",
+            label="this run, 95 % interval" if y == 0 else None,
+        )
+        if organ in TABLE_2["MONCH"]:
+            axes.plot(
+                TABLE_2["MONCH"][organ][2],
+                y,
+                "D",
+                mfc="none",
+                color=INK,
+                label="paper" if y == 0 else None,
+            )
+    axes.set_yticks(
+        range(len(organs)),
+        [f"{organ} ({scores['organs'][organ]['images']})" for organ in organs],
+    )
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), xlabel="F1 (macro over classes, with background)")
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(loc="lower left", frameon=False)
+    return figure
+
+
+def draw_confusion(matrix: ArrayLike) -> Figure:
+    """Confusion matrix, each row as shares of the truth's pixels of that class."""
+    counts = np.asarray(matrix, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        shares = counts / counts.sum(axis=1, keepdims=True)
+    figure, axes = _figure(6, 5)
+    axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
+    names = [c.name for c in CLASSES]
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="truth")
+    for (row, column), share in np.ndenumerate(shares):
+        text = "–" if np.isnan(share) else f"{share:.3f}"
+        axes.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            color="white" if share > 0.5 else INK,
+            fontsize=9,
+        )
+    return figure
+
+
+def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
+    """How often a class is there where the network says it is with a given probability.
+
+    Args:
+        calibration: `calibration.json`: of each class the mean probability and the share of pixels, by bin.
+    """
+    figure, axes = _figure(5.5, 5)
+    axes.plot([0, 1], [0, 1], "--", color="#999999", linewidth=1)
+    for c in NUCLEUS_CLASSES:
+        row = calibration["classes"][c.name]
+        points = [(p, s) for p, s in zip(row["probability"], row["share"], strict=True) if p is not None]
+        error = row["expected_calibration_error"]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True),
+                "o-",
+                ms=4,
+                color=class_color(c),
+                label=f"{c.name} (ECE {error:.3f})",
+            )
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xlabel="probability given",
+        ylabel="share of pixels of the class",
+        aspect="equal",
+    )
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def draw_training(history: Path) -> Figure:
+    """Loss and mean Dice of each epoch of a training's `history.csv`."""
+    with history.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = {name: [float(row[name]) if row[name] else np.nan for row in rows] for name in rows[0]}
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = columns["epoch"]
+    left.plot(epochs, columns["loss"], "o-", ms=3, color=INK)
+    left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    for c in NUCLEUS_CLASSES:
+        name = next((column for column in columns if column.lower().startswith(c.name)), None)
+        if name is not None:
+            right.plot(
+                epochs,
+                columns[name],
+                "o-",
+                ms=2,
+                linewidth=1,
+                color=class_color(c),
+                label=c.name,
+            )
+    right.plot(epochs, columns["mean_dice"], "o-", ms=3, color=INK, linewidth=2, label="mean")
+    right.set(xlabel="epoch", ylabel="validation Dice", ylim=(0, 1))
+    right.legend(frameon=False, fontsize=8, ncols=2)
+    _plain(left)
+    _plain(right)
+    return figure
+
+
+def draw_feature_maps(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]]) -> Figure:
+    """A tile and what the network makes of it, stage by stage (Fig. 6).
+
+    Args:
+        image: `[H, W, 3]`.
+        maps: name to the length of the feature vector at each place, `[h, w]`; each from its least to its most.
+    """
+    columns = (len(maps) + 2) // 2
+    figure = Figure(figsize=(1.9 * columns, 4.3), layout="constrained")
+    cells = figure.subplots(2, columns).ravel()
+    for cell in cells:
+        cell.axis("off")
+    cells[0].imshow(image)
+    cells[0].set_title("image", fontsize=9)
+    for cell, (name, values) in zip(cells[1:], maps.items(), strict=False):
+        cell.imshow(
+            values,
+            cmap="magma",
+            extent=(0, image.shape[1], image.shape[0], 0),
+            interpolation="bilinear",
+        )
+        cell.set_title(name, fontsize=9)
+    return figure
+
+
+def save(path: Path, figure: Figure) -> None:
+    """Writes a figure as PNG. Atomic."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda part: figure.savefig(part, dpi=130))
+
+
+def draw_all(folder: Path, history: Path | None) -> None:
+    """Draws what the files of an evaluation's folder allow, into its `figures/`."""
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    figures = folder / "figures"
+    save(figures / "f1_by_organ.png", draw_organs(scores))
+    save(figures / "confusion.png", draw_confusion(scores["confusion_matrix"]))
+    if (folder / "calibration.json").is_file():
+        save(
+            figures / "reliability.png",
+            draw_reliability(json.loads((folder / "calibration.json").read_text(encoding="utf-8"))),
+        )
+    if history is not None and history.is_file():
+        save(figures / "training.png", draw_training(history))
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)

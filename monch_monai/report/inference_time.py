@@ -1,0 +1,81 @@
+"""Time of one inference, with its conditions."""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor, nn
+
+from monch_monai.handlers.score_files import write_json
+from monch_monai.inferers import cpu_capabilities, has_fast_bfloat16
+
+WARM_UP = 5
+
+
+def measure_inference(
+    output_dir: str | Path,
+    network: nn.Module,
+    inferer: Inferer,
+    device: str,
+    amp: bool,
+    tile_size: int = 256,
+    batch_size: int = 1,
+    repeats: int = 30,
+) -> Path:
+    """Times the network on a tile and writes `inference_time.json`; returns its path.
+
+    Five runs warm up; the device is waited for before and after each run. No image is read and no nucleus made.
+
+    Args:
+        output_dir: folder of the evaluation.
+        network: on `device`.
+        inferer: that of the evaluation.
+        device: where.
+        amp: whether mixed precision was asked for.
+        tile_size: height and width of the tile, in pixels.
+        batch_size: tiles a run.
+        repeats: runs that count.
+    """
+    images = torch.rand(batch_size, 3, tile_size, tile_size, device=device).to(memory_format=torch.channels_last)
+    network.eval()
+    with torch.inference_mode():
+        times = [_seconds(lambda: inferer(images, network), device) for _ in range(WARM_UP + repeats)][WARM_UP:]
+    milliseconds = sorted(1000 * seconds / batch_size for seconds in times)
+    quartiles = statistics.quantiles(milliseconds, n=4)
+    mixed = amp and has_fast_bfloat16(device)
+    name = (
+        torch.cuda.get_device_name(device)
+        if torch.device(device).type == "cuda"
+        else cpu_capabilities().get("cpu_name")
+    )
+    record: dict[str, Any] = {
+        "median_ms": statistics.median(milliseconds),
+        "quartiles_ms": [quartiles[0], quartiles[2]],
+        "per": "tile",
+        "tile_size": tile_size,
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "device": device,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "precision": "bfloat16 autocast" if mixed else "float32",
+    }
+    path = Path(output_dir) / "inference_time.json"
+    write_json(path, record)
+    return path
+
+
+def _seconds(run: Callable[[], Tensor], device: str) -> float:
+    def wait() -> None:
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize(device)
+
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    return time.perf_counter() - start

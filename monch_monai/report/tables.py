@@ -1,0 +1,296 @@
+"""The paper's tables, ours beside the paper's own numbers.
+
+A run is read from the folder of its evaluation: `scores.json`, `run.json` and, where it was measured,
+`inference_time.json`. Several runs of one row (splits, seeds) give mean ± standard deviation of the sample.
+"""
+
+import csv
+import io
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monch_monai.classes import TISSUES
+from monch_monai.errors import InputError
+from monch_monai.files import write_text_atomically
+from monch_monai.networks.prompt_decoder import QUERIES
+from monch_monai.report.paper import (
+    CLASS_ORDER,
+    F1_TABLES,
+    TABLE_1,
+    TABLE_1_MILLISECONDS,
+    TABLE_2,
+)
+
+PAPER, OURS = "paper", "this software"
+ABLATIONS = {
+    "mgfe": (3, "without MGFE"),
+    "ppd": (3, "without PPD"),
+    "high_pass": (4, "without HF"),
+    "topology": (4, "without Topo"),
+}
+STAGES = dict(zip(QUERIES, ("q_h", "q_v", "q_t", "q_T"), strict=True))
+BACKBONES = {
+    "clip": "CLIP",
+    "plip": "PLIP",
+    "conch": "CONCH",
+    "sam2": "SAM2",
+    "sam": "SAM",
+    "uni": "UNI",
+}
+WHOLE = "MONCH"
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """What a table needs of one evaluation: its scores, its row in the ablation tables, and its encoder's name."""
+
+    folder: Path
+    scores: dict[str, Any]
+    milliseconds: float | None
+    row: str
+    backbone: str
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "EvaluatedRun":
+        """The evaluation in `folder`, or in its subfolder `evaluation`.
+
+        Raises:
+            InputError: there is none, or its files are damaged.
+        """
+        given = Path(folder)
+        place = next(
+            (p for p in (given, given / "evaluation") if (p / "scores.json").is_file()),
+            None,
+        )
+        if place is None:
+            raise InputError(
+                f"{given} holds no scores.json: give the folder of an evaluation (evaluate.json makes one)"
+            )
+        try:
+            scores = json.loads((place / "scores.json").read_text(encoding="utf-8"))
+            record = json.loads((place / "run.json").read_text(encoding="utf-8"))
+            time = place / "inference_time.json"
+            milliseconds = json.loads(time.read_text(encoding="utf-8"))["median_ms"] if time.is_file() else None
+            switches = (record.get("config") or {}).get("network_def", {})
+            backbone = str(record["encoder_weights"]).split(":")[0]
+            scores["classes"], scores["organs"]
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"{place} is not a whole evaluation ({error!r}): evaluate again") from error
+        return cls(place, scores, milliseconds, _row(switches), _backbone(backbone))
+
+
+def _row(switches: dict[str, Any]) -> str:
+    """Name of a network's row in Tables 3 to 5; a network with two parts off has none of the paper's."""
+    off = [name for key, (_, name) in ABLATIONS.items() if switches.get(key, True) is False]
+    off += [f"without {STAGES[q]}" for q in QUERIES if q not in switches.get("queries", QUERIES)]
+    return " ".join(off) or WHOLE
+
+
+def _backbone(name: str) -> str:
+    return next(
+        (printed for start, printed in BACKBONES.items() if name.startswith(start)),
+        name,
+    )
+
+
+Table = list[dict[str, Any]]
+"""Rows of the same columns."""
+Organs = Mapping[str, tuple[float, float, float]]
+POOLED = "all images"
+ORGAN_SCORES = {
+    "IoU": "mean_iou_with_background",
+    "FWIoU": "fw_iou",
+    "F1": "f1_of_means_with_background",
+}
+"""Column of Table 2 to its name in `scores.json`."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of one run with the ends of its interval, or the mean of several runs with their standard deviation."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
+    runs: int = 1
+
+    def __str__(self) -> str:
+        """As it stands in a table: `0.6123 [0.58, 0.64]`, or `0.6123 ± 0.0040 (3)`."""
+        if self.runs > 1:
+            return f"{self.value:.4f} ± {self.sd:.4f} ({self.runs})"
+        return f"{self.value:.4f}" + ("" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]")
+
+
+def table_1(runs: Sequence[EvaluatedRun]) -> Table:
+    """IoU, precision and F1 of each class, and inference time, of the paper's systems and of ours."""
+    rows: Table = []
+    for system, classes in TABLE_1.items():
+        row: dict[str, Any] = {"system": system, "source": PAPER}
+        for name, scores in zip(CLASS_ORDER, classes, strict=True):
+            row |= {f"{name} {score}": value for score, value in zip(("IoU", "precision", "F1"), scores, strict=True)}
+        rows.append({**row, "inference ms": TABLE_1_MILLISECONDS[system]})
+    for name, group in _grouped(runs, "row").items():
+        row = {"system": name, "source": _source(group)}
+        for c in CLASS_ORDER:
+            for score, key in (
+                ("IoU", "iou"),
+                ("precision", "precision"),
+                ("F1", "dice"),
+            ):
+                row[f"{c} {score}"] = _mean([run.scores["classes"][c] for run in group], key)
+        times = [run.milliseconds for run in group if run.milliseconds is not None]
+        rows.append({**row, "inference ms": statistics.mean(times) if times else None})
+    return rows
+
+
+def table_2(runs: Sequence[EvaluatedRun]) -> Table:
+    """IoU, FWIoU and F1 of each organ, of the paper's systems and of ours; then averages and spreads, each named.
+
+    Organ scores are macro means over the classes that the organ's images have, background included, F1 that of macro
+    precision and macro recall.
+    """
+    ours = _grouped(runs, "row")
+    found = {organ for run in runs for organ in run.scores["organs"]} - {POOLED}
+    rows: Table = []
+    for organ in (*TISSUES, *sorted(found - set(TISSUES))):
+        row: dict[str, Any] = {"organ": organ}
+        for name, group in ours.items():
+            scores = [run.scores["organs"][organ] for run in group if organ in run.scores["organs"]]
+            row |= _columns(name, [_mean(scores, key) for key in ORGAN_SCORES.values()])
+        for system, organs in TABLE_2.items():
+            row |= _columns(f"{system} ({PAPER})", organs.get(organ, (None, None, None)))
+        rows.append(row)
+    for label, of_paper, of_ours in OVER_ORGANS:
+        row = {"organ": label}
+        for name, group in ours.items():
+            row |= _columns(
+                name,
+                [_mean([of_ours(run.scores, key) for run in group]) for key in ORGAN_SCORES.values()],
+            )
+        for system, organs in TABLE_2.items():
+            row |= _columns(f"{system} ({PAPER})", of_paper(organs))
+        rows.append(row)
+    return rows
+
+
+def _over_organs(of: Callable[[list[float]], float]) -> Callable[[Organs], list[float]]:
+    return lambda organs: [of([organs[tissue][i] for tissue in TISSUES]) for i in range(len(ORGAN_SCORES))]
+
+
+OVER_ORGANS: tuple[
+    tuple[str, Callable[[Organs], Sequence[float]], Callable[[dict[str, Any], str], Any]],
+    ...,
+] = (
+    (
+        "average: six classes of the pooled test set",
+        lambda o: o["average"],
+        lambda s, key: s["organs"][POOLED][key],
+    ),
+    (
+        "plain mean over organs",
+        _over_organs(statistics.mean),
+        lambda s, key: s["over_organs"][key]["mean"],
+    ),
+    (
+        "variance over organs (the paper's STD)",
+        lambda o: o["STD"],
+        lambda s, key: s["over_organs"][key]["variance"],
+    ),
+    (
+        "standard deviation over organs",
+        _over_organs(statistics.pstdev),
+        lambda s, key: s["over_organs"][key]["sd"],
+    ),
+)
+"""Last rows of Table 2: label, the paper's three numbers, and one of ours."""
+
+
+def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
+    """Tables 3 to 7: F1 of each class by row, the paper's and ours; rows not run here are the paper's alone."""
+    ours = _grouped(runs, "row" if number < 6 else "backbone")
+    rows: Table = []
+    for name, scores in F1_TABLES[number].items():
+        rows.append(
+            {
+                "row": name,
+                "source": PAPER,
+                **dict(zip(CLASS_ORDER, scores, strict=True)),
+            }
+        )
+        if name in ours:
+            rows.append({"row": name, "source": _source(ours[name]), **_f1(ours[name])})
+    return rows
+
+
+def write_table(path: Path, rows: Table, note: str = "") -> None:
+    """Writes rows as `path` with the suffixes .csv (numbers alone) and .md (as they are read)."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(rows[0])
+    table.writerows([_number(cell) for cell in row.values()] for row in rows)
+    write_text_atomically(path.with_suffix(".csv"), text.getvalue())
+    write_text_atomically(path.with_suffix(".md"), to_markdown(rows) + (f"\n{note}\n" if note else ""))
+
+
+def to_markdown(rows: Table) -> str:
+    """Rows as a Markdown table; what is not there is a dash."""
+    lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
+    return (
+        "\n".join(
+            [
+                *lines,
+                *("| " + " | ".join(map(cell, row.values())) + " |" for row in rows),
+            ]
+        )
+        + "\n"
+    )
+
+
+def cell(value: Any) -> str:
+    """A value as it stands in a table; None is a dash."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _number(value: Any) -> Any:
+    return value.value if isinstance(value, Score) else value
+
+
+def _columns(system: str, values: Sequence[Any]) -> dict[str, Any]:
+    return {f"{system} {score}": value for score, value in zip(ORGAN_SCORES, values, strict=True)}
+
+
+def _grouped(runs: Sequence[EvaluatedRun], by: str) -> dict[str, list[EvaluatedRun]]:
+    """Runs by row or backbone. Where backbones differ, only the whole network counts."""
+    groups: defaultdict[str, list[EvaluatedRun]] = defaultdict(list)
+    for run in runs:
+        if by == "row" or run.row == WHOLE:
+            groups[getattr(run, by)].append(run)
+    return dict(groups)
+
+
+def _source(group: Sequence[EvaluatedRun]) -> str:
+    return OURS if len(group) == 1 else f"{OURS}, {len(group)} runs"
+
+
+def _mean(scores: Sequence[Any], key: str | None = None) -> Score | None:
+    """One run's score with its interval, or the mean of several; None where no run has it."""
+    values = [score if key is None else score[key] for score in scores]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    if len(known) == 1:
+        alone = scores[0] if key is not None and len(scores) == 1 else {}
+        return Score(known[0], alone.get(f"{key}_low"), alone.get(f"{key}_high"))
+    return Score(statistics.mean(known), sd=statistics.stdev(known), runs=len(known))
+
+
+def _f1(group: Sequence[EvaluatedRun]) -> dict[str, Any]:
+    return {c: _mean([run.scores["classes"][c] for run in group], "dice") for c in CLASS_ORDER}
