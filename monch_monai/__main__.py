@@ -5,11 +5,12 @@ import logging
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 import fire
 from fire.decorators import SetParseFns
 
-from monch_monai import datasets
+from monch_monai import datasets, report
 from monch_monai.data.writer import free_folder
 from monch_monai.datasets.consep import VALIDATION_FIELDS
 from monch_monai.datasets.pannuke import doctor, download_pannuke
@@ -50,6 +51,23 @@ class Commands:
     def doctor(self, source: str) -> None:
         """Examines a source of PanNuke as prepare_pannuke would, and writes nothing."""
         print("\n".join(doctor(source)))
+
+    def tables(self, *runs: str, table: int, out: str | None = None) -> None:
+        """Prints one of the paper's Tables 1 to 7 with the rows of evaluated RUNS, mean ± sd over those of one row.
+
+        Args:
+            runs: folders of evaluations, such as those of the three splits or of several encoders.
+            table: its number.
+            out: also writes OUT.csv and OUT.md.
+        """
+        rows = report.paper_table(table, [report.EvaluatedRun.read(run) for run in runs])
+        print(report.to_markdown(rows))
+        if out is not None:
+            report.write_table(Path(out), rows)
+
+    def report(self, evaluation: str) -> None:
+        """Makes tables, figures and report.html of the folder of an EVALUATION again."""
+        print(report.write_report(str(evaluation)))
 
     def sample(self, output_dir: str) -> None:
         """Fetches the sample of real H&E and writes it to OUTPUT_DIR as a prepared dataset."""

@@ -3,21 +3,14 @@
 from monch_monai.report.feature_maps import draw_features
 from monch_monai.report.inference_time import measure_inference
 from monch_monai.report.page import write_report
-from monch_monai.report.tables import (
-    EvaluatedRun,
-    f1_table,
-    table_1,
-    table_2,
-    write_table,
-)
+from monch_monai.report.tables import EvaluatedRun, paper_table, to_markdown, write_table
 
 __all__ = [
     "EvaluatedRun",
     "draw_features",
-    "f1_table",
     "measure_inference",
-    "table_1",
-    "table_2",
+    "paper_table",
+    "to_markdown",
     "write_report",
     "write_table",
 ]

@@ -228,6 +228,19 @@ def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
     return rows
 
 
+def paper_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
+    """Table 1 to 7 with the runs' rows.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    if number in F1_TABLES:
+        return f1_table(number, runs)
+    if number not in (1, 2):
+        raise InputError(f"table {number!r} is none of the paper's: give a number from 1 to 7")
+    return table_1(runs) if number == 1 else table_2(runs)
+
+
 def write_table(path: Path, rows: Table, note: str = "") -> None:
     """Writes rows as `path` with the suffixes .csv (numbers alone) and .md (as they are read)."""
     text = io.StringIO()

@@ -35,10 +35,11 @@ def training_results(output_dir: str | Path) -> None:
 
 
 def evaluation_results(output_dir: str | Path) -> None:
-    """Names the scores and the overlay picture: an evaluation's last words."""
+    """Names the scores, the overlay picture and the report: an evaluation's last words."""
     folder = Path(output_dir)
     overlays = sorted(folder.glob("overlay_*.png"))
-    _announce(metrics=folder / "scores.csv", overlay=overlays[-1] if overlays else None)
+    overlay = overlays[-1] if overlays else None
+    _announce(metrics=folder / "scores.csv", overlay=overlay, report=folder / "report.html")
 
 
 def _announce(**results: Path | None) -> None:
