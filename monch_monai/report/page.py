@@ -54,7 +54,6 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
     run = EvaluatedRun.read(output_dir)
     folder = run.folder
     tables = {1: (table_1([run]), NOTE_1), 2: (table_2([run]), NOTE_2)}
-    (folder / "tables").mkdir(exist_ok=True)
     for number, (rows, note) in tables.items():
         write_table(folder / "tables" / f"table{number}", rows, note)
     draw_all(folder, None if checkpoint is None else Path(checkpoint).parent / "history.csv")
@@ -63,7 +62,7 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
     template = environment.from_string(
         resources.files("monch_monai.report").joinpath("template.html").read_text("utf-8")
     )
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record = run.record
     page = template.render(
         title="MONCH: an evaluation",
         subtitle=f"{run.scores['images']:,} tiles, {record['started']}. For research only; not for diagnosis.",
@@ -78,7 +77,7 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
 
 
 def _warnings(record: dict[str, Any]) -> list[str]:
-    random = "random" in str(record["encoder_weights"])
+    random = str(record["encoder_weights"]).endswith(": random")
     return ["The image encoder started from random weights, not from CLIP's as in the paper."] if random else []
 
 

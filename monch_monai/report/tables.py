@@ -47,13 +47,14 @@ WHOLE = "MONCH"
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """What a table needs of one evaluation: its scores, its row in the ablation tables, and its encoder's name."""
+    """One evaluation: its scores, its row in the ablation tables, its encoder's name, and the record of its run."""
 
     folder: Path
     scores: dict[str, Any]
     milliseconds: float | None
     row: str
     backbone: str
+    record: dict[str, Any]
 
     @classmethod
     def read(cls, folder: str | Path) -> "EvaluatedRun":
@@ -73,15 +74,16 @@ class EvaluatedRun:
             )
         try:
             scores = json.loads((place / "scores.json").read_text(encoding="utf-8"))
-            record = json.loads((place / "run.json").read_text(encoding="utf-8"))
+            own = place / "run_evaluation.json"  # where the folder is that of a training, whose record is run.json
+            record = json.loads((own if own.is_file() else place / "run.json").read_text(encoding="utf-8"))
             time = place / "inference_time.json"
             milliseconds = json.loads(time.read_text(encoding="utf-8"))["median_ms"] if time.is_file() else None
             switches = (record.get("config") or {}).get("network_def", {})
             backbone = str(record["encoder_weights"]).split(":")[0]
             scores["classes"], scores["organs"]
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{place} is not a whole evaluation ({error!r}): evaluate again") from error
-        return cls(place, scores, milliseconds, _row(switches), _backbone(backbone))
+        return cls(place, scores, milliseconds, _row(switches), _backbone(backbone), record)
 
 
 def _row(switches: dict[str, Any]) -> str:
@@ -242,27 +244,21 @@ def paper_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
 
 
 def write_table(path: Path, rows: Table, note: str = "") -> None:
-    """Writes rows as `path` with the suffixes .csv (numbers alone) and .md (as they are read)."""
+    """Writes rows as `path` with the suffixes .csv (numbers alone) and .md (as they are read); makes its folder."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(rows[0])
     table.writerows([_number(cell) for cell in row.values()] for row in rows)
-    write_text_atomically(path.with_suffix(".csv"), text.getvalue())
-    write_text_atomically(path.with_suffix(".md"), to_markdown(rows) + (f"\n{note}\n" if note else ""))
+    name = path.stem if path.suffix in (".csv", ".md") else path.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path.with_name(f"{name}.csv"), text.getvalue())
+    write_text_atomically(path.with_name(f"{name}.md"), to_markdown(rows) + (f"\n{note}\n" if note else ""))
 
 
 def to_markdown(rows: Table) -> str:
     """Rows as a Markdown table; what is not there is a dash."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
-    return (
-        "\n".join(
-            [
-                *lines,
-                *("| " + " | ".join(map(cell, row.values())) + " |" for row in rows),
-            ]
-        )
-        + "\n"
-    )
+    lines = [rows[0], ["---"] * len(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    return "".join("| " + " | ".join(text.replace("|", r"\|") for text in line) + " |\n" for line in lines)
 
 
 def cell(value: Any) -> str:

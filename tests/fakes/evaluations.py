@@ -1,0 +1,141 @@
+"""Folders as `evaluate.json` leaves them, from made-up counts, and pages read as a browser reads them."""
+
+import base64
+import io
+import json
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+
+from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.handlers.score_files import write_scores
+from monch_monai.metrics import ImageCounts
+
+NETWORK = {"mgfe": True, "ppd": True, "high_pass": True, "topology": True, "queries": ["high", "conv", "topo", "text"]}
+RECORD = {
+    "kind": "evaluation",
+    "seed": 7,
+    "encoder_weights": "clip_rn50: weights.pt",
+    "checkpoint": {"file": "best.pt", "sha256": "c0ffee"},
+    "data_fingerprint": "f00d",
+    "started": "2026-01-02T03:04:05+0000",
+    "command": ["python"],
+    "settings": {"split": 2, "amp": False},
+    "versions": {"monch": "0.1", "torch": "2.0"},
+    "commit": "abcdef",
+    "hardware": {"machine": "abacus", "gpus": []},
+    "config": {"network_def": NETWORK},
+}
+TIME = {"median_ms": 12.5, "quartiles_ms": [12.0, 13.0], "device": "cpu", "precision": "float32"}
+
+
+def make_counts(tissues=("Breast", "Lung"), seed=0, absent=()):
+    """Two images of each tissue; classes in `absent` are in no truth."""
+    matrices = np.random.default_rng(seed).integers(1, 90, (2 * len(tissues), 6, 6))
+    matrices[:, list(absent)] = 0
+    names = [f"images.npy#{i}" for i in range(len(matrices))]
+    return ImageCounts(names, [*tissues, *tissues], ["here"] * len(names), matrices)
+
+
+@cache
+def _score_files(tissues, seed, absent):
+    with TemporaryDirectory() as folder:
+        write_scores(Path(folder), make_counts(tissues, seed, absent))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def write_evaluation(folder, seed=0, tissues=("Breast", "Lung"), absent=(), network=None, time=None, **record):
+    """Scores of made-up counts and a record in which `network` and `record` differ from the usual."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _score_files(tuple(tissues), seed, tuple(absent)).items():
+        (folder / name).write_bytes(content)
+    config = {"network_def": {**NETWORK, **(network or {})}}
+    (folder / "run.json").write_text(json.dumps({**RECORD, "config": config, **record}))
+    if time is not None:
+        (folder / "inference_time.json").write_text(json.dumps({**TIME, "median_ms": time}))
+    return folder
+
+
+def set_score(folder, value, *keys):
+    """Replaces one value of `scores.json`."""
+    path = folder / "scores.json"
+    scores = part = json.loads(path.read_text())
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    path.write_text(json.dumps(scores))
+
+
+def make_calibration(empty=("dead",)):
+    """Each class has its bins at 0 and .9, of which all and none are right; a class in `empty` has no pixels."""
+    filled = {"probability": [0.0, None, 0.9], "share": [1.0, None, 0.0], "expected_calibration_error": 0.9}
+    nothing = {"probability": [None] * 3, "share": [None] * 3, "expected_calibration_error": None}
+    return {"bins": 3, "classes": {c.name: nothing if c.name in empty else filled for c in NUCLEUS_CLASSES}}
+
+
+def add_everything(folder, tissue="Breast", source="here", name="tile.png", width=2000):
+    """The files that an evaluation may also have: calibration, nuclei, two tiles and a picture of feature maps."""
+    (folder / "calibration.json").write_text(json.dumps(make_calibration()))
+    ends = {"low": 0.25, "high": 0.75}
+    (folder / "nuclei.json").write_text(json.dumps({"mpq": {"value": 0.4321, **ends}, "bpq": {"value": None, **ends}}))
+    for made in ("tiles", "figures"):
+        (folder / made).mkdir()
+    tile = {"image": f"/data/{name}", "tissue": tissue, "source": source}
+    listed = {"worst_1": {**tile, "mean_dice": 0.125}, "best_1": {**tile, "mean_dice": 0.875}}
+    (folder / "tiles" / "tiles.json").write_text(json.dumps(listed))
+    for path in ("tiles/worst_1.png", "tiles/best_1.png", "figures/feature_maps.png"):
+        Image.new("RGB", (width, 100), (200, 10, 10)).save(folder / path)
+    return folder
+
+
+class Page(HTMLParser):
+    """A page's elements, references, text and pictures."""
+
+    VOID = ("meta", "link", "img", "br", "hr", "input")
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.texts, self.open, self.styles = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == [], "every element is closed"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, "elements are nested"
+
+    def handle_data(self, data):
+        (self.styles if self.open[-1:] == ["style"] else self.texts).append(data)
+
+    @property
+    def tags(self):
+        return {tag for tag, _ in self.elements}
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def style(self):
+        """Everything that is CSS, of elements too."""
+        return " ".join([*self.styles, *(attrs["style"] for _, attrs in self.elements if "style" in attrs)])
+
+    @property
+    def references(self):
+        """Values of all attributes that name something to load."""
+        names = ("src", "href", "srcset", "data", "action", "poster", "background")
+        return [attrs[name] for _, attrs in self.elements for name in names if name in attrs]
+
+    @property
+    def pictures(self):
+        """Each picture, decoded, with what it says of itself."""
+        sources = [(attrs["src"], attrs["alt"]) for tag, attrs in self.elements if tag == "img"]
+        return [(Image.open(io.BytesIO(base64.b64decode(src.partition(",")[2]))), alt) for src, alt in sources]
