@@ -44,7 +44,7 @@ def draw_organs(scores: Mapping[str, Any]) -> Figure:
             y,
             "o",
             color="#4477aa",
-            label="this run, 95 % interval" if y == 0 else None,
+            label=_once(axes, "this run, 95 % interval"),
         )
         if organ in TABLE_2["MONCH"]:
             axes.plot(
@@ -53,7 +53,7 @@ def draw_organs(scores: Mapping[str, Any]) -> Figure:
                 "D",
                 mfc="none",
                 color=INK,
-                label="paper" if y == 0 else None,
+                label=_once(axes, "paper"),
             )
     axes.set_yticks(
         range(len(organs)),
@@ -62,7 +62,7 @@ def draw_organs(scores: Mapping[str, Any]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="F1 (macro over classes, with background)")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower left", frameon=False)
+    _legend(axes, loc="lower left")
     return figure
 
 
@@ -118,12 +118,12 @@ def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
         ylabel="share of pixels of the class",
         aspect="equal",
     )
-    axes.legend(frameon=False, fontsize=8)
+    _legend(axes, fontsize=8)
     return figure
 
 
 def draw_training(history: Path) -> Figure:
-    """Loss and mean Dice of each epoch of a training's `history.csv`."""
+    """Loss and Dice of each epoch of a training's `history.csv`; epochs without validation have no Dice."""
     with history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = {name: [float(row[name]) if row[name] else np.nan for row in rows] for name in rows[0]}
@@ -133,20 +133,20 @@ def draw_training(history: Path) -> Figure:
     left.plot(epochs, columns["loss"], "o-", ms=3, color=INK)
     left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
     for c in NUCLEUS_CLASSES:
-        name = next((column for column in columns if column.lower().startswith(c.name)), None)
-        if name is not None:
+        if f"dice {c.name}" in columns:
             right.plot(
                 epochs,
-                columns[name],
+                columns[f"dice {c.name}"],
                 "o-",
                 ms=2,
                 linewidth=1,
                 color=class_color(c),
                 label=c.name,
             )
-    right.plot(epochs, columns["mean_dice"], "o-", ms=3, color=INK, linewidth=2, label="mean")
+    if "mean_dice" in columns:
+        right.plot(epochs, columns["mean_dice"], "o-", ms=3, color=INK, linewidth=2, label="mean")
     right.set(xlabel="epoch", ylabel="validation Dice", ylim=(0, 1))
-    right.legend(frameon=False, fontsize=8, ncols=2)
+    _legend(right, fontsize=8, ncols=2)
     _plain(left)
     _plain(right)
     return figure
@@ -184,7 +184,12 @@ def save(path: Path, figure: Figure) -> None:
 
 
 def draw_all(folder: Path, history: Path | None) -> None:
-    """Draws what the files of an evaluation's folder allow, into its `figures/`."""
+    """Draws what the files of an evaluation's folder allow, into its `figures/`.
+
+    Args:
+        folder: of the evaluation.
+        history: `history.csv` of the training; None leaves its picture as it is.
+    """
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     figures = folder / "figures"
     save(figures / "f1_by_organ.png", draw_organs(scores))
@@ -194,8 +199,10 @@ def draw_all(folder: Path, history: Path | None) -> None:
             figures / "reliability.png",
             draw_reliability(json.loads((folder / "calibration.json").read_text(encoding="utf-8"))),
         )
-    if history is not None and history.is_file():
-        save(figures / "training.png", draw_training(history))
+    if history is not None:
+        (figures / "training.png").unlink(missing_ok=True)  # of another checkpoint's training
+        if history.is_file():
+            save(figures / "training.png", draw_training(history))
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -203,6 +210,15 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     _plain(axes)
     return figure, axes
+
+
+def _once(axes: Axes, label: str) -> str | None:
+    return None if label in axes.get_legend_handles_labels()[1] else label
+
+
+def _legend(axes: Axes, **where: Any) -> None:
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, **where)
 
 
 def _plain(axes: Axes) -> None:
