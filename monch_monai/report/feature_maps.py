@@ -1,5 +1,6 @@
 """What the network makes of a tile, stage by stage (the paper's Fig. 6)."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from torch import Tensor
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data import RGBReader, Tiles
 from monch_monai.networks import Monch
+from monch_monai.networks.features import MultiGrainedFeatures
+from monch_monai.networks.frequency import HighFrequency
+from monch_monai.networks.graph import Topology
 from monch_monai.report.figures import draw_feature_maps, save
 
 STAGES = {
@@ -26,21 +30,27 @@ def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]
     """Length of the feature vector at each place, by stage: `F^h`, `F^v`, `F^t`, the decoder's stages, the merged map.
 
     Args:
-        network: parts that are switched off have no map.
+        network: a module that is switched off is shown by what stands in its place, a stage of the decoder not at all.
         image: `[1, 3, H, W]`, normalised.
 
     Returns:
-        name to `[h, w]`; sizes differ.
+        name to `[h, w]`, of the image without the border that the network adds; sizes differ.
     """
     maps: dict[str, NDArray[np.float32]] = {}
     grid: list[torch.Size] = []
 
+    padded = network.pad(image).shape[-2:]
+
     def keep(name: str, values: Tensor) -> None:
-        maps[name] = values.float().norm(dim=0).cpu().numpy()
+        height, width = (
+            math.ceil(cells * size / whole)
+            for cells, size, whole in zip(values.shape[1:], image.shape[-2:], padded, strict=True)
+        )
+        maps[name] = values[:, :height, :width].float().norm(dim=0).cpu().numpy()
 
     def features(module: Any, inputs: Any, output: Any) -> None:
         grid.append(output[0].shape[-2:])
-        for name, values in zip(("F^h high-pass", "F^v conv", "F^t topology"), output, strict=True):
+        for name, values in zip(_feature_names(network), output, strict=True):
             keep(name, values[0])
 
     def stage(name: str) -> Any:
@@ -80,6 +90,15 @@ def draw_features(output_dir: str | Path, network: Monch, dataset: Any, tiles: T
     path = Path(output_dir) / "figures" / "feature_maps.png"
     save(path, draw_feature_maps(pixels[:size, :size], feature_maps(network, image)))
     return path
+
+
+def _feature_names(network: Monch) -> tuple[str, str, str]:
+    features = network.features
+    if not isinstance(features, MultiGrainedFeatures):
+        return "F^f fine", "F^m middle", "F^c coarse"
+    high = "high-pass" if isinstance(features.high, HighFrequency) else "conv"
+    topo = "topology" if isinstance(features.topo, Topology) else "conv"
+    return f"F^h {high}", "F^v conv", f"F^t {topo}"
 
 
 def _richness(row: Mapping[str, str]) -> tuple[int, int]:
