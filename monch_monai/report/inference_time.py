@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from monch_monai.handlers.score_files import write_json
 from monch_monai.inferers import cpu_capabilities, has_fast_bfloat16
+from monch_monai.settings import flag
 
 WARM_UP = 5
 
@@ -21,7 +22,7 @@ def measure_inference(
     network: nn.Module,
     inferer: Inferer,
     device: str,
-    amp: bool,
+    amp: bool | str,
     tile_size: int = 256,
     batch_size: int = 1,
     repeats: int = 30,
@@ -38,7 +39,7 @@ def measure_inference(
         amp: whether mixed precision was asked for.
         tile_size: height and width of the tile, in pixels.
         batch_size: tiles a run.
-        repeats: runs that count.
+        repeats: runs that count, at least 2.
     """
     images = torch.rand(batch_size, 3, tile_size, tile_size, device=device).to(memory_format=torch.channels_last)
     network.eval()
@@ -46,7 +47,7 @@ def measure_inference(
         times = [_seconds(lambda: inferer(images, network), device) for _ in range(WARM_UP + repeats)][WARM_UP:]
     milliseconds = sorted(1000 * seconds / batch_size for seconds in times)
     quartiles = statistics.quantiles(milliseconds, n=4)
-    mixed = amp and has_fast_bfloat16(device)
+    mixed = flag("amp", amp) and has_fast_bfloat16(device)
     name = (
         torch.cuda.get_device_name(device)
         if torch.device(device).type == "cuda"
