@@ -33,7 +33,10 @@ def calibration_counts(probs: NDArray[np.floating], label: NDArray[np.uint8]) ->
 
 
 def expected_calibration_error(counts: NDArray[np.float64]) -> float:
-    """Mean distance of probability and share over bins `[15, 3]`, weighted by their pixels (Naeini et al., 2015)."""
+    """Mean distance of probability and share over bins `[15, 3]`, weighted by their pixels (Naeini et al., 2015).
+
+    NaN where there are no pixels.
+    """
     pixels, probability, share = counts.T
     return float(np.abs(probability - share).sum() / pixels.sum())
 
@@ -78,7 +81,7 @@ class Calibration:
                     counts[:, 1] / counts[:, 0],
                     counts[:, 2] / counts[:, 0],
                 )
-            error = expected_calibration_error(counts)
+                error = expected_calibration_error(counts)
             classes[c.name] = {
                 "pixels": counts[:, 0], "probability": probability, "share": share, "expected_calibration_error": error,
             }  # fmt: skip
