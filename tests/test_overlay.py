@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
-from monch_monai.overlay import draw_contours
+from monch_monai.overlay import MISTAKES, draw_contours, draw_mistakes
 
 GREY = (128, 130, 132)
 
@@ -61,3 +61,40 @@ def test_the_image_is_left_as_it_was():
     drawn = draw_contours(original, square(2))
     assert np.array_equal(original, image())
     assert drawn.dtype == np.uint8
+
+
+PALE = 128 + 130 // 2  # the mean of GREY, halved
+
+
+def test_each_kind_of_mistake_has_its_colour():
+    truth, predicted = square(1), square(1)
+    truth[0, :3], predicted[0, :3] = 2, 0
+    truth[1, :3], predicted[1, :3] = 0, 2
+    truth[2, :3], predicted[2, :3] = 3, 4
+    drawn = draw_mistakes(image(), truth, predicted)
+    for row, kind in enumerate(("missed", "not there", "of another class")):
+        assert (drawn[row, :3] == MISTAKES[kind]).all()
+    assert (drawn[:3, 3:] == PALE).all()
+    assert (drawn[3:] == PALE).all()
+
+
+def test_the_colours_of_mistakes_are_no_classes_and_no_grey():
+    colors = [*MISTAKES.values(), *(c.color for c in CLASSES)]
+    assert len(set(colors)) == len(colors)
+    assert all(len(set(color)) > 1 for color in MISTAKES.values())
+
+
+def test_ignored_pixels_are_no_mistakes():
+    truth = np.full((30, 40), 255, dtype=np.uint8)
+    assert (draw_mistakes(image(), truth, square(3)) == PALE).all()
+
+
+def test_under_mistakes_the_image_is_pale_grey():
+    picture = image()
+    picture[:10], picture[10:20], picture[20:] = 0, 255, (30, 60, 90)
+    drawn = draw_mistakes(picture, square(1), square(1))
+    assert [np.unique(drawn[rows]).tolist() for rows in (slice(10), slice(10, 20), slice(20, 30))] == [
+        [128], [255], [158],
+    ]  # fmt: skip
+    assert drawn.dtype == np.uint8
+    assert picture[25, 5].tolist() == [30, 60, 90]

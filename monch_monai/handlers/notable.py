@@ -72,11 +72,13 @@ class NotableTiles:
     def write(self, engine: Engine) -> None:
         """Draws them."""
         self.outcomes = gather_by_image(self.outcomes)
-        if idist.get_rank() > 0 or not self.outcomes:
+        if idist.get_rank() > 0:
+            return
+        for old in (*self.folder.glob("*.png"), self.folder / "tiles.json"):
+            old.unlink(missing_ok=True)
+        if not self.outcomes:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for old in self.folder.glob("*.png"):
-            old.unlink()
         ranked = self._ranked()
         half = min(self.number, len(ranked) // 2)
         named = {f"worst_{i}": name for i, name in enumerate(ranked[: half or 1], 1)}
