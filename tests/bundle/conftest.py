@@ -41,3 +41,16 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return output_dir, done
+
+
+@pytest.fixture(scope="session")
+def evaluated(
+    dataset: Path, trained: tuple[Path, subprocess.CompletedProcess[str]]
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Folder and output of an evaluation of that training, on three tiles."""
+    done = run_bundle(
+        "--config_file", f"['{CONFIGS}/train.json','{CONFIGS}/evaluate.json']",
+        "--dataset_dir", dataset, "--output_dir", trained[0],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return trained[0] / "evaluation", done
