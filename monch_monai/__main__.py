@@ -60,10 +60,10 @@ class Commands:
             table: its number.
             out: also writes OUT.csv and OUT.md.
         """
-        rows = report.paper_table(table, [report.EvaluatedRun.read(run) for run in runs])
+        rows = report.paper_table(table, [report.EvaluatedRun.read(str(run)) for run in runs])
         print(report.to_markdown(rows))
         if out is not None:
-            report.write_table(Path(out), rows)
+            report.write_table(Path(str(out)), rows)
 
     def report(self, evaluation: str) -> None:
         """Makes tables, figures and report.html of the folder of an EVALUATION again."""
