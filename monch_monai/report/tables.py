@@ -7,6 +7,7 @@ A run is read from the folder of its evaluation: `scores.json`, `run.json` and, 
 import csv
 import io
 import json
+import logging
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ from monch_monai.report.paper import (
     TABLE_1_MILLISECONDS,
     TABLE_2,
 )
+
+logger = logging.getLogger(__name__)
 
 PAPER, OURS = "paper", "this software"
 ABLATIONS = {
@@ -47,7 +50,10 @@ WHOLE = "MONCH"
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """One evaluation: its scores, its row in the ablation tables, its encoder's name, and the record of its run."""
+    """One evaluation: its scores, its row in the ablation tables, its encoder's name, and the record of its run.
+
+    Runs are of one row of a table when `system`, or in Tables 6 and 7 `encoder`, is the same.
+    """
 
     folder: Path
     scores: dict[str, Any]
@@ -55,6 +61,17 @@ class EvaluatedRun:
     row: str
     backbone: str
     record: dict[str, Any]
+
+    @property
+    def encoder(self) -> str:
+        """The backbone; one that did not start from published weights says so."""
+        random = self.record["encoder_weights"].split(": ")[-1] == "random"
+        return f"{self.backbone}, random weights" if random else self.backbone
+
+    @property
+    def system(self) -> str:
+        """The network's row, with the encoder where that is not CLIP as published."""
+        return self.row if self.encoder == "CLIP" else f"{self.row}, {self.encoder}"
 
     @classmethod
     def read(cls, folder: str | Path) -> "EvaluatedRun":
@@ -80,7 +97,7 @@ class EvaluatedRun:
             milliseconds = json.loads(time.read_text(encoding="utf-8"))["median_ms"] if time.is_file() else None
             switches = (record.get("config") or {}).get("network_def", {})
             backbone = str(record["encoder_weights"]).split(":")[0]
-            scores["classes"], scores["organs"]
+            scores["classes"], scores["organs"], scores["over_organs"], record["settings"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{place} is not a whole evaluation ({error!r}): evaluate again") from error
         return cls(place, scores, milliseconds, _row(switches), _backbone(backbone), record)
@@ -137,7 +154,7 @@ def table_1(runs: Sequence[EvaluatedRun]) -> Table:
         for name, scores in zip(CLASS_ORDER, classes, strict=True):
             row |= {f"{name} {score}": value for score, value in zip(("IoU", "precision", "F1"), scores, strict=True)}
         rows.append({**row, "inference ms": TABLE_1_MILLISECONDS[system]})
-    for name, group in _grouped(runs, "row").items():
+    for name, group in _grouped(runs, "system").items():
         row = {"system": name, "source": _source(group)}
         for c in CLASS_ORDER:
             for score, key in (
@@ -157,7 +174,7 @@ def table_2(runs: Sequence[EvaluatedRun]) -> Table:
     Organ scores are macro means over the classes that the organ's images have, background included, F1 that of macro
     precision and macro recall.
     """
-    ours = _grouped(runs, "row")
+    ours = _grouped(runs, "system")
     found = {organ for run in runs for organ in run.scores["organs"]} - {POOLED}
     rows: Table = []
     for organ in (*TISSUES, *sorted(found - set(TISSUES))):
@@ -214,8 +231,14 @@ OVER_ORGANS: tuple[
 
 
 def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
-    """Tables 3 to 7: F1 of each class by row, the paper's and ours; rows not run here are the paper's alone."""
-    ours = _grouped(runs, "row" if number < 6 else "backbone")
+    """Tables 3 to 7: F1 of each class by row, the paper's and ours.
+
+    Rows not run here are the paper's alone. Ours that no table of the paper has stand at the end.
+    """
+    if number < 6:
+        ours, elsewhere = _grouped(runs, "system"), {name for table in (3, 4, 5) for name in F1_TABLES[table]}
+    else:
+        ours, elsewhere = _grouped([run for run in runs if run.row == WHOLE], "encoder"), set()
     rows: Table = []
     for name, scores in F1_TABLES[number].items():
         rows.append(
@@ -225,9 +248,15 @@ def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
                 **dict(zip(CLASS_ORDER, scores, strict=True)),
             }
         )
-        if name in ours:
-            rows.append({"row": name, "source": _source(ours[name]), **_f1(ours[name])})
+        rows += [_our_row(label, group) for label, group in ours.items() if label.split(", ")[0] == name]
+    known = elsewhere | set(F1_TABLES[number])
+    rows += [_our_row(label, group) for label, group in ours.items() if label.split(", ")[0] not in known]
     return rows
+
+
+def _our_row(label: str, group: Sequence[EvaluatedRun]) -> dict[str, Any]:
+    scores = {c: _mean([run.scores["classes"][c] for run in group], "dice") for c in CLASS_ORDER}
+    return {"row": label, "source": _source(group), **scores}
 
 
 def paper_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
@@ -236,6 +265,8 @@ def paper_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
     Raises:
         InputError: there is no such table.
     """
+    if len({run.record["data_fingerprint"] for run in runs}) > 1:
+        logger.warning("the runs were evaluated on different data, and stand in one table all the same")
     if number in F1_TABLES:
         return f1_table(number, runs)
     if number not in (1, 2):
@@ -265,7 +296,7 @@ def cell(value: Any) -> str:
     """A value as it stands in a table; None is a dash."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.{4 if value < 10 else 1}f}" if isinstance(value, float) else str(value)
 
 
 def _number(value: Any) -> Any:
@@ -277,11 +308,10 @@ def _columns(system: str, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _grouped(runs: Sequence[EvaluatedRun], by: str) -> dict[str, list[EvaluatedRun]]:
-    """Runs by row or backbone. Where backbones differ, only the whole network counts."""
+    """Runs by one of their attributes."""
     groups: defaultdict[str, list[EvaluatedRun]] = defaultdict(list)
     for run in runs:
-        if by == "row" or run.row == WHOLE:
-            groups[getattr(run, by)].append(run)
+        groups[getattr(run, by)].append(run)
     return dict(groups)
 
 
@@ -299,7 +329,3 @@ def _mean(scores: Sequence[Any], key: str | None = None) -> Score | None:
         alone = scores[0] if key is not None and len(scores) == 1 else {}
         return Score(known[0], alone.get(f"{key}_low"), alone.get(f"{key}_high"))
     return Score(statistics.mean(known), sd=statistics.stdev(known), runs=len(known))
-
-
-def _f1(group: Sequence[EvaluatedRun]) -> dict[str, Any]:
-    return {c: _mean([run.scores["classes"][c] for run in group], "dice") for c in CLASS_ORDER}
