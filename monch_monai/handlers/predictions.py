@@ -63,10 +63,14 @@ class PredictionWriter:
             write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
             write_picture(self.output_dir / f"{stem(source)}_overlay.png", draw_contours(read_rgb(source), class_map))
             counts = np.bincount(class_map.ravel(), minlength=len(CLASSES)).tolist()
-            if self.watershed is not None:
+            instances, outlines = (self.output_dir / f"{stem(source)}_{s}" for s in ("instances.tif", "nuclei.geojson"))
+            if self.watershed is None:  # those of an earlier run do not belong to this class map
+                instances.unlink(missing_ok=True)
+                outlines.unlink(missing_ok=True)
+            else:
                 nuclei = self.watershed(class_map, torch.as_tensor(item["probs"]).cpu().numpy())
-                write_instance_map(self.output_dir / f"{stem(source)}_instances.tif", nuclei.instance_map)
-                write_geojson(self.output_dir / f"{stem(source)}_nuclei.geojson", nuclei)
+                write_instance_map(instances, nuclei.instance_map)
+                write_geojson(outlines, nuclei)
                 counts += np.bincount(nuclei.classes, minlength=len(CLASSES))[1:].tolist()
             self.counts[source.name] = counts
 

@@ -54,8 +54,8 @@ def instances(instance_map: NDArray[Any], class_map: NDArray[Any]) -> Instances:
 def drop_ignored(y_pred: Instances, y: Instances, ignored: NDArray[np.bool_]) -> tuple[Instances, Instances]:
     """Both without what is not scored: true nuclei of class 255, and predicted ones mostly on ignored pixels.
 
-    A predicted nucleus goes when more than half of its pixels are ignored, so none goes that matches a nucleus that is
-    scored. What stays keeps all of its pixels.
+    A predicted nucleus goes when more than half of its pixels are ignored and of no nucleus that is scored, so none
+    goes that matches one. What stays keeps all of its pixels.
 
     Args:
         y_pred: the prediction.
@@ -63,7 +63,8 @@ def drop_ignored(y_pred: Instances, y: Instances, ignored: NDArray[np.bool_]) ->
         ignored: `[H, W]`, where the true class map is 255.
     """
     area = np.bincount(y_pred.ids.ravel(), minlength=len(y_pred.classes))
-    on_ignored = np.bincount(y_pred.ids[ignored], minlength=len(y_pred.classes))
+    unscored = ignored & np.isin(y.classes, (0, IGNORE_INDEX))[y.ids]
+    on_ignored = np.bincount(y_pred.ids[unscored], minlength=len(y_pred.classes))
     return _keep(y_pred, 2 * on_ignored <= area), _keep(y, y.classes != IGNORE_INDEX)
 
 

@@ -14,6 +14,7 @@ from monch_monai.networks.features import MultiGrainedFeatures, Rescale
 from monch_monai.networks.fusion import Fusion
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
+from monch_monai.settings import flag
 
 ORIGIN_BYTES = 256
 
@@ -44,6 +45,7 @@ class Monch(nn.Module):
 
     Raises:
         ValueError: `channels` is not a multiple of 4 and of `num_heads`.
+        InputError: a switch is neither true nor false.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Monch(nn.Module):
         queries: Sequence[str] = QUERIES,
     ) -> None:
         super().__init__()
+        mgfe, ppd = flag("mgfe", mgfe), flag("ppd", ppd)  # a command line hands "false" on as text
+        high_pass, topology = flag("high_pass", high_pass), flag("topology", topology)
         if channels % 4 or channels % num_heads:
             raise ValueError(f"channels must be a multiple of 4 and of num_heads = {num_heads}; got {channels}")
         self.num_classes = num_classes

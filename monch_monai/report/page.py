@@ -14,7 +14,17 @@ from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.files import write_text_atomically
 from monch_monai.overlay import MISTAKES
 from monch_monai.report.figures import draw_all
-from monch_monai.report.tables import EvaluatedRun, Score, Table, cell, table_1, table_2, write_table
+from monch_monai.report.tables import (
+    POOLED,
+    EvaluatedRun,
+    Score,
+    Table,
+    cell,
+    conditions,
+    table_1,
+    table_2,
+    write_table,
+)
 
 NOTE = (
     "Of pixels, counted over all images together. In brackets: 95 % intervals, by resampling the images. A dash: "
@@ -28,6 +38,32 @@ NOTE_2 = (
     "Macro means over the classes that an organ's images have, background included; F1 is that of macro precision and "
     "macro recall. The average of the pooled test set reproduces the paper's; that is inferred from its numbers."
 )
+NOTE_NUCLEI = (
+    "A nucleus is found when it shares more than half of the union with a true one (PQ), or when their centres are "
+    "within 12 px (detection and classification F1). PanNuke's rule leaves out classes that an image's truth does not "
+    "have; the strict one counts false positives there; the pooled one adds up all images first."
+)
+PANOPTIC = {
+    "bpq": "bPQ, PanNuke's rule",
+    "mpq": "mPQ, PanNuke's rule",
+    "bpq_strict": "bPQ, strict",
+    "mpq_strict": "mPQ, strict",
+    "bpq_plus": "bPQ+, pooled",
+    "mpq_plus": "mPQ+, pooled",
+}
+"""Key in `nuclei.json` to what it is called."""
+OF_NUCLEI = {
+    "pq": "PQ, pooled",
+    "dq": "DQ",
+    "sq": "SQ",
+    "pq_pannuke": "PQ, PanNuke's rule",
+    "pq_strict": "PQ, strict",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "nuclei": "true nuclei",
+    "predicted": "predicted",
+}
 WIDEST = 1600
 """Pixels of a picture on the page, from left to right."""
 CAPTIONS = {
@@ -82,47 +118,52 @@ def _warnings(record: dict[str, Any]) -> list[str]:
 
 
 def _numbers(run: EvaluatedRun) -> list[dict[str, str]]:
-    pooled = run.scores["organs"]["all images"]
+    pooled = run.scores["organs"][POOLED]
     shown = [
         ("mean Dice of nuclei", pooled, "mean_f1_of_nuclei"),
         ("pixel accuracy", pooled, "pixel_accuracy"),
+        ("Dice, any nucleus", run.scores["classes"]["any nucleus"], "dice"),
     ]
-    shown.append(("Dice, any nucleus", run.scores["classes"]["any nucleus"], "dice"))
     numbers = [
-        {
-            "name": name,
-            "value": cell(row[key]),
-            "note": f"[{cell(row[key + '_low'])}, {cell(row[key + '_high'])}]",
-        }
+        {"name": name, "value": cell(row[key]), "note": f"[{cell(row[f'{key}_low'])}, {cell(row[f'{key}_high'])}]"}
         for name, row, key in shown
     ]
-    nuclei = _read(run.folder / "nuclei.json")
-    for name in ("bpq", "mpq"):
-        if nuclei and name in nuclei:
-            score = nuclei[name]
-            ends = f"[{cell(score['low'])}, {cell(score['high'])}]"
-            numbers.append(
-                {
-                    "name": f"{name[0]}PQ, PanNuke's rule",
-                    "value": cell(score["value"]),
-                    "note": ends,
-                }
-            )
-    if run.milliseconds is not None:
-        numbers.append(
-            {
-                "name": "inference",
-                "value": f"{run.milliseconds:.1f} ms",
-                "note": "a tile, median",
-            }
-        )
+    nuclei = _read(run.folder / "nuclei.json") or {}
+    for key, name in list(PANOPTIC.items())[:2]:
+        if key in nuclei:
+            ends = f"[{cell(nuclei[key]['low'])}, {cell(nuclei[key]['high'])}]"
+            numbers.append({"name": name, "value": cell(nuclei[key]["value"]), "note": ends})
+    if run.time is not None:
+        value = f"{run.time['median_ms']:.1f} ms"
+        numbers.append({"name": "inference of a tile, median", "value": value, "note": conditions(run.time)})
     return numbers
+
+
+def _nuclei(run: EvaluatedRun) -> list[dict[str, Any]]:
+    """Sections on single nuclei: mPQ and bPQ by every rule, and scores by class."""
+    nuclei = _read(run.folder / "nuclei.json")
+    if nuclei is None:
+        return []
+    means: Table = [
+        {"score": name, "value": Score(nuclei[key]["value"], nuclei[key]["low"], nuclei[key]["high"])}
+        for key, name in PANOPTIC.items()
+        if nuclei.get(key, {}).get("value") is not None
+    ]
+    classes: Table = [
+        {"class": name, **{title: row[key] for key, title in OF_NUCLEI.items()}}
+        for name, row in nuclei["classes"].items()
+    ]
+    return [
+        _section("Nuclei, one by one", text=NOTE_NUCLEI, table=means),
+        _section("Nuclei by class", text="", table=classes),
+    ]
 
 
 def _sections(run: EvaluatedRun, tables: dict[int, tuple[Table, str]]) -> list[dict[str, Any]]:
     folder = run.folder
     sections = [
         _section("By class", text=NOTE, table=_classes(run)),
+        *_nuclei(run),
         _section("Table 1, beside the paper's", text=tables[1][1], table=_without_intervals(tables[1][0])),
         _section("Table 2, beside the paper's", text=tables[2][1], table=_without_intervals(tables[2][0])),
     ]

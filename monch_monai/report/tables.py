@@ -29,6 +29,7 @@ from monch_monai.report.paper import (
 
 logger = logging.getLogger(__name__)
 
+PAPER_CONDITIONS = "RTX 3090, the rest not said"
 PAPER, OURS = "paper", "this software"
 ABLATIONS = {
     "mgfe": (3, "without MGFE"),
@@ -57,7 +58,7 @@ class EvaluatedRun:
 
     folder: Path
     scores: dict[str, Any]
-    milliseconds: float | None
+    time: dict[str, Any] | None
     row: str
     backbone: str
     record: dict[str, Any]
@@ -94,18 +95,20 @@ class EvaluatedRun:
             own = place / "run_evaluation.json"  # where the folder is that of a training, whose record is run.json
             record = json.loads((own if own.is_file() else place / "run.json").read_text(encoding="utf-8"))
             time = place / "inference_time.json"
-            milliseconds = json.loads(time.read_text(encoding="utf-8"))["median_ms"] if time.is_file() else None
+            timed = json.loads(time.read_text(encoding="utf-8")) if time.is_file() else None
+            if timed is not None:
+                timed["median_ms"], conditions(timed)
             switches = (record.get("config") or {}).get("network_def", {})
             backbone = str(record["encoder_weights"]).split(":")[0]
             scores["classes"], scores["organs"], scores["over_organs"], record["settings"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{place} is not a whole evaluation ({error!r}): evaluate again") from error
-        return cls(place, scores, milliseconds, _row(switches), _backbone(backbone), record)
+        return cls(place, scores, timed, _row(switches), _backbone(backbone), record)
 
 
 def _row(switches: dict[str, Any]) -> str:
     """Name of a network's row in Tables 3 to 5; a network with two parts off has none of the paper's."""
-    off = [name for key, (_, name) in ABLATIONS.items() if switches.get(key, True) is False]
+    off = [name for key, (_, name) in ABLATIONS.items() if str(switches.get(key, True)).lower() == "false"]
     off += [f"without {STAGES[q]}" for q in QUERIES if q not in switches.get("queries", QUERIES)]
     return " ".join(off) or WHOLE
 
@@ -140,10 +143,10 @@ class Score:
     runs: int = 1
 
     def __str__(self) -> str:
-        """As it stands in a table: `0.6123 [0.58, 0.64]`, or `0.6123 ± 0.0040 (3)`."""
+        """As it stands in a table: `0.6123 [0.5790, 0.6420]`, or `0.6123 ± 0.0040 (3)`."""
         if self.runs > 1:
             return f"{self.value:.4f} ± {self.sd:.4f} ({self.runs})"
-        return f"{self.value:.4f}" + ("" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]")
+        return f"{self.value:.4f}" + ("" if self.low is None else f" [{self.low:.4f}, {self.high:.4f}]")
 
 
 def table_1(runs: Sequence[EvaluatedRun]) -> Table:
@@ -153,7 +156,7 @@ def table_1(runs: Sequence[EvaluatedRun]) -> Table:
         row: dict[str, Any] = {"system": system, "source": PAPER}
         for name, scores in zip(CLASS_ORDER, classes, strict=True):
             row |= {f"{name} {score}": value for score, value in zip(("IoU", "precision", "F1"), scores, strict=True)}
-        rows.append({**row, "inference ms": TABLE_1_MILLISECONDS[system]})
+        rows.append({**row, "inference ms": TABLE_1_MILLISECONDS[system], "conditions": PAPER_CONDITIONS})
     for name, group in _grouped(runs, "system").items():
         row = {"system": name, "source": _source(group)}
         for c in CLASS_ORDER:
@@ -163,8 +166,10 @@ def table_1(runs: Sequence[EvaluatedRun]) -> Table:
                 ("F1", "dice"),
             ):
                 row[f"{c} {score}"] = _mean([run.scores["classes"][c] for run in group], key)
-        times = [run.milliseconds for run in group if run.milliseconds is not None]
-        rows.append({**row, "inference ms": statistics.mean(times) if times else None})
+        timed = [run.time for run in group if run.time is not None]
+        said = {conditions(time) for time in timed}  # times of unlike machines have no mean
+        milliseconds = statistics.mean(time["median_ms"] for time in timed) if len(said) == 1 else None
+        rows.append({**row, "inference ms": milliseconds, "conditions": " / ".join(sorted(said)) or None})
     return rows
 
 
@@ -188,10 +193,8 @@ def table_2(runs: Sequence[EvaluatedRun]) -> Table:
     for label, of_paper, of_ours in OVER_ORGANS:
         row = {"organ": label}
         for name, group in ours.items():
-            row |= _columns(
-                name,
-                [_mean([of_ours(run.scores, key) for run in group]) for key in ORGAN_SCORES.values()],
-            )
+            ours_over = [[of_ours(run.scores, key) for run in group] for key in ORGAN_SCORES.values()]
+            row |= _columns(name, [_mean([scores for scores, _ in pairs], pairs[0][1]) for pairs in ours_over])
         for system, organs in TABLE_2.items():
             row |= _columns(f"{system} ({PAPER})", of_paper(organs))
         rows.append(row)
@@ -203,31 +206,31 @@ def _over_organs(of: Callable[[list[float]], float]) -> Callable[[Organs], list[
 
 
 OVER_ORGANS: tuple[
-    tuple[str, Callable[[Organs], Sequence[float]], Callable[[dict[str, Any], str], Any]],
+    tuple[str, Callable[[Organs], Sequence[float]], Callable[[dict[str, Any], str], tuple[dict[str, Any], str]]],
     ...,
 ] = (
     (
         "average: six classes of the pooled test set",
         lambda o: o["average"],
-        lambda s, key: s["organs"][POOLED][key],
+        lambda s, key: (s["organs"][POOLED], key),
     ),
     (
         "plain mean over organs",
         _over_organs(statistics.mean),
-        lambda s, key: s["over_organs"][key]["mean"],
+        lambda s, key: (s["over_organs"][key], "mean"),
     ),
     (
         "variance over organs (the paper's STD)",
         lambda o: o["STD"],
-        lambda s, key: s["over_organs"][key]["variance"],
+        lambda s, key: (s["over_organs"][key], "variance"),
     ),
     (
         "standard deviation over organs",
         _over_organs(statistics.pstdev),
-        lambda s, key: s["over_organs"][key]["sd"],
+        lambda s, key: (s["over_organs"][key], "sd"),
     ),
 )
-"""Last rows of Table 2: label, the paper's three numbers, and one of ours."""
+"""Last rows of Table 2: label, the paper's three numbers, and of ours where one stands and under what key."""
 
 
 def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
@@ -254,6 +257,11 @@ def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
     return rows
 
 
+def conditions(time: dict[str, Any]) -> str:
+    """Conditions of a measured inference time, in a phrase."""
+    return f"{time['device_name']}, {time['precision']}, batch {time['batch_size']}, {time['tile_size']} px"
+
+
 def _our_row(label: str, group: Sequence[EvaluatedRun]) -> dict[str, Any]:
     scores = {c: _mean([run.scores["classes"][c] for run in group], "dice") for c in CLASS_ORDER}
     return {"row": label, "source": _source(group), **scores}
@@ -275,11 +283,16 @@ def paper_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
 
 
 def write_table(path: Path, rows: Table, note: str = "") -> None:
-    """Writes rows as `path` with the suffixes .csv (numbers alone) and .md (as they are read); makes its folder."""
+    """Writes rows as `path` with the suffixes .csv (numbers alone) and .md (as they are read); makes its folder.
+
+    In the CSV a score is followed by the ends of its interval, its standard deviation and its number of runs.
+    """
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(rows[0])
-    table.writerows([_number(cell) for cell in row.values()] for row in rows)
+    scored = {name for row in rows for name, value in row.items() if isinstance(value, Score)}
+    more = ("low", "high", "sd", "runs")
+    table.writerow([c for name in rows[0] for c in (name, *(f"{name} {m}" for m in more if name in scored))])
+    table.writerows([n for name, value in row.items() for n in _numbers(value, name in scored)] for row in rows)
     name = path.stem if path.suffix in (".csv", ".md") else path.name
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(path.with_name(f"{name}.csv"), text.getvalue())
@@ -299,8 +312,11 @@ def cell(value: Any) -> str:
     return f"{value:.{4 if value < 10 else 1}f}" if isinstance(value, float) else str(value)
 
 
-def _number(value: Any) -> Any:
-    return value.value if isinstance(value, Score) else value
+def _numbers(value: Any, scored: bool) -> list[Any]:
+    """Cells of a value in the CSV."""
+    if isinstance(value, Score):
+        return [value.value, value.low, value.high, value.sd, value.runs]
+    return [value, None, None, None, None] if scored else [value]
 
 
 def _columns(system: str, values: Sequence[Any]) -> dict[str, Any]:

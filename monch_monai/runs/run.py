@@ -18,6 +18,7 @@ from monch_monai.settings import flag, fraction, whole_number
 
 RECORD, LOG = "run.json", "log.txt"
 TRAINING_FILES = (RECORD, LOG, BEST, LAST, STATE, HISTORY, "overlays", "tensorboard")
+EVALUATION_FILES = ("scores.json", "nuclei.json", "calibration.json", "inference_time.json", "report.html")
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,9 @@ class Run:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             if self.kind == "training" and not self.resume:
                 _set_aside(self.output_dir)
+            if self.kind == "evaluation":  # if this one breaks off, an earlier one's scores must not pass for its own
+                for name in EVALUATION_FILES:
+                    (self.output_dir / name).unlink(missing_ok=True)
             for part in self.output_dir.glob(f"{PART}*"):
                 part.unlink()  # of a run that was killed while it wrote
             log = logging.FileHandler(self.output_dir / LOG, encoding="utf-8")

@@ -30,7 +30,8 @@ RECORD = {
     "hardware": {"machine": "abacus", "gpus": []},
     "config": {"network_def": NETWORK},
 }
-TIME = {"median_ms": 12.5, "quartiles_ms": [12.0, 13.0], "device": "cpu", "precision": "float32"}
+TIME = {"median_ms": 12.5, "quartiles_ms": [12.0, 13.0], "device": "cpu", "precision": "float32",
+        "device_name": "abacus", "batch_size": 1, "tile_size": 256}  # fmt: skip
 
 
 def make_counts(tissues=("Breast", "Lung"), seed=0, absent=()):
@@ -81,7 +82,10 @@ def add_everything(folder, tissue="Breast", source="here", name="tile.png", widt
     """The files that an evaluation may also have: calibration, nuclei, two tiles and a picture of feature maps."""
     (folder / "calibration.json").write_text(json.dumps(make_calibration()))
     ends = {"low": 0.25, "high": 0.75}
-    (folder / "nuclei.json").write_text(json.dumps({"mpq": {"value": 0.4321, **ends}, "bpq": {"value": None, **ends}}))
+    counts = {"pq": 0.3, "dq": 0.5, "sq": 0.6, "pq_pannuke": None, "pq_strict": 0.2, "f1": 0.7, "precision": 0.8}
+    classes = {"dead": {**counts, "recall": 0.625, "nuclei": 40, "predicted": 30}}
+    nuclei = {"mpq": {"value": 0.4321, **ends}, "bpq": {"value": None, **ends}, "classes": classes}
+    (folder / "nuclei.json").write_text(json.dumps(nuclei))
     for made in ("tiles", "figures"):
         (folder / made).mkdir()
     tile = {"image": f"/data/{name}", "tissue": tissue, "source": source}

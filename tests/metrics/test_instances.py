@@ -67,3 +67,11 @@ def test_a_prediction_half_on_ignored_pixels_stays():
 def test_centroids_are_means_of_pixel_positions():
     nuclei = Instances(np.array([[1, 1, 0], [1, 1, 2]]), np.array([0, 1, 1], np.uint8))
     assert centroids(nuclei).tolist() == [[0.5, 0.5], [2, 1]]
+
+
+def test_a_prediction_of_a_scored_nucleus_stays_however_much_of_that_is_ignored():
+    ids, ignored = np.zeros((10, 10), np.int64), np.zeros((10, 10), bool)
+    ids[:, :5], ignored[:8, :5] = 1, True
+    truth = Instances(ids, np.array([0, 1], np.uint8))
+    kept, _ = drop_ignored(truth, truth, ignored)
+    assert kept.ids.any()

@@ -106,7 +106,7 @@ def test_the_page_has_the_scores(bare):
     mean, low, high = (pooled[f"mean_f1_of_nuclei{end}"] for end in ("", "_low", "_high"))
     assert f"mean Dice of nuclei {mean:.4f} [{low:.4f}, {high:.4f}]" in page.text
     dead = scores["classes"]["dead"]
-    assert f"dead {dead['dice']:.4f} [{dead['dice_low']:.2f}, {dead['dice_high']:.2f}]" in page.text
+    assert f"dead {dead['dice']:.4f} [{dead['dice_low']:.4f}, {dead['dice_high']:.4f}]" in page.text
     assert f"{dead['pixels']:,} {dead['predicted']:,}" in page.text
     lung = scores["organs"]["Lung"]
     assert f"Lung {lung['mean_iou_with_background']:.4f} {lung['fw_iou']:.4f}" in page.text
@@ -123,17 +123,19 @@ def test_the_page_has_the_papers_tables_with_our_rows_marked(bare):
 def test_the_page_has_nuclei_and_time_where_they_were_measured(full, bare):
     assert "mPQ, PanNuke's rule 0.4321 [0.2500, 0.7500]" in full[1].text
     assert "bPQ, PanNuke's rule - [0.2500, 0.7500]" in full[1].text
-    assert "inference 12.5 ms a tile, median" in full[1].text
+    assert "inference of a tile, median 12.5 ms abacus, float32, batch 1, 256 px" in full[1].text
+    assert "dead 0.3000 0.5000 0.6000 - 0.2000 0.7000 0.8000 0.6250 40 30" in full[1].text
     assert "PanNuke's rule" not in bare[1].text
     assert "inference time not measured" in bare[1].text
 
 
 def test_the_page_has_no_sections_of_what_is_not_there(bare, full):
-    titles = ["By class", "Table 1, beside the paper's", "Table 2, beside the paper's", "Figures"]
-    for (folder, _), more in ((bare, []), (full, ["The worst tiles", "The best tiles"])):
+    nuclei, tiles = ["Nuclei, one by one", "Nuclei by class"], ["The worst tiles", "The best tiles"]
+    titles = ["Table 1, beside the paper's", "Table 2, beside the paper's", "Figures"]
+    for (folder, _), before, after in ((bare, [], []), (full, nuclei, tiles)):
         html = (folder / "report.html").read_text(encoding="utf-8")
         found = [text.replace("&#39;", "'") for text in re.findall(r"<h2>(.*?)</h2>", html)]
-        assert found == [*titles, *more, "Provenance"]
+        assert found == ["By class", *before, *titles, *after, "Provenance"]
     assert [caption.split(":")[0].split(" (")[0] for _, caption in bare[1].pictures] == [
         "F1 by organ with the number of tiles", "Confusion of pixels",
     ]  # fmt: skip

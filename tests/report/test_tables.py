@@ -57,9 +57,9 @@ def scores_of(folder):
     ("score", "text"),
     [
         (Score(0.61234), "0.6123"),
-        (Score(0.61234, 0.579, 0.642), "0.6123 [0.58, 0.64]"),
+        (Score(0.61234, 0.579, 0.642), "0.6123 [0.5790, 0.6420]"),
         (Score(0.61234, sd=0.00399, runs=3), "0.6123 ± 0.0040 (3)"),
-        (Score(1.0, 1.0, 1.0), "1.0000 [1.00, 1.00]"),
+        (Score(1.0, 1.0, 1.0), "1.0000 [1.0000, 1.0000]"),
     ],
 )
 def test_a_score_says_its_interval_or_its_spread(score, text):
@@ -245,7 +245,7 @@ def test_the_csv_has_plain_numbers_and_the_markdown_what_is_read(three, tmp_path
     with (tmp_path / "table1.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header[:3] == ["system", "source", "neoplastic IoU"]
-    assert all(0 <= float(number) < 1000 for row in rows for number in row[2:])
+    assert all(0 <= float(number) < 1000 for row in rows for number in row[2:-1] if number)
     ious = [scores_of(folder)["classes"]["neoplastic"]["iou"] for folder in three]
     assert float(rows[-1][2]) == pytest.approx(np.mean(ious), abs=1e-15)
     lines = (tmp_path / "table1.md").read_text().splitlines()
@@ -372,3 +372,25 @@ def test_runs_of_other_encoders_or_of_random_weights_are_rows_of_their_own(tmp_p
 
 def test_a_time_has_one_decimal():
     assert (cell(742.81), cell(0.5)) == ("742.8", "0.5000")
+
+
+def test_a_score_of_the_csv_is_followed_by_its_ends_spread_and_runs(alone, three, tmp_path):
+    for folders, expected in (([alone], ["0.1", "0.2", "", "1"]), (three, ["", "", "0.0", "3"])):
+        for folder in folders:
+            for key, value in (("dice", 0.15), ("dice_low", 0.1), ("dice_high", 0.2)):
+                set_score(folder, value, "classes", "dead", key)
+        write_table(tmp_path / "table", paper_table(1, read(*folders)))
+        with (tmp_path / "table.csv").open(newline="") as file:
+            row = list(csv.DictReader(file))[-1]
+        found = [row[f"dead F1 {part}"] for part in ("low", "high", "sd", "runs")]
+        assert [f and float(f) for f in found] == [e and float(e) for e in expected]
+        assert float(row["dead F1"]) == pytest.approx(0.15)
+
+
+def test_times_of_unlike_machines_have_no_mean(tmp_path):
+    folders = [write_evaluation(tmp_path / name, time=10.0) for name in ("one", "other")]
+    record = json.loads((folders[1] / "inference_time.json").read_text())
+    (folders[1] / "inference_time.json").write_text(json.dumps(record | {"device_name": "slide rule"}))
+    (row,) = ours(paper_table(1, read(*folders)))
+    assert row["inference ms"] is None
+    assert row["conditions"] == "abacus, float32, batch 1, 256 px / slide rule, float32, batch 1, 256 px"
