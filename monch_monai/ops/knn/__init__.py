@@ -1,5 +1,5 @@
 """Dilated k nearest neighbours, Eq. (5)."""
 
-from monch_monai.ops.knn.reference import knn
+from monch_monai.ops.knn.op import knn
 
 __all__ = ["knn"]

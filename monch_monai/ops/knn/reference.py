@@ -4,44 +4,57 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+STEP = 2.0**-24
+"""Distances closer than about this are equal. It is float32's own step just below 1."""
+STEP_FLOAT64 = 2.0**-40
+"""The same for float64 features."""
+
 
 def knn(features: Tensor, k: int = 9, dilation: int = 1) -> Tensor:
-    """Indices of each node's dilated k nearest neighbours among the nodes of its own image.
-
-    Eq. (5): `D = |x|^2 - 2 x.x^T + |x|^2^T` over L2-normalised features, as the graph layer of Vision GNN (Han et al.,
-    2022) takes them. Of the `k * dilation` nearest nodes every `dilation`-th is kept, the nearest first. A node is its
-    own nearest neighbour. Ties go to the lower index; an all-zero feature is at distance 1 from every other.
-    Distances are float32 (float64 for float64 input), whatever autocast says; indices carry no gradient.
+    """Indices of each node's dilated k nearest neighbours, by sorting all distances.
 
     Args:
-        features: `[B, N, D]`, any floating type and memory layout.
+        features: `[B, N, D]` floating.
         k: neighbours kept for each node.
         dilation: step through the sorted neighbours.
 
     Returns:
         `[B, N, k]` int64, each in `[0, N)`.
-
-    Raises:
-        ValueError: `features` is not of rank 3 and floating, `k` or `dilation` is below 1, or `k * dilation > N`.
     """
-    if features.ndim != 3 or not features.is_floating_point():
-        raise ValueError(
-            f"knn takes floating features [B, N, D]; got {list(features.shape)} of {features.dtype}: flatten maps first"
-        )
-    if k < 1 or dilation < 1:
-        raise ValueError(f"knn takes k >= 1 and dilation >= 1; got k = {k}, dilation = {dilation}")
-    if k * dilation > features.shape[1]:
-        raise ValueError(
-            f"knn needs at least k * dilation = {k * dilation} nodes; got {features.shape[1]}: "
-            "lower k or the dilation, or give a larger map"
-        )
-    with torch.autocast(features.device.type, enabled=False), torch.no_grad():
-        if features.dtype != torch.float64:
-            features = features.float()
-        x = F.normalize(features, dim=-1)
-        squared_norm = x.square().sum(dim=-1, keepdim=True)  # [B, N, 1]
-        distance = squared_norm - 2 * x @ x.mT + squared_norm.mT  # [B, N, N]
-        # A node is its own nearest, also where rounding puts its copy a hair closer.
-        distance.diagonal(dim1=-2, dim2=-1).fill_(-1.0)
-        nearest = distance.sort(dim=-1, stable=True).indices
+    nodes = unit_nodes(features)
+    nearest = steps_apart(nodes, nodes, step=step_of(features)).sort(dim=-1, stable=True).indices
     return nearest[..., : k * dilation : dilation]
+
+
+def unit_nodes(features: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """L2-normalised features, contiguous so that equal rows stay equal; all-zero ones stay zero."""
+    return F.normalize(features.to(dtype).contiguous(), dim=-1)
+
+
+def step_of(features: Tensor) -> float:
+    """Distance from which on two neighbours differ: finer for float64 features."""
+    return STEP_FLOAT64 if features.dtype == torch.float64 else STEP
+
+
+def steps_apart(queries: Tensor, nodes: Tensor, step: float, first: int = 0) -> Tensor:
+    """Distances of Eq. (5), `D = |x|^2 - 2 x.x^T + |x|^2^T`, in whole steps.
+
+    In float64 and rounded to steps, a distance is the same number in whatever order, and in matrices of whatever
+    shape, its products are summed. Float32 is not: equal nodes would come out at unequal distances.
+
+    Args:
+        queries: rows `first, first + 1, …` of `nodes`, `[B, M, D]`.
+        nodes: `[B, N, D]`.
+        step: of a distance, which is in [0, 4].
+        first: index of the first query among the nodes.
+
+    Returns:
+        `[B, M, N]`, the type of `nodes`: whole numbers. A node is at -1 of itself, so nearer than any copy of it; what
+        is not a number comes last.
+    """
+    own, other = (x.square().sum(dim=-1, keepdim=True) for x in (queries, nodes))  # [B, M, 1], [B, N, 1]
+    distance = own - 2 * queries @ nodes.mT + other.mT  # [B, M, N]
+    steps = torch.nan_to_num(distance.clamp(min=0), nan=8.0).div(step).round()
+    at = torch.arange(nodes.shape[1], device=nodes.device)
+    itself = at[first : first + queries.shape[1], None] == at  # [M, N]
+    return steps.masked_fill(itself, -1.0)

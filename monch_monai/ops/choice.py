@@ -1,0 +1,64 @@
+"""Which implementation of an op runs: `MONCH_OPS=auto|reference|triton`."""
+
+import functools
+import importlib.util
+import os
+from typing import Literal
+
+import torch
+
+from monch_monai.errors import InputError
+
+Choice = Literal["auto", "reference", "triton"]
+CHOICES: tuple[Choice, ...] = ("auto", "reference", "triton")
+OLDEST_GPU = (8, 0)
+"""CUDA's compute capability from which on Triton is supported."""
+
+
+def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool = True) -> Choice:
+    """What to run: `triton`; `reference`, the plain definition; or `auto`, the best there is without Triton.
+
+    Read anew at each call, from the environment variable `MONCH_OPS`. By `auto`, which is the default, Triton runs on
+    GPUs where it can and `by_default` says that it is worth it. Triton's interpreter (`TRITON_INTERPRET=1`, a debugging
+    aid that runs kernels on the CPU, slowly) runs only where `triton` is named.
+
+    Args:
+        op: name of the op, for the message.
+        device: of the op's tensors.
+        obstacle: why this call is not for the kernel; empty where it is.
+        by_default: whether `auto` takes the kernel.
+
+    Raises:
+        InputError: `MONCH_OPS` is none of the three, or `triton` and this call cannot run by it.
+    """
+    named = os.environ.get("MONCH_OPS", "auto")
+    choice = next((choice for choice in CHOICES if choice == named), None)
+    if choice is None:
+        raise InputError(f"MONCH_OPS is {named!r}; give one of {', '.join(CHOICES)}")
+    if choice == "reference":
+        return choice
+    obstacle = _obstacle(device.type, device.index) or obstacle
+    if choice == "auto":
+        return "triton" if by_default and device.type == "cuda" and not obstacle else "auto"
+    if obstacle:
+        raise InputError(f"MONCH_OPS=triton cannot run {op}: {obstacle}; what can: auto, reference")
+    return choice
+
+
+def is_traced() -> bool:
+    """Whether a graph is being made that must run without this package: by tracing, `torch.export` or to ONNX."""
+    by_jit: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return by_jit or torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+
+
+@functools.cache
+def _obstacle(device_type: str, index: int | None) -> str:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return ""
+    if device_type != "cuda":
+        return f"the tensors are on {device_type}, and Triton needs a GPU (or TRITON_INTERPRET=1 from the start)"
+    if torch.version.hip is None and torch.cuda.get_device_capability(index) < OLDEST_GPU:
+        return f"the GPU's compute capability is {torch.cuda.get_device_capability(index)}, below {OLDEST_GPU}"
+    return ""
