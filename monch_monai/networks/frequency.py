@@ -10,12 +10,13 @@ class HighFrequency(nn.Module):
 
     Args:
         cutoff: share of each frequency axis that counts as low, in [0, 1]; see `monch_monai.ops.high_pass`.
+        shape: of what counts as low, `box` or `circle`.
     """
 
-    def __init__(self, cutoff: float = 0.25) -> None:
+    def __init__(self, cutoff: float = 0.25, shape: str = "box") -> None:
         super().__init__()
-        self.cutoff = cutoff
+        self.cutoff, self.shape = cutoff, shape
 
     def forward(self, fine: Tensor) -> Tensor:
         """`[B, C, H, W]` to `[B, C, H, W]`."""
-        return high_pass(fine, self.cutoff) + fine
+        return high_pass(fine, self.cutoff, self.shape, residual=True)

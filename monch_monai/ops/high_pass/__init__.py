@@ -1,5 +1,5 @@
-"""High-pass filter of a feature map, Eqs. (2)-(3)."""
+"""High-pass filter of a feature map, Eqs. (2)-(4)."""
 
-from monch_monai.ops.high_pass.reference import high_pass
+from monch_monai.ops.high_pass.op import high_pass
 
 __all__ = ["high_pass"]

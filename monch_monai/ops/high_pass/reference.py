@@ -4,36 +4,42 @@ import torch
 from torch import Tensor
 
 
-def high_pass(x: Tensor, cutoff: float = 0.25) -> Tensor:
-    """High-frequency part of a map: its spectrum without a centred box of low frequencies.
-
-    Eqs. (2) and (3): `x - lowpass(x)` by way of the discrete Fourier transform. The paper bases the filter on the
-    map's resolution and says no more; here a frequency is low when both `|f_y| < cutoff / 2` and `|f_x| < cutoff / 2`
-    in cycles per pixel (Nyquist is 0.5), so `cutoff` is the share of each axis of the spectrum that is removed,
-    whatever the resolution. Borders wrap, as the transform's do. A constant map gives zero for any `cutoff` above 0.
-    Computed in float32 (float64 for float64 input) whatever autocast says, and returned in the type of `x`.
+def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: bool = False) -> Tensor:
+    """High-frequency part of a map, by the discrete Fourier transform and a mask, Eqs. (2)-(4).
 
     Args:
-        x: `[..., H, W]`, any floating type and memory layout.
-        cutoff: share of each frequency axis that is removed, in [0, 1].
+        x: `[..., H, W]`, floating.
+        cutoff: share of each frequency axis that is removed.
+        shape: of what is removed, `box` or `circle`.
+        residual: True adds the map itself.
 
     Returns:
-        `[..., H, W]`, type of `x`.
-
-    Raises:
-        ValueError: `x` is not floating or has fewer than two axes, or `cutoff` is outside [0, 1].
+        `[..., H, W]`, type of `x`; computed in float32, or float64 for float64 input.
     """
-    if x.ndim < 2 or not x.is_floating_point():
-        raise ValueError(f"high_pass takes floating maps [..., H, W]; got {list(x.shape)} of {x.dtype}")
-    if not 0 <= cutoff <= 1:
-        raise ValueError(f"high_pass takes a cutoff in [0, 1], a share of the spectrum; got {cutoff}")
-    if x.numel() == 0:
-        return x.clone()
-    height, width = x.shape[-2:]
-    with torch.autocast(x.device.type, enabled=False):
-        wide = x if x.dtype == torch.float64 else x.float()
-        low_y = torch.fft.fftfreq(height, device=x.device).abs() < cutoff / 2
-        low_x = torch.fft.rfftfreq(width, device=x.device).abs() < cutoff / 2
-        high = ~(low_y[:, None] & low_x[None, :])  # [H, W // 2 + 1]
-        kept: Tensor = torch.fft.irfft2(torch.fft.rfft2(wide) * high, s=(height, width))
-    return kept.to(x.dtype)
+    wide = x if x.dtype == torch.float64 else x.float()
+    gain = spectrum_gain(x.shape[-2], x.shape[-1], cutoff, shape, residual).to(wide)
+    return by_transform(wide, gain).to(x.dtype)
+
+
+def by_transform(x: Tensor, gain: Tensor) -> Tensor:
+    """Map `[..., H, W]` with its half spectrum multiplied by `[H, W // 2 + 1]`."""
+    filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * gain, s=x.shape[-2:])
+    return filtered
+
+
+def spectrum_gain(height: int, width: int, cutoff: float, shape: str, residual: bool) -> Tensor:
+    """What each frequency of the half spectrum is multiplied by: 0 where low and 1 where high, one more if residual.
+
+    Returns:
+        `[H, W // 2 + 1]` float64.
+    """
+    y = share_of_nyquist(height)[:, None]  # [H, 1]
+    x = share_of_nyquist(width)[: width // 2 + 1]  # [W // 2 + 1]
+    low = (y < cutoff) & (x < cutoff) if shape == "box" else y.square() + x.square() < cutoff**2
+    return (~low).double() + residual
+
+
+def share_of_nyquist(size: int) -> Tensor:
+    """Absolute frequency of each of the transform's coefficients, 1 at half a cycle per pixel: `[size]` float64."""
+    index = torch.arange(size, dtype=torch.float64)
+    return 2 * torch.minimum(index, size - index) / size
