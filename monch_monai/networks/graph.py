@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from monch_monai.networks.blocks import conv_norm_act
-from monch_monai.ops import knn
+from monch_monai.ops import knn, max_relative
 
 
 class Topology(nn.Module):
@@ -34,17 +34,3 @@ class Topology(nn.Module):
         graph = torch.cat([nodes, relative], dim=-1).mT.unflatten(2, coarse.shape[-2:])  # [B, C, H, W]
         topo: Tensor = self.expand(graph) + coarse
         return topo
-
-
-def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
-    """Largest difference `x_j - x_i` over the neighbours j of each node i, channel by channel (Vision GNN).
-
-    Args:
-        nodes: `[B, N, D]`.
-        neighbours: `[B, N, K]` int64 indices into N.
-
-    Returns:
-        `[B, N, D]`.
-    """
-    batch = torch.arange(nodes.shape[0], device=nodes.device)[:, None, None]
-    return nodes[batch, neighbours].amax(dim=2) - nodes
