@@ -1,37 +1,9 @@
 import pytest
 import torch
 
-from monch_monai.networks.graph import Topology, max_relative
-from monch_monai.ops import knn
+from monch_monai.networks.graph import Topology
+from monch_monai.ops import knn, max_relative
 from tests.fakes.network import noise
-
-
-def test_max_relative_is_the_largest_difference_to_a_neighbour():
-    nodes = torch.tensor([[[1.0, 5.0], [4.0, 2.0], [0.0, 9.0]]])
-    neighbours = torch.tensor([[[0, 1], [1, 2], [2, 0]]])
-    assert max_relative(nodes, neighbours).tolist() == [[[3.0, 0.0], [0.0, 7.0], [1.0, 0.0]]]
-
-
-def test_max_relative_agrees_with_a_loop():
-    nodes = noise(2, 21, 5)
-    neighbours = torch.randint(21, (2, 21, 4), generator=torch.Generator().manual_seed(0))
-    by_loop = torch.empty_like(nodes)
-    for b in range(2):
-        for i in range(21):
-            for d in range(5):
-                by_loop[b, i, d] = max(float(nodes[b, j, d] - nodes[b, i, d]) for j in neighbours[b, i].tolist())
-    assert (max_relative(nodes, neighbours) - by_loop).abs().max() < 1e-6
-
-
-def test_max_relative_is_not_negative_where_a_node_is_its_own_neighbour():
-    nodes = noise(1, 30, 6)
-    assert max_relative(nodes, knn(nodes, k=4)).min() == 0
-
-
-def test_gradient_of_max_relative_is_that_of_finite_differences():
-    nodes = noise(1, 7, 3, dtype=torch.float64).requires_grad_()
-    neighbours = knn(nodes, k=3)
-    assert torch.autograd.gradcheck(lambda x: max_relative(x, neighbours), (nodes,))
 
 
 def test_topology_adds_the_graph_to_the_map():

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from monch_monai.ops import high_pass
+from monch_monai.ops.high_pass import op, reference
+from monch_monai.ops.high_pass.separable import by_products, by_products_channels_last, low_waves
 from tests.fakes.network import noise
 
 
@@ -66,6 +68,65 @@ def test_agrees_with_the_full_complex_transform(shape, cutoff):
     assert (high_pass(x, cutoff) - by_full_transform(x, cutoff)).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (63, 41), (64, 65), (1, 7), (8, 1)])
+@pytest.mark.parametrize("cutoff", [0.0, 0.25, 0.6, 1.0])
+@pytest.mark.parametrize("residual", [False, True])
+def test_products_agree_with_the_transform(shape, cutoff, residual):
+    x = noise(2, 3, *shape, dtype=torch.float64)
+    waves = [low_waves(side, cutoff) for side in shape]
+    plain = reference.high_pass(x, cutoff, "box", residual)
+    for products in (by_products, by_products_channels_last):
+        assert (products(x, *waves, residual) - plain).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("side", [32, 63, 256])
+def test_products_and_transform_agree_to_1e_5_in_float32(side):
+    x = noise(1, 4, side, side)
+    waves = low_waves(side, 0.25).float()
+    assert (by_products(x, waves, waves, True) - reference.high_pass(x, 0.25, "box", True)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("size", "cutoff", "expected"), [(64, 0.25, 15), (40, 0.25, 9), (20, 0.7, 13), (9, 1.0, 9)])
+def test_low_waves_are_orthonormal_and_as_many_as_low_frequencies(size, cutoff, expected):
+    waves = low_waves(size, cutoff)
+    assert waves.shape == (size, expected)
+    assert (waves.mT @ waves - torch.eye(expected)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", ["box", "circle"])
+def test_the_route_taken_agrees_with_the_definition_and_keeps_the_layout(layout, shape):
+    x = noise(2, 4, 33, 20).to(memory_format=layout)
+    filtered = high_pass(x, 0.3, shape, residual=True)
+    assert filtered.stride() == x.stride()
+    assert (filtered - reference.high_pass(x, 0.3, shape, True)).abs().max() < 1e-5
+
+
+def test_large_maps_and_large_cutoffs_go_by_the_transform(monkeypatch):
+    monkeypatch.setattr(op, "by_products", None)
+    for side, cutoff in ((257, 0.25), (32, 0.51)):
+        x = noise(1, 1, side, 32)
+        assert (high_pass(x, cutoff) - reference.high_pass(x, cutoff)).abs().max() < 1e-5
+
+
+def test_residual_adds_the_map():
+    x = noise(2, 3, 12, 9, dtype=torch.float64)
+    assert (high_pass(x, 0.4, residual=True) - (x + high_pass(x, 0.4))).abs().max() < 1e-12
+
+
+# Of 64 rows and 40 columns at cutoff 0.5, the circle reaches to 16 periods down and 10 across.
+@pytest.mark.parametrize(("fy", "fx", "kept"), [(15, 0, 0), (0, 9, 0), (11, 7, 0), (12, 7, 1), (15, 9, 1), (16, 0, 1)])
+def test_a_circle_removes_what_is_inside_it(fy, fx, kept):
+    wave = cosine(64, 40, fy, fx)
+    assert (high_pass(wave, 0.5, "circle") - kept * wave).abs().max() < 1e-12
+
+
+def test_it_is_a_whole_operator():
+    for x in (noise(2, 3, 6, 5), noise(2, 3, 6, 5).to(memory_format=torch.channels_last), noise(4, 6).mT):
+        for shape in ("box", "circle"):
+            torch.library.opcheck(torch.ops.monch.high_pass.default, (x.requires_grad_(), 0.3, shape, True))
+
+
 def test_is_linear():
     x, y = noise(1, 2, 31, 20, dtype=torch.float64), noise(1, 2, 31, 20, seed=1, dtype=torch.float64)
     together = high_pass(2 * x - 3 * y, 0.4)
@@ -91,6 +152,14 @@ def test_gradient_is_that_of_finite_differences():
     x = noise(1, 2, 5, 6, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda m: high_pass(m, 0.5), (x,))
     assert torch.autograd.gradgradcheck(lambda m: high_pass(m, 0.5), (x,))
+
+
+def test_an_answer_found_without_gradients_serves_training_as_well():
+    with torch.inference_mode():
+        high_pass(noise(1, 1, 13, 17), 0.21)
+    x = noise(1, 1, 13, 17).requires_grad_()
+    high_pass(x, 0.21).square().sum().backward()
+    assert (x.grad - 2 * high_pass(x.detach(), 0.21)).abs().max() < 1e-5  # a projection
 
 
 def test_bfloat16_autocast_still_computes_in_float32():
@@ -139,3 +208,16 @@ def test_an_empty_batch_gives_an_empty_answer():
 def test_refuses_with_a_reason(x, cutoff, message):
     with pytest.raises(ValueError, match=message):
         high_pass(x, cutoff)
+
+
+def test_refuses_an_unknown_shape():
+    with pytest.raises(ValueError, match=r"high_pass takes a shape of \['box', 'circle'\]; got 'disc'"):
+        high_pass(torch.zeros(5, 5), shape="disc")
+
+
+def test_bfloat16_maps_stay_so_under_autocast():
+    x = noise(2, 3, 16, 16).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        filtered = high_pass(x, 0.25, residual=True)
+    assert torch.equal(filtered, high_pass(x, 0.25, residual=True))
+    assert filtered.dtype == torch.bfloat16

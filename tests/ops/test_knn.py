@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from monch_monai.ops import knn
+from monch_monai.ops.knn import reference
+from monch_monai.ops.knn.op import by_rows
 from tests.fakes.network import noise
 
 
@@ -125,6 +127,53 @@ def test_result_is_int64_and_carries_no_gradient():
 
 def test_an_empty_batch_gives_an_empty_answer():
     assert knn(torch.empty(0, 20, 4), k=5, dilation=2).shape == (0, 20, 5)
+
+
+@pytest.mark.parametrize(("k", "dilation"), [(9, 1), (9, 2), (8, 4), (1, 32)])
+@pytest.mark.parametrize("nodes", [63, 64, 65, 341])
+def test_agrees_with_the_definition(nodes, k, dilation):
+    features = noise(2, nodes, 41)
+    assert torch.equal(knn(features, k, dilation), reference.knn(features, k, dilation))
+
+
+@pytest.mark.parametrize("chunk", [1, 7 * 341, 170 * 341, 341 * 341, 2 * 341 * 341, 3 * 341 * 341])
+def test_rows_taken_at_once_do_not_matter(chunk):
+    features = noise(3, 341, 41)
+    assert torch.equal(by_rows(features, 9, 2, chunk), reference.knn(features, 9, 2))
+
+
+@pytest.mark.parametrize("chunk", [1, 63 * 63])
+def test_copies_tie_wherever_they_are(chunk):
+    features = noise(1, 21, 41).repeat(1, 3, 1)  # float32 sums of products would tell some copies apart
+    neighbours = by_rows(features, 3, 1, chunk)[0]
+    for i in range(63):
+        assert neighbours[i].tolist() == [i, *sorted({i % 21, i % 21 + 21, i % 21 + 42} - {i})]
+
+
+def test_memory_grows_with_nodes_and_not_with_their_square():
+    features, largest = noise(1, 3000, 4), []
+
+    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            largest.extend(t.numel() for t in torch.utils._pytree.tree_leaves(result) if isinstance(t, torch.Tensor))
+            return result
+
+    with Largest():
+        by_rows(features, 9, 2, chunk=2**16)
+    assert 3000 * 9 < max(largest) <= 2**16
+
+
+def test_what_is_not_a_number_comes_last():
+    features = noise(1, 12, 3)
+    features[0, 4] = math.nan
+    neighbours = knn(features, k=12)[0]
+    assert neighbours[torch.arange(12) != 4, -1].tolist() == [4] * 11
+    assert neighbours[4].tolist() == [4, 0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]
+
+
+def test_it_is_a_whole_operator():
+    torch.library.opcheck(torch.ops.monch.knn.default, (noise(2, 21, 5).requires_grad_(), 3, 2))
 
 
 def test_input_is_left_as_it_was():

@@ -1,5 +1,7 @@
 """Max-relative aggregation by Triton kernels: gathered and compared at once, nothing of size N * K * D in memory."""
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -14,7 +16,7 @@ def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
     nodes, neighbours = nodes.contiguous(), neighbours.contiguous()
     relative = torch.empty_like(nodes)
     if nodes.numel():
-        _forward[_grid(nodes)](nodes, neighbours, relative, *_sizes(nodes, neighbours), ROWS=ROWS, CHANNELS=CHANNELS)
+        _forward[_grid(nodes)](nodes, neighbours, relative, *_sizes(nodes, neighbours), **_blocks(nodes))
     return relative
 
 
@@ -23,9 +25,7 @@ def max_relative_backward(gradient: Tensor, nodes: Tensor, neighbours: Tensor) -
     gradient, nodes, neighbours = gradient.contiguous(), nodes.contiguous(), neighbours.contiguous()
     sums = torch.zeros_like(nodes, dtype=torch.promote_types(nodes.dtype, torch.float32))
     if nodes.numel():
-        _backward[_grid(nodes)](
-            gradient, nodes, neighbours, sums, *_sizes(nodes, neighbours), ROWS=ROWS, CHANNELS=CHANNELS
-        )
+        _backward[_grid(nodes)](gradient, nodes, neighbours, sums, *_sizes(nodes, neighbours), **_blocks(nodes))
     return sums.to(nodes.dtype)
 
 
@@ -38,8 +38,16 @@ def _sizes(nodes: Tensor, neighbours: Tensor) -> tuple[int, int, int]:
     return nodes.shape[1], nodes.shape[2], neighbours.shape[2]
 
 
+def _blocks(nodes: Tensor) -> dict[str, Any]:
+    """Compile-time settings: half precision is computed in float32."""
+    wide = tl.float64 if nodes.dtype == torch.float64 else tl.float32
+    return {"WIDE": wide, "ROWS": ROWS, "CHANNELS": CHANNELS}
+
+
 @triton.jit
-def _forward(nodes, neighbours, relative, count, dim, k, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+def _forward(
+    nodes, neighbours, relative, count, dim, k, WIDE: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr
+):
     """One block of nodes and channels; what is not a number stays so, as in `Tensor.amax`."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     channels = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
@@ -47,17 +55,21 @@ def _forward(nodes, neighbours, relative, count, dim, k, ROWS: tl.constexpr, CHA
     row_is_node, is_channel = rows < count, channels < dim
     inside = row_is_node[:, None] & is_channel[None, :]
     here = (image + rows[:, None]) * dim + channels[None, :]
-    largest = tl.full((ROWS, CHANNELS), float("-inf"), nodes.dtype.element_ty)
-    for j in range(0, k):
-        other = tl.load(neighbours + (image + rows) * k + j, mask=row_is_node, other=0)
-        at = nodes + (image + other[:, None]) * dim + channels[None, :]
-        value = tl.load(at, mask=inside, other=0.0)
+    largest = tl.load(
+        nodes + _place(neighbours, image, rows, k, 0, row_is_node, dim, channels), mask=inside, other=0.0
+    ).to(WIDE)
+    for j in range(1, k):
+        place = _place(neighbours, image, rows, k, j, row_is_node, dim, channels)
+        value = tl.load(nodes + place, mask=inside, other=0.0).to(WIDE)
         largest = tl.where((value > largest) | (value != value), value, largest)
-    tl.store(relative + here, largest - tl.load(nodes + here, mask=inside, other=0.0), mask=inside)
+    difference = largest - tl.load(nodes + here, mask=inside, other=0.0).to(WIDE)
+    tl.store(relative + here, difference.to(relative.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _backward(gradient, nodes, neighbours, sums, count, dim, k, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+def _backward(
+    gradient, nodes, neighbours, sums, count, dim, k, WIDE: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr
+):
     """One block of nodes and channels: finds the largest again, counts them and adds a share to each."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     channels = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
@@ -65,18 +77,26 @@ def _backward(gradient, nodes, neighbours, sums, count, dim, k, ROWS: tl.constex
     row_is_node, is_channel = rows < count, channels < dim
     inside = row_is_node[:, None] & is_channel[None, :]
     here = (image + rows[:, None]) * dim + channels[None, :]
-    largest = tl.full((ROWS, CHANNELS), float("-inf"), nodes.dtype.element_ty)
-    equals = tl.zeros((ROWS, CHANNELS), tl.int32)
-    for j in range(0, k):
-        other = tl.load(neighbours + (image + rows) * k + j, mask=row_is_node, other=0)
-        value = tl.load(nodes + (image + other[:, None]) * dim + channels[None, :], mask=inside, other=0.0)
+    largest = tl.load(
+        nodes + _place(neighbours, image, rows, k, 0, row_is_node, dim, channels), mask=inside, other=0.0
+    ).to(WIDE)
+    equals = tl.full((ROWS, CHANNELS), 1, tl.int32)
+    for j in range(1, k):
+        place = _place(neighbours, image, rows, k, j, row_is_node, dim, channels)
+        value = tl.load(nodes + place, mask=inside, other=0.0).to(WIDE)
         equals = tl.where(value > largest, 1, tl.where(value == largest, equals + 1, equals))
         largest = tl.where((value > largest) | (value != value), value, largest)
-    share = tl.load(gradient + here, mask=inside, other=0.0).to(sums.dtype.element_ty)
+    share = tl.load(gradient + here, mask=inside, other=0.0).to(WIDE)
     tl.atomic_add(sums + here, -share, mask=inside)
-    share = share / equals.to(sums.dtype.element_ty)
+    share = share / equals.to(WIDE)
     for j in range(0, k):
-        other = tl.load(neighbours + (image + rows) * k + j, mask=row_is_node, other=0)
-        there = (image + other[:, None]) * dim + channels[None, :]
-        value = tl.load(nodes + there, mask=inside, other=0.0)
-        tl.atomic_add(sums + there, share, mask=inside & (value == largest))
+        place = _place(neighbours, image, rows, k, j, row_is_node, dim, channels)
+        value = tl.load(nodes + place, mask=inside, other=0.0).to(WIDE)
+        tl.atomic_add(sums + place, share, mask=inside & (value == largest))
+
+
+@triton.jit
+def _place(neighbours, image, rows, k, j, row_is_node, dim, channels):
+    """Where the j-th neighbours of the rows lie, `[ROWS, CHANNELS]`; `image` is the index of its first node."""
+    other = tl.load(neighbours + (image + rows) * k + j, mask=row_is_node, other=0)
+    return (image + other[:, None]) * dim + channels[None, :]
