@@ -49,6 +49,7 @@ class TextHead(nn.Module):
         nn.init.zeros_(self.text.bias)
         self.register_buffer("prior", torch.logit(torch.tensor(class_priors, dtype=torch.float32)))
         self.prior: Tensor
+        self.folded: nn.Conv2d | None = None
 
     def forward(self, merged: Tensor, skips: Sequence[Tensor], text: Tensor) -> Tensor:
         """Logits at the resolution of the finest map given.
@@ -68,6 +69,9 @@ class TextHead(nn.Module):
                 x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
             x = visual(x + project(skip))
         x = last(x)
+        if self.folded is not None:
+            answer: Tensor = self.folded(x)
+            return answer
         weights, bias = self.kernels(text)
         return F.conv2d(x, weights.to(x.dtype), bias.to(x.dtype), padding=1)
 
@@ -75,3 +79,13 @@ class TextHead(nn.Module):
         """The convolution that class features `[T, D]` make: weights `[T, c, 3, 3]`, biases `[T]`."""
         made = self.text(text) * self.text_scale
         return made[:, :-1].unflatten(1, (-1, 3, 3)), made[:, -1] + self.prior
+
+    @torch.no_grad()
+    def fold(self, text: Tensor) -> None:
+        """Keeps the convolution that class features `[T, D]` make, in place of what makes it: for inference alone."""
+        weights, bias = self.kernels(text)
+        classes, channels = weights.shape[:2]
+        self.folded = nn.Conv2d(channels, classes, 3, padding=1, device=weights.device, dtype=weights.dtype)
+        self.folded.weight.copy_(weights)
+        self.folded.bias = nn.Parameter(bias)
+        del self.text, self.prior

@@ -1,5 +1,6 @@
 """The network."""
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 
@@ -134,8 +135,10 @@ class Monch(nn.Module):
             text_encoder: turns sentences into features.
 
         Raises:
-            ValueError: the number of classes, sentences or feature dimensions is another.
+            ValueError: the number of classes, sentences or feature dimensions is another, or the network is folded.
         """
+        if self.head.folded is not None:
+            raise ValueError("this network is folded to the prompts it has; give prompts to the one it was folded from")
         expected = self.text_features.shape[0] // self.num_classes
         counts = {name: len(sentences) for name, sentences in prompts.items()}
         if len(counts) != self.num_classes or set(counts.values()) != {expected}:
@@ -146,6 +149,15 @@ class Monch(nn.Module):
                 f"text features are {list(features.shape)}; the network takes {list(self.text_features.shape)}"
             )
         self.text_features.copy_(features)
+
+    def folded(self) -> "Monch":
+        """A copy for inference alone: the words of its head are a plain convolution, and its prompts stay as they are.
+
+        Its logits are this network's in eval. It is not for checkpoints: its state dict has other names.
+        """
+        copied = copy.deepcopy(self).eval().requires_grad_(False)
+        copied.head.fold(copied.class_features())
+        return copied
 
     @property
     def encoder_origin(self) -> str:

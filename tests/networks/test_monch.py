@@ -222,3 +222,18 @@ def test_padding_repeats_the_border_up_to_whole_strides_and_enough_nodes():
     assert torch.equal(padded[..., 161:, :170], image[..., -1:, :].expand(-1, -1, 31, -1))
     assert torch.equal(padded[..., :161, 170:], image[..., -1:].expand(-1, -1, -1, 22))
     assert network.pad(noise(1, 3, 32, 200)).shape == (1, 3, 160, 224)
+
+
+def test_folded_the_head_is_a_plain_convolution_with_the_same_logits():
+    network, image = small_monch().eval(), noise(2, 3, 96, 64)
+    folded = network.folded()
+    with torch.no_grad():
+        assert (folded(image) - network(image)).abs().max() < 1e-5
+    assert parts_of(parameter_names(folded), "head.") - parts_of(parameter_names(network), "head.") == {"folded"}
+    assert "head.text.weight" not in parameter_names(folded)
+    assert "head.text.weight" in parameter_names(network)
+
+
+def test_folded_the_network_takes_no_other_prompts():
+    with pytest.raises(ValueError, match="folded to the prompts it has; give prompts to the one it was folded from"):
+        small_monch().folded().set_prompts(ATTRIBUTES, SmallText())
