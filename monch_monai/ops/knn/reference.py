@@ -53,8 +53,8 @@ def steps_apart(queries: Tensor, nodes: Tensor, step: float, first: int = 0) -> 
         is not a number comes last.
     """
     own, other = (x.square().sum(dim=-1, keepdim=True) for x in (queries, nodes))  # [B, M, 1], [B, N, 1]
-    distance = own - 2 * queries @ nodes.mT + other.mT  # [B, M, N]
-    steps = torch.nan_to_num(distance.clamp(min=0), nan=8.0).div(step).round()
+    distance = torch.baddbmm(own + other.mT, queries, nodes.mT, alpha=-2)  # [B, M, N]
+    steps = (distance.clamp(min=0).nan_to_num(nan=8.0) / step).round()
     at = torch.arange(nodes.shape[1], device=nodes.device)
     itself = at[first : first + queries.shape[1], None] == at  # [M, N]
     return steps.masked_fill(itself, -1.0)

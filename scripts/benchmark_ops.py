@@ -1,0 +1,169 @@
+"""Each op, forward and backward: its definition, what is chosen, and what PyTorch offers."""
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from measuring import Work, conditions, milliseconds_in_turn, peak_mib, synchronise
+from torch import Tensor
+
+from monch_monai.ops import high_pass, knn, max_relative
+from monch_monai.ops.high_pass import reference as high_pass_reference
+from monch_monai.ops.knn import reference as knn_reference
+from monch_monai.ops.max_relative import reference as max_relative_reference
+
+K, DILATION, CUTOFF = 9, 2, 0.25
+NODES = [(1, 64, 128), (16, 64, 128), (1, 1024, 128), (1, 4096, 128)]
+"""Of the network at C = 256: tiles of 256x256, one and sixteen, and images of 1024x1024 and 2048x2048."""
+LARGEST_NODES = (1, 16384, 128)
+MAPS = [(1, 256, 32, 32), (16, 256, 32, 32), (1, 256, 128, 128), (1, 32, 256, 256), (1, 32, 512, 512)]
+"""The first two are the network's, of tiles of 256x256; in channels-last memory as there."""
+SLOW = 2.0
+"""Seconds from which on a row is timed three times only."""
+
+
+class Row(NamedTuple):
+    """One measurement. The floor is the longer of two times: to copy what must be read and written, at the speed of a
+    large copy here, and to multiply what must be multiplied, at the speed of a large float32 matrix product here.
+    """
+
+    op: str
+    shape: str
+    direction: str
+    implementation: str
+    ms: float
+    of_reference: float
+    peak_mib: float | None
+    share_of_floor: float
+
+
+def implementations(
+    op: str, shape: tuple[int, ...], device: str
+) -> tuple[list[Tensor], dict[str, Callable[..., Tensor]]]:
+    """Inputs, the first of which takes the gradient, and the op by each implementation."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    if op == "knn":
+        return [x], {
+            "reference": lambda f: knn_reference.knn(f, K, DILATION),
+            "ops.knn": lambda f: knn(f, K, DILATION),
+            "torch.cdist + topk": _cdist_topk,
+        }
+    if op == "max_relative":
+        neighbours = torch.randint(shape[1], (*shape[:2], K), generator=torch.Generator().manual_seed(1)).to(device)
+        return [x.relu(), neighbours], {
+            "reference": max_relative_reference.max_relative,
+            "ops.max_relative": max_relative,
+        }
+    if shape[-1] <= 128:
+        x = x.to(memory_format=torch.channels_last)
+    gain = high_pass_reference.spectrum_gain(*shape[-2:], CUTOFF, "box", True).to(x)
+    return [x], {
+        "reference": lambda m: high_pass_reference.high_pass(m, CUTOFF, "box", True),
+        "ops.high_pass": lambda m: high_pass(m, CUTOFF, "box", True),
+        "torch.fft": lambda m: torch.fft.irfft2(torch.fft.rfft2(m) * gain, s=m.shape[-2:]),
+    }
+
+
+def print_ops(device: str, runs: int, largest: bool, memory: bool, csv_file: str) -> None:
+    """Prints the table and writes it as CSV where a file is named."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    bytes_per_ms, flops_per_ms = _copy_speed(device), _product_speed(device)
+    print(
+        f"{conditions(device)}; float32, k = {K}, dilation = {DILATION}, cutoff = {CUTOFF}; copy "
+        f"{bytes_per_ms / 1e6:.1f} GB/s, float32 matrix product {flops_per_ms / 1e6:.0f} GFLOP/s\n"
+    )
+    print("| op | shape | direction | implementation | ms | of reference | peak MiB | share of floor |")
+    print("|---|---|---|---|---|---|---|---|")
+    rows = []
+    for op, shape, backward in _cases(largest):
+        for row in _measure(op, shape, backward, device, runs, memory, bytes_per_ms, flops_per_ms):
+            rows.append(row)
+            peak = "not measured" if row.peak_mib is None else f"{row.peak_mib:.1f}"
+            print(
+                f"| {row.op} | {row.shape} | {row.direction} | {row.implementation} | {row.ms:.2f} | "
+                f"{row.of_reference:.3f} | {peak} | {row.share_of_floor:.3f} |",
+                flush=True,
+            )
+    if device == "cpu":
+        print("\nGPU: not measured.")
+    if csv_file:
+        with Path(csv_file).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(Row._fields)
+            writer.writerows(rows)
+
+
+def _cases(largest: bool) -> Iterator[tuple[str, tuple[int, ...], bool]]:
+    nodes = [*NODES, LARGEST_NODES] if largest else NODES
+    for shape in nodes:
+        yield "knn", shape, False
+    for op, shapes in (("max_relative", nodes), ("high_pass", MAPS)):
+        for shape in shapes:
+            yield op, shape, False
+            yield op, shape, True
+
+
+def _measure(
+    op: str,
+    shape: tuple[int, ...],
+    backward: bool,
+    device: str,
+    runs: int,
+    memory: bool,
+    bytes_per_ms: float,
+    flops_per_ms: float,
+) -> Iterator[Row]:
+    inputs, functions = implementations(op, shape, device)
+    works = {name: _work(function, inputs, backward) for name, function in functions.items()}
+    start = time.perf_counter()
+    for work in works.values():
+        work()
+    synchronise(device)
+    slow = time.perf_counter() - start > SLOW * len(works)
+    times = milliseconds_in_turn(works, device, 3 if slow else runs, warm_up=0 if slow else 2)
+    flops = 2 * shape[0] * shape[1] ** 2 * shape[2] if op == "knn" else 0
+    read_and_written = sum(t.numel() * t.element_size() for t in inputs) + 4 * inputs[0].numel() * (op != "knn")
+    floor = max(read_and_written * (2 if backward else 1) / bytes_per_ms, flops / flops_per_ms)
+    for name, ms in times.items():
+        peak = peak_mib(_prepare, op, shape, name, backward, device, device=device) if memory else None
+        direction = "forward and backward" if backward else "forward"
+        size = "x".join(str(side) for side in shape)
+        yield Row(op, size, direction, name, ms, ms / times["reference"], peak, floor / ms)
+
+
+def _prepare(op: str, shape: tuple[int, ...], name: str, backward: bool, device: str) -> tuple[Work, Work]:
+    small = (1, 64, 8) if len(shape) == 3 else (1, 2, 16, 16)
+    works = []
+    for size in (small, shape):
+        inputs, functions = implementations(op, size, device)
+        works.append(_work(functions[name], inputs, backward))
+    return works[0], works[1]
+
+
+def _work(function: Callable[..., Tensor], inputs: list[Tensor], backward: bool) -> Work:
+    if not backward:
+        return lambda: function(*inputs)
+    leaf = inputs[0].requires_grad_()
+    gradient = torch.randn_like(leaf)
+    return lambda: torch.autograd.grad(function(leaf, *inputs[1:]), leaf, gradient)
+
+
+def _cdist_topk(features: Tensor) -> Tensor:
+    x = F.normalize(features, dim=-1)
+    return torch.cdist(x, x).topk(K * DILATION, largest=False).indices[..., ::DILATION]
+
+
+def _copy_speed(device: str) -> float:
+    x = torch.randn(2**25, device=device)
+    y = torch.empty_like(x)
+    return 8 * x.numel() / milliseconds_in_turn({"": lambda: y.copy_(x)}, device, runs=5)[""]
+
+
+def _product_speed(device: str) -> float:
+    side = 1024 if device == "cpu" else 8192
+    x = torch.randn(side, side, device=device)
+    return 2 * side**3 / milliseconds_in_turn({"": lambda: x @ x}, device, runs=5)[""]

@@ -1,0 +1,90 @@
+"""Time and memory of work done in turn, and the conditions it was measured under."""
+
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Work = Callable[[], Any]
+
+
+def milliseconds_in_turn(works: dict[str, Work], device: str, runs: int, warm_up: int = 2) -> dict[str, float]:
+    """Median milliseconds of each work, one after the other in each of `runs` rounds after the warm-up rounds.
+
+    In turn, so that a drift of the machine's speed meets all alike.
+    """
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for round_ in range(runs + warm_up):
+        for name, work in works.items():
+            synchronise(device)
+            start = time.perf_counter()
+            work()
+            synchronise(device)
+            if round_ >= warm_up:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_mib(prepare: Callable[..., tuple[Work, Work]], *args: Any, device: str) -> float:
+    """Peak memory of one work, above what a fresh process held before it: of the process on CPU, of the GPU on CUDA.
+
+    Args:
+        prepare: a function of a module, called in that process with `args`, that gives two works: one that loads
+            whatever is loaded on first use, and the one to measure.
+        args: for `prepare`.
+        device: where it works.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(sender, prepare, args, device))
+    process.start()
+    sender.close()
+    mib: float = receiver.recv()
+    process.join()
+    return mib
+
+
+def _measure(sender: Any, prepare: Callable[..., tuple[Work, Work]], args: tuple[Any, ...], device: str) -> None:
+    first, work = prepare(*args)
+    first()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        torch.cuda.synchronize()
+        sender.send((torch.cuda.max_memory_allocated() - before) / 2**20)
+    else:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here (Linux)
+        before = _status_kib("VmRSS")
+        work()
+        sender.send((_status_kib("VmHWM") - before) / 2**10)
+
+
+def _status_kib(field: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def synchronise(device: str) -> None:
+    """Waits for the GPU, where there is one at work."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+
+
+def conditions(device: str) -> str:
+    """Hardware, versions and date, in a line."""
+    if torch.device(device).type == "cuda":
+        hardware = torch.cuda.get_device_name()
+    else:
+        able = getattr(torch.cpu, "get_capabilities", dict)()
+        hardware = str(able.get("cpu_name") or platform.processor() or platform.machine())
+    return (
+        f"{hardware} ({device}, {torch.get_num_threads()} threads), torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    )
