@@ -41,7 +41,14 @@ def network(
         print_ways(device, batch, runs)
 
 
-def ops(device: str = "", runs: int = 7, largest: bool | str = False, memory: bool | str = True, csv: str = "") -> None:
+def ops(
+    device: str = "",
+    runs: int = 7,
+    largest: bool | str = False,
+    memory: bool | str = True,
+    csv: str = "",
+    only: str = "",
+) -> None:
     """Prints each op, forward and backward: the definition, what MONCH_OPS chooses, and PyTorch's own functions.
 
     Args:
@@ -50,10 +57,11 @@ def ops(device: str = "", runs: int = 7, largest: bool | str = False, memory: bo
         largest: also 16,384 nodes, whose definition needs 15 GB.
         memory: also peak memory, each in a fresh process.
         csv: file to write the rows to as well.
+        only: one op: knn, max_relative or high_pass.
     """
     from benchmark_ops import print_ops
 
-    print_ops(device, runs, flag("largest", largest), flag("memory", memory), csv)
+    print_ops(device, runs, flag("largest", largest), flag("memory", memory), csv, only)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def implementations(
     }
 
 
-def print_ops(device: str, runs: int, largest: bool, memory: bool, csv_file: str) -> None:
+def print_ops(device: str, runs: int, largest: bool, memory: bool, csv_file: str, only: str) -> None:
     """Prints the table and writes it as CSV where a file is named."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     bytes_per_ms, flops_per_ms = _copy_speed(device), _product_speed(device)
@@ -79,7 +79,7 @@ def print_ops(device: str, runs: int, largest: bool, memory: bool, csv_file: str
     print("| op | shape | direction | implementation | ms | of reference | peak MiB | share of floor |")
     print("|---|---|---|---|---|---|---|---|")
     rows = []
-    for op, shape, backward in _cases(largest):
+    for op, shape, backward in (case for case in _cases(largest) if only in ("", case[0])):
         for row in _measure(op, shape, backward, device, runs, memory, bytes_per_ms, flops_per_ms):
             rows.append(row)
             peak = "not measured" if row.peak_mib is None else f"{row.peak_mib:.1f}"

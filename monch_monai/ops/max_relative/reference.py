@@ -29,11 +29,9 @@ def max_relative_backward(gradient: Tensor, nodes: Tensor, neighbours: Tensor) -
         `[B, N, D]`.
     """
     gathered = nodes[images(nodes), neighbours]  # [B, N, K, D]
-    largest = gathered == gathered.amax(dim=2, keepdim=True)
-    shares = largest / largest.sum(dim=2, keepdim=True).to(gradient.dtype)
-    shared_out = torch.zeros_like(gradient).index_put_(
-        (images(nodes), neighbours), shares * gradient[:, :, None], accumulate=True
-    )
+    largest = (gathered == gathered.amax(dim=2, keepdim=True)).to(gradient.dtype)
+    shares = largest * (gradient / largest.sum(dim=2))[:, :, None]
+    shared_out = torch.zeros_like(gradient).index_put_((images(nodes), neighbours), shares, accumulate=True)
     return shared_out - gradient
 
 
