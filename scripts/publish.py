@@ -56,7 +56,9 @@ def _to_github(archive: Path, repo: str, sends: bool) -> None:
     tag = f"v{__version__}"
     files = [archive, archive.with_name(f"{archive.name}.sha256")]
     url = f"https://github.com/{repo}/releases/download/{tag}/{archive.name}"
-    entry = {archive.stem: {"checksum": hashlib.sha1(archive.read_bytes()).hexdigest(), "source": url}}  # as MONAI's zoo
+    entry = {
+        archive.stem: {"checksum": hashlib.sha1(archive.read_bytes()).hexdigest(), "source": url}
+    }  # as MONAI's zoo
     write_text_atomically(archive.with_name(MODEL_INFO), json.dumps(entry, indent=4) + "\n")
     command = ["gh", "release", "create", tag, *map(str, files), "--repo", repo, "--title", f"MONCH {__version__}"]
     command += ["--notes", f"SHA-256 of {archive.name}: {sha256(archive)}"]

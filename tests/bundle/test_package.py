@@ -75,6 +75,8 @@ def test_the_documented_check_passes_the_zip_and_refuses_a_tampered_one(dist: Pa
     card = (REPOSITORY / "bundle" / "docs" / "README.md").read_text(encoding="utf-8")
     assert f"sha256sum -c {ZIP}.sha256" in card
     assert sha256sum(dist).returncode == 0
+    monai.bundle.download(name="monch", url=f"file://{dist / ZIP}", bundle_dir=str(tmp_path / "bundles"))
+    assert (tmp_path / "bundles" / "monch" / "configs" / "train.json").is_file()
     folder = shutil.copytree(dist, tmp_path / "tampered")
     content = bytearray((folder / ZIP).read_bytes())
     content[len(content) // 2] ^= 1
@@ -151,7 +153,10 @@ def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(tmp_path: Path, di
     lines = [line.split() for line in done.stdout.splitlines()]
     listed = {line[2]: line[:2] for line in lines if len(line) == 3 and len(line[1]) == 64}
     if place == "github":
-        assert listed[ZIP] == [f"{(dist / ZIP).stat().st_size:,}", hashlib.sha256((dist / ZIP).read_bytes()).hexdigest()]
+        assert listed[ZIP] == [
+            f"{(dist / ZIP).stat().st_size:,}",
+            hashlib.sha256((dist / ZIP).read_bytes()).hexdigest(),
+        ]
         assert set(listed) == {ZIP, f"{ZIP}.sha256"}
     else:
         assert {f"monch/{name}" for name in listed} == names(dist / ZIP)
