@@ -1,7 +1,7 @@
 """The bundle as one zip: `python scripts/package_bundle.py --output dist/`.
 
-`monch_vX.Y.Z.zip` holds one folder, `monch`: what git tracks of `bundle/`, `monch_monai/` beside its `configs/`, what pip
-needs to install it, and the weights where there are some. The same commit and weights give the same bytes.
+`monch_vX.Y.Z.zip` holds one folder, `monch`: what git tracks of `bundle/`, `monch_monai/` beside its `configs/`, what
+pip needs to install it, and the weights where there are some. The same commit and weights give the same bytes.
 """
 
 import logging
@@ -15,12 +15,12 @@ from pathlib import Path
 import fire
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import monch_monai
 from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.files import sha256, write_atomically, write_text_atomically
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "monch"
 TOP = {"README.md": "bundle/docs/README.md", "pyproject.toml": "pyproject.toml", "requirements.txt": "requirements.txt"}
 """Files of the zip's folder that lie elsewhere here."""

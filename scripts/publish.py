@@ -8,7 +8,6 @@ import json
 import logging
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def publish(
     """Packages the bundle and sends it to a release of a GitHub repository or to a Hugging Face Hub repository.
 
     Args:
-        to: github (by its command line, gh) or huggingface (by monai.bundle.push_to_hf_hub and the token of `hf auth login`).
+        to: github, by its command line gh, or huggingface, by monai.bundle.push_to_hf_hub with `hf auth login`'s token.
         repo: OWNER/NAME.
         output: folder for the packaged bundle and, for GitHub, model_info.json: laid in that repository's models/, it
             lets monai.bundle.get_bundle_info find the release.

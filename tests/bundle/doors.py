@@ -41,7 +41,5 @@ if "exports" in sys.argv:
     names = {"input_names": ["image"], "output_names": ["logits"], "dynamic_axes": axes}
     monai.bundle.onnx_export("network_def", str(out / "monai.onnx"), converter_kwargs=names, **files)
 
-import monch_monai  # last: the doors above have to find it by themselves
-
-found["package"] = monch_monai.__file__
+found["package"] = sys.modules["monch_monai"].__file__  # as the doors found it
 print(json.dumps(found))

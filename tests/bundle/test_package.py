@@ -93,7 +93,7 @@ def test_monai_unpacks_nothing_outside_its_folder(tmp_path: Path, name: str) -> 
         archive.writestr(name, "out")
     with served(tmp_path / "www") as address, pytest.raises(ValueError, match="Unsafe path detected in archive"):
         monai.bundle.download(name="monch", url=f"{address}/monch.zip", bundle_dir=str(tmp_path / "in"))
-    assert [path for path in tmp_path.rglob("*outside*")] == []
+    assert list(tmp_path.rglob("*outside*")) == []
     assert not Path("/tmp/monch_outside.txt").exists()
 
 
