@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -54,7 +55,15 @@ class Processes:
 
         On GPUs batch normalisation is that of all processes together; PyTorch has no such thing on the CPU, where each
         process normalises by its own tiles.
+
+        Raises:
+            InputError: the processes did not find the same encoder weights, so that they would learn at other rates.
         """
+        origins: list[Any] = [None] * self.count
+        distributed.all_gather_object(origins, getattr(network, "encoder_origin", None))
+        if len(set(origins)) > 1:
+            found = ", ".join(sorted(map(str, set(origins))))
+            raise InputError(f"the processes found different weights ({found}): give --encoder_weights")
         if self.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
             return DistributedDataParallel(network, device_ids=[self.device.index])

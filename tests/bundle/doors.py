@@ -39,7 +39,8 @@ if "exports" in sys.argv:
     monai.bundle.ckpt_export("network_def", str(out / "monai.ts"), use_trace=True, **files)
     axes = {"image": {0: "batch", 2: "height", 3: "width"}}
     names = {"input_names": ["image"], "output_names": ["logits"], "dynamic_axes": axes}
-    monai.bundle.onnx_export("network_def", str(out / "monai.onnx"), converter_kwargs=names, **files)
+    shape = [2, 3, 256, 256]  # of an example of one image PyTorch would keep the one
+    monai.bundle.onnx_export("network_def", str(out / "monai.onnx"), converter_kwargs=names, input_shape=shape, **files)
 
 found["package"] = sys.modules["monch_monai"].__file__  # as the doors found it
 print(json.dumps(found))

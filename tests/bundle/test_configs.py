@@ -22,6 +22,15 @@ def test_takes_the_settings_every_config_takes(name: str) -> None:
     assert {"bundle_root", "dataset_dir", "output_dir", "device", "checkpoint", "seed"} <= set(load(name))
 
 
+@pytest.mark.parametrize("name", RUNNABLE)
+@pytest.mark.parametrize(("folder", "root"), [(REPOSITORY, "bundle"), (REPOSITORY / "bundle", ".")])
+def test_the_bundle_is_found_from_beside_it_and_from_within(
+    name: str, folder: Path, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert ConfigParser(load(name)).get_parsed_content("bundle_root") == root
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_is_wiring_without_programs(name: str) -> None:
     text = (CONFIGS / name).read_text(encoding="utf-8")
