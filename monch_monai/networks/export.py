@@ -126,7 +126,9 @@ class Forms:
 
 
 def _write_torchscript(forms: Forms, about: dict[str, Any], path: str) -> None:
-    torch.jit.save(forms.traced, path, _extra_files={ABOUT: json.dumps(about)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript has a successor
+        torch.jit.save(forms.traced, path, _extra_files={ABOUT: json.dumps(about)})
 
 
 def _write_program(forms: Forms, about: dict[str, Any], path: str) -> None:
