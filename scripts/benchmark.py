@@ -1,4 +1,4 @@
-"""Speed, memory and size, side by side in one run: `python scripts/benchmark.py network --help`, `… ops --help`."""
+"""Speed, memory and size, side by side in one run: `python scripts/benchmark.py network|ops|export --help`."""
 
 import sys
 from pathlib import Path
@@ -64,5 +64,16 @@ def ops(
     print_ops(device, runs, flag("largest", largest), flag("memory", memory), csv, only)
 
 
+def export(runs: int = 7) -> None:
+    """Prints MONCH eager, compiled, and as exported: TorchScript, torch.export, ONNX Runtime, on this CPU.
+
+    Args:
+        runs: rounds of timing.
+    """
+    from benchmark_export import print_exports
+
+    print_exports(runs)
+
+
 if __name__ == "__main__":
-    fire.Fire({"network": network, "ops": ops}, name="benchmark.py")
+    fire.Fire({"network": network, "ops": ops, "export": export}, name="benchmark.py")

@@ -2,7 +2,7 @@
 
 from monch_monai.data.images import ReadableImages
 from monch_monai.data.readers import ClassMapReader, RGBReader, read_instance_map
-from monch_monai.data.sampling import tile_sampler
+from monch_monai.data.sampling import RankTileSampler, tile_sampler, tiles_at_once
 from monch_monai.data.stain import RandStainJitterd
 from monch_monai.data.tiles import Tile, Tiles
 from monch_monai.data.writer import Fold, write_tiles
@@ -12,10 +12,12 @@ __all__ = [
     "Fold",
     "RGBReader",
     "RandStainJitterd",
+    "RankTileSampler",
     "ReadableImages",
     "Tile",
     "Tiles",
     "read_instance_map",
     "tile_sampler",
+    "tiles_at_once",
     "write_tiles",
 ]

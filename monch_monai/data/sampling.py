@@ -2,15 +2,17 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch.utils.data import RandomSampler, Sampler, WeightedRandomSampler
+from torch.utils.data import DistributedSampler, RandomSampler, Sampler, WeightedRandomSampler
 
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data.tiles import Tiles
-from monch_monai.settings import fraction
+from monch_monai.errors import InputError
+from monch_monai.settings import fraction, whole_number
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +55,78 @@ def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler
     Raises:
         InputError: the strength is not a number from 0 to 1.
     """
-    fraction("sampling_strength", strength)
+    weights = _weights(tiles, folds, strength)
+    if weights is None:
+        return RandomSampler(tiles.rows(folds))
+    return WeightedRandomSampler(weights.tolist(), len(weights))
+
+
+class RankTileSampler(DistributedSampler[int]):
+    """One process's share of an epoch's tiles, drawn as `tile_sampler` does.
+
+    All processes draw the same order, from the seed and the epoch, and each of R takes every R-th of it. So with a
+    strength of 0 no tile is drawn twice in an epoch, by whatever process. What is left over when the tiles do not
+    divide by R, fewer than R of them and others each epoch, is left out.
+
+    Args:
+        tiles: the dataset.
+        folds: those to draw from.
+        strength: as in `tile_sampler`.
+        seed: of the run.
+        num_replicas: R; by default the number of processes.
+        rank: of this process; by default its own.
+
+    Raises:
+        InputError: the strength is not a number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        tiles: Tiles,
+        folds: Sequence[str],
+        strength: float,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        super().__init__(tiles.rows(folds), num_replicas, rank, shuffle=True, seed=seed, drop_last=True)  # type: ignore[arg-type]
+        self.weights = _weights(tiles, folds, strength)
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of this process's tiles, in the epoch set last."""
+        if self.weights is None:
+            return super().__iter__()
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        drawn = torch.multinomial(torch.from_numpy(self.weights), self.total_size, True, generator=generator)
+        return iter(drawn[self.rank :: self.num_replicas].tolist())
+
+
+def tiles_at_once(batch_size: int, accumulation_steps: int = 1, processes: int = 1) -> int:
+    """Tiles that a process passes through the network at once, so that a step of the optimiser sees `batch_size`.
+
+    Args:
+        batch_size: tiles a step.
+        accumulation_steps: passes a step, whose gradients add up. MONAI ends an epoch that they do not divide with a
+            step of fewer passes, each of which weighs as one of all.
+        processes: that share each pass.
+
+    Raises:
+        InputError: the batch cannot be shared evenly.
+    """
+    shares = whole_number("accumulation_steps", accumulation_steps, least=1) * processes
+    if batch_size % shares:
+        raise InputError(
+            f"batch_size {batch_size} cannot be shared by {processes} processes in {accumulation_steps} accumulation "
+            f"steps: give a multiple of {shares}"
+        )
+    return batch_size // shares
+
+
+def _weights(tiles: Tiles, folds: Sequence[str], strength: float) -> NDArray[np.float64] | None:
+    """How often each tile is drawn, on average; None where each is drawn once."""
+    if fraction("sampling_strength", strength) == 0:
+        return None
     rows = tiles.rows(folds)
-    if strength == 0:
-        return RandomSampler(rows)
     has_class = np.array([[row[f"{c.name}_nuclei"] != "0" for c in NUCLEUS_CLASSES] for row in rows])
     weights = balance(has_class, [row["tissue"] for row in rows], strength)
     for c, there, drawn in zip(NUCLEUS_CLASSES, has_class.mean(axis=0), weights @ has_class / len(rows), strict=True):
@@ -67,4 +137,4 @@ def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler
             100 * there,
             100 * drawn,
         )
-    return WeightedRandomSampler(weights.tolist(), len(rows))
+    return weights

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import ignite.distributed as idist
+
 from monch_monai.data import Tiles
 from monch_monai.datasets.consep import prepare_consep
 from monch_monai.datasets.pannuke import prepare_pannuke
@@ -12,5 +14,11 @@ __all__ = ["open_tiles", "prepare_consep", "prepare_pannuke", "prepare_sample", 
 
 
 def open_tiles(dataset_dir: str | Path | None, sample_dir: str | Path) -> Tiles:
-    """The prepared dataset in `dataset_dir`, or where that is None the sample of real tissue, made in `sample_dir`."""
-    return Tiles(prepare_sample(sample_dir) if dataset_dir is None else dataset_dir)
+    """The prepared dataset in `dataset_dir`, or where that is None the sample of real tissue, made in `sample_dir`.
+
+    Of the processes of one machine the first makes it.
+    """
+    if dataset_dir is not None:
+        return Tiles(dataset_dir)
+    with idist.one_rank_first(local=True):
+        return Tiles(prepare_sample(sample_dir))

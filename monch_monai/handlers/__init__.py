@@ -1,5 +1,6 @@
 """Ignite handlers and metrics: what happens around the engines."""
 
+from monch_monai.handlers.buffers import SharedBuffers
 from monch_monai.handlers.calibration import Calibration
 from monch_monai.handlers.checkpoints import Checkpoints
 from monch_monai.handlers.notable import NotableTiles
@@ -21,5 +22,6 @@ __all__ = [
     "PredictionWriter",
     "Progress",
     "ScoreTable",
+    "SharedBuffers",
     "loss_of",
 ]

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
@@ -35,8 +36,8 @@ class Checkpoints:
     - `training_state.pt`: network, optimiser, schedule, epoch and history, from which a killed run goes on;
     - `history.csv`: a row an epoch, one continuous table however often the run was resumed.
 
-    Give it to the trainer, whose output must not be decollated, after the handlers that validate and that step the
-    learning rate.
+    Of several processes the first writes, and the loss is the mean over all. Give it to the trainer, whose output must
+    not be decollated, after the handlers that validate and that step the learning rate.
 
     Args:
         output_dir: the run's folder.
@@ -112,7 +113,7 @@ class Checkpoints:
         epoch, validated = engine.state.epoch, self.evaluator.state
         row: dict[str, float] = {
             "epoch": epoch,
-            "loss": sum(self.losses) / max(len(self.losses), 1),
+            "loss": _mean_over_processes(self.losses),
             "next_learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds": round(time.monotonic() - self.started, 1),
         }
@@ -121,15 +122,22 @@ class Checkpoints:
             row[name] = validated.metrics[name]
             counts = validated.metric_details["image_counts"]
             row |= {f"dice {r.name}": r.dice for r in score_rows(counts.matrix)}
-            if validated.best_metric_epoch == epoch:
-                _save(self.output_dir / BEST, self.network.state_dict())
         self.history.append(row)
-        _save(self.output_dir / LAST, self.network.state_dict())
+        if idist.get_rank() == 0:
+            self._write(engine, is_best=validated.epoch == epoch == validated.best_metric_epoch)
+        if self.patience and validated.epoch == epoch and epoch - validated.best_metric_epoch >= self.patience:
+            logger.info("stopped early: no better validation for %d epochs", self.patience)
+            engine.terminate()
+
+    def _write(self, engine: Engine, is_best: bool) -> None:
+        validated = self.evaluator.state
+        for name in (BEST, LAST) if is_best else (LAST,):
+            _save(self.output_dir / name, self.network.state_dict())
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": self.lr_scheduler.state_dict(),
-            "epoch": epoch,
+            "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
             "best_metric": validated.best_metric,
             "best_metric_epoch": validated.best_metric_epoch,
@@ -137,9 +145,6 @@ class Checkpoints:
         }
         _save(self.output_dir / STATE, state)
         self._write_history()
-        if self.patience and validated.epoch == epoch and epoch - validated.best_metric_epoch >= self.patience:
-            logger.info("stopped early: no better validation for %d epochs", self.patience)
-            engine.terminate()
 
     def _write_history(self) -> None:
         text = io.StringIO()
@@ -152,3 +157,8 @@ class Checkpoints:
 
 def _save(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, lambda part: torch.save(content, part))
+
+
+def _mean_over_processes(losses: list[float]) -> float:
+    total = idist.all_reduce(torch.tensor([sum(losses), len(losses)], dtype=torch.float64))
+    return float(total[0] / max(float(total[1]), 1.0))

@@ -1,8 +1,10 @@
 """Pictures of predictions beside the truth."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -11,11 +13,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from monch_monai.data.images import write_picture
 from monch_monai.data.readers import RGBReader
+from monch_monai.handlers.items import gather_by_image
 from monch_monai.overlay import draw_contours
 
 
 class OverlaySheet:
     """Draws some tiles of each evaluation: a row a tile, with the image, the truth's contours, and the prediction's.
+
+    The same tiles whatever the number of processes; the first process writes them.
 
     Args:
         folder: for the pictures, `overlay_EPOCH.png`.
@@ -27,8 +32,8 @@ class OverlaySheet:
         self.folder = Path(folder)
         self.num_tiles = num_tiles
         self.summary_writer = summary_writer
-        self.rows: list[NDArray[np.uint8]] = []
-        self.seen = 0
+        self.rows: dict[str, NDArray[np.uint8]] = {}
+        self.order: Iterator[int] = iter(())
 
     def attach(self, engine: Engine) -> None:
         """Registers with an evaluator of batches of one to many tiles."""
@@ -38,20 +43,24 @@ class OverlaySheet:
 
     def start(self, engine: Engine) -> None:
         """Begins an empty sheet."""
-        self.rows, self.seen = [], 0
+        self.rows, loader = {}, engine.state.dataloader
+        self.order = iter(getattr(loader, "sampler", range(len(loader.dataset))))
 
     def collect(self, engine: Engine) -> None:
         """Adds the batch's tiles whose turn it is."""
         total = len(engine.state.dataloader.dataset)
         chosen = set(np.linspace(0, total - 1, min(self.num_tiles, total)).round().astype(int).tolist())
         for item in engine.state.output:
-            if self.seen in chosen:
-                self.rows.append(_row(item))
-            self.seen += 1
+            index = next(self.order)
+            if index in chosen:
+                self.rows[f"{index:012d}"] = _row(item)
 
     def write(self, engine: Engine) -> None:
         """Writes the sheet."""
-        sheet = np.concatenate(self.rows)
+        rows = gather_by_image(self.rows)
+        if idist.get_rank() > 0:
+            return
+        sheet = np.concatenate(list(rows.values()))
         self.folder.mkdir(parents=True, exist_ok=True)
         write_picture(self.folder / f"overlay_{engine.state.epoch:03d}.png", sheet)
         if self.summary_writer is not None:

@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
@@ -13,7 +14,7 @@ logger = logging.getLogger(__name__)
 class Progress:
     """A bar over the batches of each epoch, with the loss where there is one.
 
-    In a log file it moves every ten batches only.
+    In a log file it moves every ten batches only. Of several processes the first has one.
 
     Args:
         desc: what is being done.
@@ -24,6 +25,8 @@ class Progress:
 
     def attach(self, engine: Engine) -> None:
         """Registers with a trainer or an evaluator."""
+        if idist.get_rank() > 0:
+            return
         every = 1 if sys.stderr.isatty() else 10
         bar = ProgressBar(desc=self.desc)
         engine.add_event_handler(Events.STARTED, self.announce)

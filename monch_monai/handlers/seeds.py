@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -13,7 +14,7 @@ class EpochSeeds:
     """Seeds every random generator at the start of each epoch, from the run's seed and the epoch's number.
 
     Shuffling, augmentation (in workers too) and dropout of an epoch are then the same whether the run came to it or
-    was resumed at it, and nothing of their state needs saving.
+    was resumed at it, and nothing of their state needs saving. Of several processes each augments in its own way.
 
     Args:
         seed: of the run.
@@ -30,7 +31,9 @@ class EpochSeeds:
 
     def __call__(self, engine: Engine) -> None:
         """Seeds for the epoch that starts."""
-        seed = int(np.random.SeedSequence([self.seed, engine.state.epoch]).generate_state(1)[0])
+        rank = idist.get_rank()
+        entropy = [self.seed, engine.state.epoch, *([rank] if rank > 0 else [])]
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 (libraries draw from the global generator)
         torch.manual_seed(seed)

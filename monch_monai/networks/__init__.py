@@ -1,7 +1,9 @@
-"""The network: features, decoder, head; and its weights."""
+"""The network: features, decoder, head; its weights; and its exports."""
 
 from monch_monai.networks.checkpoint import load_checkpoint
+from monch_monai.networks.export import export_network
 from monch_monai.networks.monch import Monch
+from monch_monai.networks.onnx import OnnxNetwork
 from monch_monai.networks.pretrained import initialise_weights
 
-__all__ = ["Monch", "initialise_weights", "load_checkpoint"]
+__all__ = ["Monch", "OnnxNetwork", "export_network", "initialise_weights", "load_checkpoint"]

@@ -1,9 +1,12 @@
 """Weights of a network from a file."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors.torch
 import torch
+from torch import Tensor
 
 from monch_monai.errors import InputError
 from monch_monai.networks.monch import Monch
@@ -12,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_checkpoint(network: Monch, path: str | Path) -> Path:
-    """Loads a flat state dict of tensors, such as `best.pt`, into `network`; returns its path.
+    """Loads a flat state dict of tensors, such as `best.pt` or `model.safetensors`, into `network`; returns its path.
 
     Raises:
         InputError: there is no such file, it holds more than tensors, or it is of another network.
@@ -20,12 +23,7 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"checkpoint {file} does not exist: give --checkpoint the file of a trained model")
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling and zip errors have no common base
-        raise InputError(f"checkpoint {file} cannot be read as a file of tensors: give a best.pt or last.pt") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"checkpoint {file} is not a flat state dict of tensors: give a best.pt or last.pt")
+    state = read_state(file)
     expected = network.state_dict()
     wrong = {
         "missing": [name for name in expected if name not in state],
@@ -40,3 +38,26 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
     if network.encoder_origin.endswith("random"):
         logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
     return file
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Flat state dict of tensors in a file of PyTorch's or of safetensors, on the CPU. Nothing in the file is run.
+
+    Raises:
+        InputError: the file cannot be read so, or holds more than tensors.
+    """
+    try:
+        if Path(path).suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling, zip and safetensors errors have no common base
+        raise InputError(f"checkpoint {path} cannot be read as a file of tensors: give a best.pt or last.pt") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"checkpoint {path} is not a flat state dict of tensors: give a best.pt or last.pt")
+    return state
+
+
+def save_safetensors(state: Mapping[str, Tensor], path: str | Path, about: dict[str, str] | None = None) -> None:
+    """Writes a state dict as safetensors, with `about` in its header."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    safetensors.torch.save_file(tensors, path, {"format": "pt", **(about or {})})

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from monch_monai.networks.features import MultiGrainedFeatures, Rescale
 from monch_monai.networks.fusion import Fusion
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
+from monch_monai.ops.choice import is_traced
 from monch_monai.settings import flag
 
 ORIGIN_BYTES = 256
@@ -112,14 +114,26 @@ class Monch(nn.Module):
             merged = self.decoder(features, self.text_features, self.fusion(scales))
         logits = self.head(merged, skips, self.class_features())  # at stride 4
         logits = F.interpolate(logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False)
-        return logits[..., : image.shape[-2], : image.shape[-1]]
+        height, width = image.shape[-2:]
+        if is_traced():
+            return _resized(logits, height, width)
+        return logits[..., :height, :width]
 
     def pad(self, image: Tensor) -> Tensor:
         """Image with its last row and column repeated up to whole strides and enough nodes for the graph."""
         height, width = image.shape[-2:]
-        padded_height = max(math.ceil(height / self.stride) * self.stride, self.min_size)
-        padded_width = max(math.ceil(width / self.stride) * self.stride, self.min_size)
+        padded_height, padded_width = self._padded(height), self._padded(width)
+        if is_traced():
+            return _resized(image, padded_height, padded_width)
         return F.pad(image, (0, padded_width - width, 0, padded_height - height), mode="replicate")
+
+    def _padded(self, size: Any) -> Any:
+        """Whole strides that hold `size`: an int, or while a graph is made what stands for one."""
+        # A multiple of the stride by its form: an exporter that knows no sizes sees that each scale halves the last.
+        strides, least = (size + self.stride - 1) // self.stride, self.min_size // self.stride
+        return self.stride * (
+            strides.clamp(min=least) if isinstance(strides, Tensor) else torch.sym_max(strides, least)
+        )
 
     def class_features(self) -> Tensor:
         """Mean sentence feature of each class, `[T, D]`."""
@@ -171,3 +185,13 @@ class Monch(nn.Module):
     def encoder_origin(self, text: str) -> None:
         encoded = f"{self.image_encoder.name}: {text}".encode()[:ORIGIN_BYTES].ljust(ORIGIN_BYTES, b"\0")
         self.origin_bytes.copy_(torch.tensor(list(encoded), dtype=torch.uint8))
+
+
+def _resized(x: Tensor, height: int, width: int) -> Tensor:
+    """`[..., H, W]` cropped to `[..., height, width]`, or its last row and column repeated up to there.
+
+    By index, so that a graph made for all sizes need not know which of the two it is.
+    """
+    for dim, size in ((-2, height), (-1, width)):
+        x = x.index_select(dim, torch.arange(size, device=x.device).clamp(max=x.shape[dim] - 1))
+    return x

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -70,8 +71,11 @@ def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]
     return maps
 
 
+@idist.one_rank_only()
 def draw_features(output_dir: str | Path, network: Monch, dataset: Any, tiles: Tiles, folds: list[str]) -> Path:
     """Draws `figures/feature_maps.png` of the tile with the most classes, of these the one with the most nuclei.
+
+    Of several processes the first draws.
 
     Args:
         output_dir: folder of the evaluation.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from monch_monai.settings import flag
 WARM_UP = 5
 
 
+@idist.one_rank_only()
 def measure_inference(
     output_dir: str | Path,
     network: nn.Module,
@@ -29,7 +31,8 @@ def measure_inference(
 ) -> Path:
     """Times the network on a tile and writes `inference_time.json`; returns its path.
 
-    Five runs warm up; the device is waited for before and after each run. No image is read and no nucleus made.
+    Five runs warm up; the device is waited for before and after each run. No image is read and no nucleus made. Of
+    several processes the first measures.
 
     Args:
         output_dir: folder of the evaluation.

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import jinja2
 from PIL import Image
 
@@ -75,10 +76,11 @@ CAPTIONS = {
 }
 
 
+@idist.one_rank_only()
 def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -> Path:
     """Writes `tables/`, `figures/` and `report.html` from the files of an evaluation; returns the page's path.
 
-    The page holds its pictures, asks nothing of a network, and opens offline.
+    The page holds its pictures, asks nothing of a network, and opens offline. Of several processes the first writes it.
 
     Args:
         output_dir: folder of the evaluation.

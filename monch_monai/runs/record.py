@@ -10,21 +10,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 
 import monch_monai
 from monch_monai.files import sha256, write_text_atomically
 from monch_monai.inferers import cpu_capabilities
 from monch_monai.networks import Monch
-from monch_monai.runs.run import RECORD, Run
+from monch_monai.runs.processes import RECORD, launch
+from monch_monai.runs.run import Run
 
 PACKAGES = ("torch", "monai", "pytorch-ignite", "open_clip_torch", "numpy", "scikit-image", "pillow", "nibabel")
 
 
+@idist.one_rank_only()
 def write_record(
     run: Run, network: Monch, data: str, settings: dict[str, Any], checkpoint: str | Path | None = None
 ) -> Path:
-    """Opens the run's folder and writes `run.json` there; returns its path.
+    """Opens the run's folder and writes `run.json` there; returns its path. Of several processes the first does so.
 
     A resumed training keeps the record it began with and adds that of its new start. Where the folder has the record
     of a run of another kind, this one is `run_KIND.json`.
@@ -50,6 +53,8 @@ def write_record(
         },
         "commit": _commit(),
         "hardware": _hardware(),
+        "processes": idist.get_world_size(),
+        "launch": launch(),
         "config": None if run.command_line is None else run.command_line.config(),
     }
     if run.resume and earlier is not None:

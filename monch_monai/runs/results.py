@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import ignite.distributed as idist
+
 from monch_monai.errors import InputError
 from monch_monai.handlers.checkpoints import BEST, HISTORY
 
@@ -27,6 +29,7 @@ def find_checkpoint(folders: Sequence[str | Path], shipped: str | Path) -> Path:
     raise InputError(f"no trained model: neither a {BEST} in {looked} nor {shipped}; train first, or give --checkpoint")
 
 
+@idist.one_rank_only()
 def training_results(output_dir: str | Path) -> None:
     """Names the best checkpoint, the table of epochs and the newest overlay picture: a training's last words."""
     folder = Path(output_dir)
@@ -34,6 +37,7 @@ def training_results(output_dir: str | Path) -> None:
     _announce(checkpoint=folder / BEST, metrics=folder / HISTORY, overlay=overlays[-1] if overlays else None)
 
 
+@idist.one_rank_only()
 def evaluation_results(output_dir: str | Path) -> None:
     """Names the scores, the overlay picture and the report: an evaluation's last words."""
     folder = Path(output_dir)

@@ -1,6 +1,7 @@
 """The start of a run."""
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 from logging.handlers import MemoryHandler
@@ -14,9 +15,10 @@ from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.files import PART
 from monch_monai.handlers.checkpoints import BEST, HISTORY, LAST, STATE
 from monch_monai.runs.command_line import CommandLine
+from monch_monai.runs.processes import RECORD, Processes
 from monch_monai.settings import flag, fraction, whole_number
 
-RECORD, LOG = "run.json", "log.txt"
+LOG = "log.txt"
 TRAINING_FILES = (RECORD, LOG, BEST, LAST, STATE, HISTORY, "overlays", "tensorboard")
 EVALUATION_FILES = ("scores.json", "nuclei.json", "calibration.json", "inference_time.json", "report.html")
 
@@ -27,7 +29,8 @@ class Run:
     """One run: its command line and device checked, everything seeded; then, by `open`, its folder and its log.
 
     Nothing is written before `open`, so a run that is refused leaves everything as it was. A training that is not
-    resumed moves what an earlier one left in its folder to `earlier/`; nothing is overwritten.
+    resumed moves what an earlier one left in its folder to `earlier/`; nothing is overwritten. Of several processes the
+    first alone has a folder and a log.
 
     Args:
         kind: `training`, `evaluation` or `inference`.
@@ -37,9 +40,11 @@ class Run:
         resume: whether a training goes on.
         counts: settings that must be whole numbers of at least 1, by name.
         fractions: settings that must be numbers from 0 to 1, by name.
+        processes: those that run together; None where this one runs alone.
 
     Raises:
-        InputError: a setting is unknown or no usable number, the device is not there, or there is nothing to resume.
+        InputError: a setting is unknown or no usable number, the device is not there, there is nothing to resume, or
+            several processes would each run alone.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Run:
         resume: bool | str = False,
         counts: Mapping[str, int] = MappingProxyType({}),
         fractions: Mapping[str, float] = MappingProxyType({}),
+        processes: Processes | None = None,
     ) -> None:
         self.kind = kind
         self.output_dir = Path(output_dir)
@@ -65,6 +71,9 @@ class Run:
         for name, share in fractions.items():
             fraction(name, share)
         _check_device(device)
+        if processes is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            overlays = "multi_gpu_train.json or multi_gpu_evaluate.json"
+            raise InputError(f"torchrun started several processes, and this config is for one: add {overlays}")
         state = self.output_dir / STATE
         if self.resume and not state.is_file():
             raise InputError(f"there is nothing to resume: {state} does not exist; leave --resume out to start anew")

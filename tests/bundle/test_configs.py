@@ -1,8 +1,9 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, verify_metadata
 
 import monch_monai
 from monch_monai.classes import CLASSES
@@ -19,6 +20,15 @@ def load(name: str) -> dict:
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_takes_the_settings_every_config_takes(name: str) -> None:
     assert {"bundle_root", "dataset_dir", "output_dir", "device", "checkpoint", "seed"} <= set(load(name))
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+@pytest.mark.parametrize(("folder", "root"), [(REPOSITORY, "bundle"), (REPOSITORY / "bundle", ".")])
+def test_the_bundle_is_found_from_beside_it_and_from_within(
+    name: str, folder: Path, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert ConfigParser(load(name)).get_parsed_content("bundle_root") == root
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -58,6 +68,32 @@ def test_every_file_the_documents_point_to_is_there() -> None:
     for document in (REPOSITORY / "README.md", REPOSITORY / "bundle" / "docs" / "README.md"):
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text(encoding="utf-8"))
         assert [link for link in links if not (document.parent / link).is_file()] == []
+
+
+def test_the_metadata_fit_monais_schema(caplog: pytest.LogCaptureFixture) -> None:
+    schema = Path(__file__).with_name("meta_schema_20240725.json")
+    assert load("metadata.json")["schema"].endswith(schema.name)
+    verify_metadata(meta_file=str(CONFIGS / "metadata.json"), filepath=schema)
+    assert "metadata is verified with no error" in caplog.text
+
+
+def test_metadata_without_what_the_schema_asks_for_do_not_fit_it(tmp_path: Path) -> None:
+    metadata = load("metadata.json")
+    del metadata["network_data_format"]["outputs"]["pred"]["num_channels"]
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    with pytest.raises(ValueError, match="against schema"):
+        verify_metadata(
+            meta_file=str(tmp_path / "metadata.json"), filepath=Path(__file__).with_name("meta_schema_20240725.json")
+        )
+
+
+def test_the_model_card_has_the_sections_of_the_model_zoo_in_their_order() -> None:
+    card = (REPOSITORY / "bundle" / "docs" / "README.md").read_text(encoding="utf-8")
+    sections = [
+        "# Model Overview", "# Data", "# Training configuration", "## Input", "## Output", "# Performance",
+        "# MONAI Bundle Commands", "# References", "# License",
+    ]  # fmt: skip
+    assert [line for line in card.splitlines() if line in sections] == sections
 
 
 def test_licences_are_the_same() -> None:

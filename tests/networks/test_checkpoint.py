@@ -8,6 +8,7 @@ import torch
 
 from monch_monai.errors import InputError
 from monch_monai.networks import load_checkpoint
+from monch_monai.networks.checkpoint import save_safetensors
 from tests.fakes.network import noise, small_monch
 
 
@@ -47,6 +48,20 @@ def test_weights_come_back(tmp_path, caplog):
     assert f"weights of {path} (encoder small: openai RN50 from somewhere)" in caplog.text
     with torch.no_grad():
         assert torch.equal(fresh(noise(1, 3, 64, 64)), trained(noise(1, 3, 64, 64)))
+
+
+def test_weights_come_back_from_safetensors(tmp_path):
+    trained, fresh = small_monch(seed=1).to(memory_format=torch.channels_last), small_monch(seed=2)
+    save_safetensors(trained.state_dict(), tmp_path / "model.safetensors")
+    load_checkpoint(fresh, tmp_path / "model.safetensors")
+    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in fresh.state_dict().items())
+
+
+def test_a_pickle_named_safetensors_is_not_opened_as_one(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(pickle.dumps({"x": Trap(tmp_path / "sprung")}, protocol=2))
+    assert "cannot be read as a file of tensors" in refusal(path)
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -1,21 +1,47 @@
+import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 
+from monch_monai.errors import InputError
+from monch_monai.networks import OnnxNetwork, export_network
+from monch_monai.networks.export import Forms
 from tests.fakes.network import noise, small_monch
 
 IMAGES = noise(2, 3, 160, 192)
-LOAD_WITHOUT_THE_PACKAGE = """
-import sys, torch
+SIZES = [(2, 160, 192), (1, 256, 256), (3, 200, 333), (1, 40, 300)]
+"""Batch, height and width; the last is below the least that the graph needs."""
+RUN_WITHOUT_THE_PACKAGE = """
+import json, sys, torch
+from pathlib import Path
 sys.modules["monch_monai"] = None
-images = torch.load("images.pt")
-exported, traced = torch.export.load("exported.pt2").module(), torch.jit.load("traced.pt")
+folder, networks, about = Path(sys.argv[1]), {}, {}
+if (folder / "model.ts").exists():
+    networks["model.ts"] = torch.jit.load(folder / "model.ts", _extra_files=(extra := {"about.json": ""}))
+    about["model.ts"] = json.loads(extra["about.json"])
+if (folder / "model.pt2").exists():
+    networks["model.pt2"] = torch.export.load(folder / "model.pt2", extra_files=(extra := {"about.json": ""})).module()
+    about["model.pt2"] = json.loads(extra["about.json"])
+if (folder / "model.onnx").exists():
+    import onnxruntime
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    networks["model.onnx"] = lambda image: torch.from_numpy(session.run(["logits"], {"image": image.numpy()})[0])
+    about["model.onnx"] = session.get_modelmeta().custom_metadata_map
 with torch.no_grad():
-    torch.save([exported(images), traced(images)], "logits.pt")
+    images = torch.load("images.pt")
+    torch.save({name: [net(image) for image in images] for name, net in networks.items()}, "logits.pt")
+print(json.dumps(about))
 """
+
+
+def run_without_the_package(folder, images, cwd):
+    """Logits of the exported files by name, from a process that cannot import this package, and what they say."""
+    torch.save(images, cwd / "images.pt")
+    command = [sys.executable, "-W", "ignore", "-c", RUN_WITHOUT_THE_PACKAGE, str(folder)]
+    done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+    return torch.load(cwd / "logits.pt", weights_only=True), json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +57,7 @@ def logits(network):
 
 @pytest.fixture(scope="module")
 def exported(network):
-    with torch.no_grad():
-        return torch.export.export(network, (IMAGES,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    return Forms(network).program
 
 
 def test_compiled_each_op_is_one_node_and_no_graph_breaks(network, logits):
@@ -71,24 +96,31 @@ def test_strictly_exported_there_are_plain_operators_only(network, logits):
     assert {str(n.target) for n in exported.graph.nodes if "monch" in str(n.target)} == set()
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_exported_and_traced_models_run_without_this_package(tmp_path, network, exported, logits):
-    torch.export.save(exported, tmp_path / "exported.pt2")
+@pytest.mark.parametrize("formats", [["torchscript", "program"], pytest.param(["onnx"], marks=pytest.mark.slow)])
+def test_exported_files_give_the_same_logits_at_any_batch_and_size_without_this_package(tmp_path, network, formats):
+    paths = export_network(network, tmp_path / "models", formats, {"mpp": 0.25})
+    images = [noise(batch, 3, height, width) for batch, height, width in SIZES]
+    answers, about = run_without_the_package(tmp_path / "models", images, tmp_path)
+    assert set(answers) == {path.name for path in paths}
     with torch.no_grad():
-        torch.jit.save(torch.jit.trace(network, (IMAGES,)), tmp_path / "traced.pt")
-    torch.save(IMAGES, tmp_path / "images.pt")
-    subprocess.run([sys.executable, "-c", LOAD_WITHOUT_THE_PACKAGE], cwd=tmp_path, check=True)
-    for answer in torch.load(tmp_path / "logits.pt", weights_only=True):
-        assert (answer - logits).abs().max() < 1e-4
+        expected = [network(image) for image in images]
+    for name, logits in answers.items():
+        for answer, right in zip(logits, expected, strict=True):
+            assert answer.shape == right.shape, name
+            assert (answer - right).abs().max() < 1e-4, name
+    assert all(a["encoder"] == "small: random" and json.loads(str(a["mpp"])) == 0.25 for a in about.values())
 
 
-@pytest.mark.slow
-def test_onnx_runtime_gives_the_same_logits_for_any_batch(tmp_path, exported, logits):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    torch.onnx.export(exported, f=tmp_path / "m.onnx", dynamo=True)
-    session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    for images, expected in ((IMAGES, logits), (IMAGES[:1], logits[:1])):
-        (answer,) = session.run(None, {name: images.numpy()})
-        assert np.abs(answer - expected.numpy()).max() < 1e-4
+def test_an_unknown_format_is_refused_and_nothing_written(tmp_path, network):
+    with pytest.raises(InputError, match="formats has 'coreml'; give some of torchscript, program, onnx"):
+        export_network(network, tmp_path / "models", ["onnx", "coreml"])
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(("content", "problem"), [(None, "does not exist"), (b"not a model", "is no ONNX model")])
+def test_what_onnx_runtime_cannot_run_is_refused(tmp_path, content, problem):
+    pytest.importorskip("onnxruntime")
+    if content is not None:
+        (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(InputError, match=problem):
+        OnnxNetwork(tmp_path / "model.onnx")

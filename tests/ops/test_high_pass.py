@@ -6,7 +6,7 @@ import torch
 
 from monch_monai.ops import high_pass
 from monch_monai.ops.high_pass import op, reference
-from monch_monai.ops.high_pass.separable import by_products, by_products_channels_last, low_waves
+from monch_monai.ops.high_pass.separable import by_products, by_products_channels_last, low_projection, low_waves
 from tests.fakes.network import noise
 
 
@@ -59,6 +59,14 @@ def test_cutoff_1_keeps_the_nyquist_frequency_of_an_even_map():
     checkerboard = cosine(8, 6, 4, 3, phase=0)
     kept = high_pass(checkerboard + cosine(8, 6, 3, 2) + 2, 1.0)
     assert (kept - checkerboard).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("size", "cutoff"), [(32, 0.25), (63, 0.25), (41, 1.0), (8, 1.0), (20, 0.1), (1, 0.5), (7, 0.0)]
+)
+def test_the_projection_is_that_on_the_low_waves(size, cutoff):
+    waves = low_waves(size, cutoff)
+    assert (low_projection(size, cutoff) - waves @ waves.mT).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("shape", [(63, 41), (64, 64), (1, 7), (8, 1), (5, 6)])

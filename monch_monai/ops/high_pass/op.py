@@ -8,7 +8,13 @@ from torch import Tensor
 
 from monch_monai.ops.choice import choose, is_traced
 from monch_monai.ops.high_pass import reference
-from monch_monai.ops.high_pass.separable import by_products, by_products_channels_last, low_waves
+from monch_monai.ops.high_pass.separable import (
+    by_products,
+    by_products_channels_last,
+    by_projections,
+    low_projection,
+    low_waves,
+)
 
 SHAPES = ("box", "circle")
 LARGEST_BY_PRODUCTS = {"cpu": (256, 0.5)}
@@ -31,8 +37,8 @@ def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: boo
 
     A box is removed by four small matrix products where that is faster than the transform (`LARGEST_BY_PRODUCTS`); the
     two agree to 1e-5 for maps of unit variance. `MONCH_OPS` chooses (`monch_monai.ops.choice`): `reference` is the
-    transform, `triton` a kernel for boxes and maps of up to 64x64. A traced or exported graph holds plain operators,
-    for maps of the size it was made with: matrix products for a box, for a circle the transform.
+    transform, `triton` a kernel for boxes and maps of up to 64x64. A traced or exported graph holds plain operators:
+    for a box matrix products, for maps of any size; for a circle the transform.
 
     Args:
         x: `[..., H, W]`, any floating type and memory layout; channels-last stays channels-last.
@@ -124,8 +130,8 @@ def _traced(x: Tensor, cutoff: float, shape: str, residual: bool) -> Tensor:
         if shape == "circle":
             return reference.high_pass(x, cutoff, shape, residual)
         wide = x if x.dtype == torch.float64 else x.float()
-        waves_y, waves_x = (low_waves(int(side), cutoff).to(wide) for side in x.shape[-2:])
-        return by_products(wide, waves_y, waves_x, residual).to(x.dtype)
+        onto_y, onto_x = (low_projection(side, cutoff).to(wide) for side in x.shape[-2:])
+        return by_projections(wide, onto_y, onto_x, residual).to(x.dtype)
 
 
 def _layout(x: Tensor) -> torch.memory_format:

@@ -8,7 +8,10 @@ matrices, which together cost less than two with the projections, since the map 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from monch_monai.ops.high_pass.reference import share_of_nyquist
 
 
 def low_waves(size: int, cutoff: float) -> Tensor:
@@ -20,6 +23,25 @@ def low_waves(size: int, cutoff: float) -> Tensor:
     angle = 2 * math.pi / size * torch.outer(index, torch.arange(1, count, dtype=torch.float64))
     constant = torch.full((size, 1), size**-0.5, dtype=torch.float64)
     return torch.cat([constant, *(math.sqrt(2 / size) * wave for wave in (angle.cos(), angle.sin()))], dim=1)
+
+
+def low_projection(size: int, cutoff: float) -> Tensor:
+    """The projection on the waves below the cutoff, `U U^T [size, size]` float64.
+
+    Entry (i, j) is the sum over the low frequencies f of `cos(2 pi f (i - j) / size) / size`, which needs no count of
+    them: an exported graph can make it for maps of any size.
+    """
+    index = torch.arange(size, dtype=torch.float64)
+    angle = 2 * math.pi / size * index[:, None] * index  # [size, size]
+    low = (share_of_nyquist(size) < cutoff).double()
+    cos, sin = angle.cos(), angle.sin()
+    return ((cos * low) @ cos + (sin * low) @ sin) / size
+
+
+def by_projections(x: Tensor, onto_y: Tensor, onto_x: Tensor, residual: bool) -> Tensor:
+    """As `by_products`, with the projections of `low_projection`, which are symmetric: `[H, H]` and `[W, W]`."""
+    low = F.linear(F.linear(x, onto_x).mT, onto_y).mT
+    return (2 * x if residual else x) - low
 
 
 def by_products(x: Tensor, waves_y: Tensor, waves_x: Tensor, residual: bool) -> Tensor:

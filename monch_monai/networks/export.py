@@ -1,0 +1,152 @@
+"""The network as files that run without this package: TorchScript, `torch.export`, ONNX."""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+import monch_monai
+from monch_monai.classes import CLASSES
+from monch_monai.errors import InputError
+from monch_monai.files import write_atomically
+from monch_monai.networks.monch import Monch
+
+if TYPE_CHECKING:
+    from torch.onnx import ONNXProgram
+
+logger = logging.getLogger(__name__)
+
+ABOUT = "about.json"
+"""Name under which TorchScript and `torch.export` files carry what they are; ONNX has its own metadata."""
+INPUT, OUTPUT = "image", "logits"
+
+
+def export_network(
+    network: Monch,
+    output_dir: str | Path,
+    formats: Sequence[str] | str = ("torchscript", "program", "onnx"),
+    properties: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Writes the network, in eval and folded to its prompts, once a format; returns the files.
+
+    `model.ts` (TorchScript), `model.pt2` (`torch.export`) and `model.onnx` take normalised images `[B, 3, H, W]` of any
+    batch and size and return logits `[B, T, H, W]`, float32, as the network does. Each carries the version, the
+    classes, the origin of the encoder weights and `properties`.
+
+    Args:
+        network: with its trained weights.
+        output_dir: folder for the files, made where it is not there.
+        formats: of `FORMATS`.
+        properties: of the images it takes, such as mean and standard deviation.
+
+    Raises:
+        InputError: a format is unknown, its packages are not installed, or the folder cannot be written.
+    """
+    wanted = [formats] if isinstance(formats, str) else list(formats)
+    if unknown := [name for name in wanted if name not in FORMATS]:
+        raise InputError(f"formats has {unknown[0]!r}; give some of {', '.join(FORMATS)}")
+    about = {
+        "name": "monch",
+        "version": monch_monai.__version__,
+        "classes": [c.name for c in CLASSES],
+        "encoder": network.encoder_origin,
+        **(properties or {}),
+    }
+    forms, paths = Forms(network), []
+    try:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        for name in wanted:
+            ending, write = FORMATS[name]
+            path = Path(output_dir) / f"model.{ending}"
+            write_atomically(path, partial(write, forms, about))
+            logger.info("%-12s %s", name, path)
+            paths.append(path)
+    except OSError as error:
+        raise InputError(f"output_dir {output_dir} cannot be written ({error}): give another") from error
+    return paths
+
+
+class Forms:
+    """A trained network in eval and folded to its prompts, in the forms that run without this package.
+
+    Each takes images `[B, 3, H, W]` of any batch and size. A form is made once, when it is first asked for.
+
+    Args:
+        network: left as it is.
+    """
+
+    def __init__(self, network: Monch) -> None:
+        self.network = network.folded().cpu().to(memory_format=torch.contiguous_format)
+        self.example = torch.zeros(2, 3, 256, 256)
+
+    @cached_property
+    def program(self) -> ExportedProgram:
+        """The graph of plain operators that `torch.export` makes."""
+        sizes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
+        with torch.no_grad():
+            return torch.export.export(self.network, (self.example,), dynamic_shapes=(sizes,))
+
+    @cached_property
+    def traced(self) -> torch.jit.ScriptModule:
+        """TorchScript, by tracing: sizes are traced too."""
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript has a successor, and checks of shapes are not traced
+            traced: torch.jit.ScriptModule = torch.jit.trace(self.network, (self.example,), check_trace=False)
+        return traced
+
+    @cached_property
+    def onnx(self) -> "ONNXProgram":
+        """ONNX, of `program`.
+
+        Raises:
+            InputError: PyTorch's exporter lacks its packages.
+        """
+        try:
+            import onnx_ir
+            import onnxscript  # noqa: F401 (torch.onnx needs it, and says so less plainly)
+        except ImportError as error:
+            raise InputError(f"ONNX needs packages that are not here ({error}): pip install onnx onnxscript") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exported = torch.onnx.export(
+                self.program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
+            )
+        if exported is None:
+            raise RuntimeError("torch.onnx returned no program")
+        graph = exported.model.graph
+        for value, channels in ((graph.inputs[0], 3), (graph.outputs[0], self.network.num_classes)):
+            value.shape = onnx_ir.Shape(["batch", channels, "height", "width"])
+        return exported
+
+
+def _write_torchscript(forms: Forms, about: dict[str, Any], path: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript has a successor
+        torch.jit.save(forms.traced, path, _extra_files={ABOUT: json.dumps(about)})
+
+
+def _write_program(forms: Forms, about: dict[str, Any], path: str) -> None:
+    torch.export.save(forms.program, path, extra_files={ABOUT: json.dumps(about)})
+
+
+def _write_onnx(forms: Forms, about: dict[str, Any], path: str) -> None:
+    forms.onnx.model.metadata_props.update({key: _text(value) for key, value in about.items()})
+    forms.onnx.save(path)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+FORMATS: dict[str, tuple[str, Callable[[Forms, dict[str, Any], str], None]]] = {
+    "torchscript": ("ts", _write_torchscript),
+    "program": ("pt2", _write_program),
+    "onnx": ("onnx", _write_onnx),
+}
+"""Name to the file's ending and what writes it."""

@@ -1,0 +1,51 @@
+"""The network as ONNX Runtime runs it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monch_monai.errors import InputError
+
+
+class OnnxNetwork(nn.Module):
+    """A network exported to ONNX, in the place of the one it was exported from.
+
+    On CUDA where ONNX Runtime has it (package onnxruntime-gpu), else on the CPU, in float32 whatever autocast says.
+
+    Args:
+        path: file that `export_network` wrote.
+        device: of the run, such as `cpu` or `cuda:0`.
+
+    Raises:
+        InputError: there is no such file, it is no ONNX model, or ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+        super().__init__()
+        if not Path(path).is_file():
+            raise InputError(f"{path} does not exist: write it with export.json, or give --onnx_file")
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InputError("ONNX Runtime is not installed: pip install onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        here = torch.device(device)
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if here.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": here.index or 0}))
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path} is no ONNX model that can run here ({reason}): export it again") from error
+        self.input_name = self.session.get_inputs()[0].name
+        self.about: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+        self.encoder_origin = self.about.get("encoder", "unknown")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits `[B, T, H, W]` float32 for normalised images `[B, 3, H, W]`."""
+        (logits,) = self.session.run(None, {self.input_name: image.float().contiguous().cpu().numpy()})
+        return torch.from_numpy(logits).to(image.device)

@@ -1,0 +1,86 @@
+"""The processes that `torchrun` started, which train or evaluate together."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from monch_monai.errors import InputError
+from monch_monai.handlers.checkpoints import STATE
+
+RECORD = "run.json"
+
+
+def launch() -> str | None:
+    """Name of the `torchrun` that started this process, the same after it restarts its processes; None without one."""
+    return os.environ.get("TORCHELASTIC_RUN_ID")
+
+
+class Processes:
+    """Joins the processes of one `torchrun`, one a GPU, or any number on the CPU.
+
+    The first, of rank 0, writes files and says what happens; the others say errors only.
+
+    Args:
+        device: of this process, `cuda:LOCAL_RANK` or `cpu`.
+
+    Raises:
+        InputError: `torchrun` did not start this process, or there is no GPU for it alone.
+    """
+
+    def __init__(self, device: str) -> None:
+        if "LOCAL_RANK" not in os.environ:
+            command = "torchrun --standalone --nproc_per_node=2 -m monai.bundle run …"
+            raise InputError(f"this config is for several processes that torchrun starts: run {command}")
+        self.device = torch.device(device)
+        if self.device.type == "cuda":
+            if self.device.index != int(os.environ["LOCAL_RANK"]):
+                raise InputError(f"device {device!r} would be shared by all processes: leave --device out, or give cpu")
+            if self.device.index >= torch.cuda.device_count():
+                raise InputError(f"there are {torch.cuda.device_count()} GPUs: give torchrun --nproc_per_node so many")
+            torch.cuda.set_device(self.device)
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
+        if self.rank > 0:
+            logging.getLogger().setLevel(logging.ERROR)
+
+    def wrap(self, network: nn.Module) -> DistributedDataParallel:
+        """`network`, on this process's device, with its gradients averaged over the processes.
+
+        On GPUs batch normalisation is that of all processes together; PyTorch has no such thing on the CPU, where each
+        process normalises by its own tiles.
+
+        Raises:
+            InputError: the processes did not find the same encoder weights, so that they would learn at other rates.
+        """
+        origins: list[Any] = [None] * self.count
+        distributed.all_gather_object(origins, getattr(network, "encoder_origin", None))
+        if len(set(origins)) > 1:
+            found = ", ".join(sorted(map(str, set(origins))))
+            raise InputError(f"the processes found different weights ({found}): give --encoder_weights")
+        if self.device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            return DistributedDataParallel(network, device_ids=[self.device.index])
+        return DistributedDataParallel(network)
+
+    def goes_on(self, output_dir: str | Path) -> bool:
+        """Whether `torchrun` has restarted this training and it left a state to go on from."""
+        folder = Path(output_dir)
+        if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not (folder / STATE).is_file():
+            return False
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        starts = [record, *record.get("resumed", [])]
+        return launch() in [start.get("launch") for start in starts]  # and not an earlier training's
+
+    def close(self) -> None:
+        """Parts from the others."""
+        distributed.destroy_process_group()

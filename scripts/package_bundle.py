@@ -1,0 +1,131 @@
+"""The bundle as one zip: `python scripts/package_bundle.py --output dist/`.
+
+`monch_vX.Y.Z.zip` holds one folder, `monch`: what git tracks of `bundle/`, `monch_monai/` beside its `configs/`, what
+pip needs to install it, and the weights where there are some. The same commit and weights give the same bytes.
+"""
+
+import logging
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import fire
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import monch_monai
+from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.files import sha256, write_atomically, write_text_atomically
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NAME = "monch"
+TOP = {"README.md": "bundle/docs/README.md", "pyproject.toml": "pyproject.toml", "requirements.txt": "requirements.txt"}
+"""Files of the zip's folder that lie elsewhere here."""
+LARGE_FILES = "large_files.yml"
+WEIGHTS = "models/model.pt"
+DATE = (1980, 1, 1, 0, 0, 0)
+
+logger = logging.getLogger(__name__)
+
+
+def package(output: str, model: str = "", weights_url: str = "") -> Path:
+    """Writes the zip and its SHA-256 file to OUTPUT; returns the zip.
+
+    Args:
+        output: folder, made where it is not there.
+        model: weights to ship, as models/model.pt; bundle/models/model.pt where that is there and none is given.
+        weights_url: address of a folder that will hold what is in models/. It then stays out of the zip and stands in
+            large_files.yml with its SHA-256, for `python -m monai.bundle download_large_files`.
+    """
+    folder = Path(str(output))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output {folder} cannot be made ({error}): give another") from error
+    target = folder / f"{NAME}_v{monch_monai.__version__}.zip"
+    with tempfile.TemporaryDirectory() as scratch:
+        files = bundle_files(Path(scratch), model, weights_url)
+        write_atomically(target, lambda part: _write_zip(Path(part), files))
+    checksum = target.with_name(f"{target.name}.sha256")
+    write_text_atomically(checksum, f"{sha256(target)}  {target.name}\n")
+    logger.info("%d files, %.1f MB: %s and %s", len(files), target.stat().st_size / 1e6, target, checksum.name)
+    return target
+
+
+def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> dict[str, Path]:
+    """What the bundle's folder holds: path in it to the file here.
+
+    Args:
+        scratch: folder for what is made on the way.
+        model: as for `package`.
+        weights_url: as for `package`.
+
+    Raises:
+        InputError: this is no git checkout, or the weights are missing or hold more than tensors.
+    """
+    files = {name.removeprefix("bundle/"): REPOSITORY / name for name in _tracked("bundle", "monch_monai")}
+    files |= {name: REPOSITORY / origin for name, origin in TOP.items()}
+    weights = REPOSITORY / "bundle" / WEIGHTS if not model else Path(str(model))
+    if weights.is_file():
+        files[WEIGHTS] = weights
+        files["models/model.safetensors"] = _twin(weights, scratch)
+    elif model:
+        raise InputError(f"model {model} does not exist: give the file of a trained model, such as best.pt")
+    if weights_url:
+        large = {name: path for name, path in files.items() if name.startswith("models/")}
+        if not large:
+            raise InputError("weights_url is given, and there are no weights: give --model as well")
+        listed = scratch / LARGE_FILES
+        listed.write_text(_large_files(large, str(weights_url)), encoding="utf-8")
+        files = {name: path for name, path in files.items() if name not in large} | {LARGE_FILES: listed}
+    return dict(sorted(files.items()))
+
+
+def _tracked(*folders: str) -> list[str]:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(REPOSITORY), *arguments, "--", *folders], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise InputError(f"{REPOSITORY} is no git checkout ({done.stderr.strip()}): package from a clone")
+        return done.stdout
+
+    if git("status", "--porcelain", "--untracked-files=no"):
+        logger.warning("there are changes that are not committed; they are in the zip")
+    return [name for name in git("ls-files", "-z").split("\0") if name and (REPOSITORY / name).is_file()]
+
+
+def _twin(weights: Path, scratch: Path) -> Path:
+    """The same weights as safetensors."""
+    from monch_monai.networks.checkpoint import read_state, save_safetensors  # which take seconds to import
+
+    path = scratch / "model.safetensors"
+    save_safetensors(read_state(weights), path)
+    return path
+
+
+def _large_files(files: Mapping[str, Path], url: str) -> str:
+    entries = [
+        {"path": name, "url": f"{url.rstrip('/')}/{Path(name).name}", "hash_val": sha256(path), "hash_type": "sha256"}
+        for name, path in files.items()
+    ]
+    return yaml.safe_dump({"large_files": entries}, sort_keys=False, width=1000)
+
+
+def _write_zip(path: Path, files: Mapping[str, Path]) -> None:
+    # Stored and undated: the bytes depend neither on a compressor's version nor on when and where this runs.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, origin in files.items():
+            entry = zipfile.ZipInfo(f"{NAME}/{name}", DATE)
+            entry.external_attr = 0o100644 << 16
+            entry.create_system = 3  # Unix, also where this runs on Windows
+            archive.writestr(entry, origin.read_bytes())
+
+
+if __name__ == "__main__":
+    show_input_errors_in_one_line()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    fire.Fire(package, name="package_bundle.py", serialize=lambda path: None)

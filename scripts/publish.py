@@ -1,0 +1,95 @@
+"""The bundle to where others download it: `python scripts/publish.py --to github|huggingface --repo OWNER/NAME`.
+
+A dry run unless told otherwise: it packages the bundle, lists what would be sent, and asks nothing of a network.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import fire
+from package_bundle import NAME, package
+
+from monch_monai import __version__
+from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.files import sha256, write_text_atomically
+from monch_monai.settings import flag
+
+PLACES = ("github", "huggingface")
+MODEL_INFO = "model_info.json"
+
+
+def publish(
+    to: str, repo: str, output: str = "dist", model: str = "", weights_url: str = "", dry_run: bool | str = True
+) -> None:
+    """Packages the bundle and sends it to a release of a GitHub repository or to a Hugging Face Hub repository.
+
+    Args:
+        to: github, by its command line gh, or huggingface, by monai.bundle.push_to_hf_hub with `hf auth login`'s token.
+        repo: OWNER/NAME.
+        output: folder for the packaged bundle and, for GitHub, model_info.json: laid in that repository's models/, it
+            lets monai.bundle.get_bundle_info find the release.
+        model: as for package_bundle.py.
+        weights_url: as for package_bundle.py.
+        dry_run: false sends.
+    """
+    if to not in PLACES:
+        raise InputError(f"to is {to!r}; give one of {', '.join(PLACES)}")
+    if str(repo).count("/") != 1:
+        raise InputError(f"repo is {repo!r}; give OWNER/NAME")
+    sends = not flag("dry_run", dry_run)
+    archive = package(output, model, weights_url)
+    if to == "github":
+        _to_github(archive, repo, sends)
+    else:
+        _to_huggingface(archive, repo, sends)
+    if not sends:
+        print("dry run: nothing was sent; --dry_run false sends it")
+
+
+def _to_github(archive: Path, repo: str, sends: bool) -> None:
+    tag = f"v{__version__}"
+    files = [archive, archive.with_name(f"{archive.name}.sha256")]
+    url = f"https://github.com/{repo}/releases/download/{tag}/{archive.name}"
+    entry = {
+        archive.stem: {"checksum": hashlib.sha1(archive.read_bytes()).hexdigest(), "source": url}
+    }  # as MONAI's zoo
+    write_text_atomically(archive.with_name(MODEL_INFO), json.dumps(entry, indent=4) + "\n")
+    command = ["gh", "release", "create", tag, *map(str, files), "--repo", repo, "--title", f"MONCH {__version__}"]
+    command += ["--notes", f"SHA-256 of {archive.name}: {sha256(archive)}"]
+    print(f"GitHub repository {repo}, release {tag}:")
+    for path in files:
+        print(f"{path.stat().st_size:>12,}  {sha256(path)}  {path.name}")
+    if not sends:
+        return
+    if shutil.which("gh") is None:
+        raise InputError("GitHub's command line, gh, is not installed: install it, and log in by `gh auth login`")
+    done = subprocess.run(command, check=False)
+    if done.returncode != 0:
+        raise InputError("gh did not publish the release; what it said stands above")
+
+
+def _to_huggingface(archive: Path, repo: str, sends: bool) -> None:
+    print(f"Hugging Face Hub repository {repo}, version {__version__}:")
+    with zipfile.ZipFile(archive) as bundle:
+        for entry in bundle.infolist():
+            digest = hashlib.sha256(bundle.read(entry)).hexdigest()
+            print(f"{entry.file_size:>12,}  {digest}  {entry.filename.removeprefix(f'{NAME}/')}")
+        if not sends:
+            return
+        from monai.bundle import push_to_hf_hub
+
+        folder = archive.with_suffix("")
+        shutil.rmtree(folder, ignore_errors=True)
+        bundle.extractall(folder)
+    push_to_hf_hub(repo, NAME, str(folder), private=False, version=__version__, tag_as_latest_version=True)
+
+
+if __name__ == "__main__":
+    show_input_errors_in_one_line()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    fire.Fire(publish, name="publish.py")
