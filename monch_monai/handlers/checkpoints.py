@@ -44,6 +44,7 @@ class Checkpoints:
         optimizer: its optimiser.
         lr_scheduler: stepped once an epoch.
         evaluator: the one that validates, with the key metric to maximise.
+        average: a moving average of `network`, where that is what is validated; then `best.pt` and `last.pt` hold it.
         resume: True goes on from `training_state.pt`.
         patience: epochs without a better key metric after which training stops; 0 never stops early.
     """
@@ -55,11 +56,13 @@ class Checkpoints:
         optimizer: Optimizer,
         lr_scheduler: LRScheduler,
         evaluator: Evaluator,
+        average: nn.Module | None = None,
         resume: bool | str = False,
         patience: int = 0,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
+        self.average = average
         self.evaluator = evaluator
         self.resume = flag("resume", resume)
         self.patience = patience
@@ -86,6 +89,8 @@ class Checkpoints:
         try:
             state = torch.load(path, map_location=engine.state.device, weights_only=True)
             self.network.load_state_dict(state["network"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.lr_scheduler.load_state_dict(state["lr_scheduler"])
         except Exception as error:  # unpickling, zip, key and shape errors have no common base
@@ -110,6 +115,7 @@ class Checkpoints:
     def save(self, engine: Engine) -> None:
         """Saves the epoch."""
         epoch, validated = engine.state.epoch, self.evaluator.state
+        kept = self.network if self.average is None else self.average
         row: dict[str, float] = {
             "epoch": epoch,
             "loss": sum(self.losses) / max(len(self.losses), 1),
@@ -122,9 +128,9 @@ class Checkpoints:
             counts = validated.metric_details["image_counts"]
             row |= {f"dice {r.name}": r.dice for r in score_rows(counts.matrix)}
             if validated.best_metric_epoch == epoch:
-                _save(self.output_dir / BEST, self.network.state_dict())
+                _save(self.output_dir / BEST, kept.state_dict())
         self.history.append(row)
-        _save(self.output_dir / LAST, self.network.state_dict())
+        _save(self.output_dir / LAST, kept.state_dict())
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -135,6 +141,8 @@ class Checkpoints:
             "best_metric_epoch": validated.best_metric_epoch,
             "history": self.history,
         }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
         _save(self.output_dir / STATE, state)
         self._write_history()
         if self.patience and validated.epoch == epoch and epoch - validated.best_metric_epoch >= self.patience:
