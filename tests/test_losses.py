@@ -151,7 +151,8 @@ def test_dice_of_a_right_prediction_is_nothing_and_of_nothing_to_count_is_zero()
     logits = noise(1, 6, 4, 4).requires_grad_()
     loss = BCEAndDice(1)(logits, ignored)
     loss.backward()
-    assert loss.item() == 0 and not logits.grad.any()
+    assert loss.item() == 0
+    assert not logits.grad.any()
 
 
 def test_dice_refuses_what_is_no_class():
