@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monch_monai.losses import PerClassBCE
+from monch_monai.losses import BCEAndDice, PerClassBCE
 from tests.fakes.network import noise
 
 
@@ -117,3 +117,44 @@ def test_a_value_that_is_no_class_is_refused_by_name(bad, dtype):
 def test_another_size_is_refused(shape):
     with pytest.raises(ValueError, match=r"logits are \[1, 6, 4, 4\], their target .*: sizes must agree"):
         PerClassBCE()(torch.zeros(1, 6, 4, 4), torch.zeros(shape, dtype=torch.uint8))
+
+
+def dice_by_hand(logits, target):
+    """Soft Dice loss in numpy, class by class."""
+    p, counts = 1 / (1 + np.exp(-logits.double().numpy())), target[:, 0].numpy() != 255
+    losses = []
+    for c in range(p.shape[1]):
+        truth = target[:, 0].numpy() == c
+        if truth.any():
+            here = p[:, c][counts]
+            losses.append(1 - (2 * p[:, c][truth].sum() + 1) / (here.sum() + truth.sum() + 1))
+    return sum(losses) / len(losses)
+
+
+def test_bce_and_dice_is_the_sum_of_both_formulas():
+    logits, target = 3 * noise(2, 6, 5, 7), class_map(2, 1, 5, 7, classes=5)  # class 5 is not there
+    target[0, 0, :2] = 255
+    expected = by_hand(logits, target) + 0.25 * dice_by_hand(logits, target)
+    assert float(BCEAndDice(0.25)(logits, target)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_weight_dice_leaves_the_cross_entropy_alone():
+    logits, target = noise(2, 6, 5, 7), class_map(2, 1, 5, 7)
+    assert float(BCEAndDice(0)(logits, target)) == float(PerClassBCE()(logits, target))
+
+
+def test_dice_of_a_right_prediction_is_nothing_and_of_nothing_to_count_is_zero():
+    target = class_map(1, 1, 4, 4)
+    right = torch.where(torch.arange(6).reshape(1, 6, 1, 1) == target, 50.0, -50.0)
+    assert float(BCEAndDice(1)(right, target)) < 1e-6
+    ignored = torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)
+    logits = noise(1, 6, 4, 4).requires_grad_()
+    loss = BCEAndDice(1)(logits, ignored)
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
+def test_dice_refuses_what_is_no_class():
+    with pytest.raises(ValueError, match="target holds class 6"):
+        BCEAndDice()(torch.zeros(1, 6, 2, 2), torch.full((1, 1, 2, 2), 6, dtype=torch.uint8))

@@ -45,6 +45,7 @@ class Checkpoints:
         optimizer: its optimiser.
         lr_scheduler: stepped once an epoch.
         evaluator: the one that validates, with the key metric to maximise.
+        average: a moving average of `network`, where that is what is validated; then `best.pt` and `last.pt` hold it.
         resume: True goes on from `training_state.pt`.
         patience: epochs without a better key metric after which training stops; 0 never stops early.
     """
@@ -56,11 +57,13 @@ class Checkpoints:
         optimizer: Optimizer,
         lr_scheduler: LRScheduler,
         evaluator: Evaluator,
+        average: nn.Module | None = None,
         resume: bool | str = False,
         patience: int = 0,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
+        self.average = average
         self.evaluator = evaluator
         self.resume = flag("resume", resume)
         self.patience = patience
@@ -87,6 +90,8 @@ class Checkpoints:
         try:
             state = torch.load(path, map_location=engine.state.device, weights_only=True)
             self.network.load_state_dict(state["network"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.lr_scheduler.load_state_dict(state["lr_scheduler"])
         except Exception as error:  # unpickling, zip, key and shape errors have no common base
@@ -131,8 +136,9 @@ class Checkpoints:
 
     def _write(self, engine: Engine, is_best: bool) -> None:
         validated = self.evaluator.state
+        kept = self.network if self.average is None else self.average
         for name in (BEST, LAST) if is_best else (LAST,):
-            _save(self.output_dir / name, self.network.state_dict())
+            _save(self.output_dir / name, kept.state_dict())
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -143,6 +149,8 @@ class Checkpoints:
             "best_metric_epoch": validated.best_metric_epoch,
             "history": self.history,
         }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
         _save(self.output_dir / STATE, state)
         self._write_history()
 

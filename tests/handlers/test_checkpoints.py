@@ -60,6 +60,15 @@ def test_best_and_last_are_of_their_epochs(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_moving_average_is_kept_in_place_of_the_network_and_goes_on_with_it(tmp_path):
+    average, resumed_average = (nn.Linear(1, 1, bias=False) for _ in range(2))
+    nn.init.constant_(average.weight, 0.5)
+    ScriptedRun(tmp_path, [0.2, 0.6], average=average).run(2)
+    assert (weight(tmp_path / "best.pt"), weight(tmp_path / "last.pt")) == (0.5, 0.5)
+    resumed = ScriptedRun(tmp_path, [0.2, 0.6, 0.5], average=resumed_average, resume=True).run(3)
+    assert (float(resumed_average.weight), float(resumed.network.weight)) == (0.5, 3)
+
+
 def test_after_resuming_a_worse_epoch_does_not_become_the_best(tmp_path):
     ScriptedRun(tmp_path, [0.2, 0.6]).run(2)
     resumed = ScriptedRun(tmp_path, [0.2, 0.6, 0.5, 0.3], resume=True).run(4)

@@ -1,0 +1,54 @@
+import csv
+from pathlib import Path
+
+import monai.bundle
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from monch_monai.losses import BCEAndDice
+from tests.bundle.conftest import CONFIGS
+
+RECIPES = sorted((CONFIGS / "recipes").glob("*.json"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_changes_only_settings_that_training_has(recipe: Path) -> None:
+    plain, changes = ConfigParser.load_config_file(CONFIGS / "train.json"), ConfigParser.load_config_file(recipe)
+    added = {name for name in changes if name.lstrip("+").split("#")[0] not in plain and not name.startswith("_desc")}
+    assert added <= {"ema"}
+
+
+@pytest.mark.slow
+def test_the_consep_recipe_validates_and_keeps_the_moving_average_and_resumes(dataset: Path, tmp_path: Path) -> None:
+    configs = [str(CONFIGS / "train.json"), str(CONFIGS / "recipes" / "consep.json")]
+    settings = {
+        "dataset_dir": str(dataset),
+        "output_dir": str(tmp_path),
+        "batch_size": 2,
+        "device": "cpu",
+        "val_interval": 1,
+    }
+    monai.bundle.run("training", logging_file=False, config_file=configs, epochs=1, **settings)
+    state = torch.load(tmp_path / "training_state.pt", weights_only=True)
+    last = torch.load(tmp_path / "last.pt", weights_only=True)
+    name = "head.enter.weight"
+    assert torch.equal(last[name], state["average"][name])
+    assert not torch.equal(last[name], state["network"][name])
+
+    monai.bundle.run("training", logging_file=False, config_file=configs, epochs=2, resume=True, **settings)
+    with (tmp_path / "history.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    resumed = torch.load(tmp_path / "last.pt", weights_only=True)[name]
+    # Two steps with momentum 0.01 stay near the average they began with.
+    moved, gap = (resumed - last[name]).norm(), (state["network"][name] - last[name]).norm()
+    assert 0 < moved < gap
+
+
+def test_the_consep_recipe_adds_dice_to_the_loss() -> None:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "train.json", CONFIGS / "recipes" / "consep.json"])
+    loss = parser.get_parsed_content("loss")
+    assert isinstance(loss, BCEAndDice)
+    assert loss.dice_weight == 0.1
