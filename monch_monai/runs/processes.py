@@ -4,16 +4,19 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from monch_monai.errors import InputError
 from monch_monai.handlers.checkpoints import STATE
 
 RECORD = "run.json"
+T = TypeVar("T")
 
 
 def launch() -> str | None:
@@ -45,8 +48,10 @@ class Processes:
                 raise InputError(f"there are {torch.cuda.device_count()} GPUs: give torchrun --nproc_per_node so many")
             torch.cuda.set_device(self.device)
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            _join("nccl" if self.device.type == "cuda" else "gloo")
         self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
+        # Of several machines, only that whose process died counts the restart.
+        self.restarted = max(self._of_all(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))) > 0
         if self.rank > 0:
             logging.getLogger().setLevel(logging.ERROR)
 
@@ -59,10 +64,9 @@ class Processes:
         Raises:
             InputError: the processes did not find the same encoder weights, so that they would learn at other rates.
         """
-        origins: list[Any] = [None] * self.count
-        distributed.all_gather_object(origins, getattr(network, "encoder_origin", None))
-        if len(set(origins)) > 1:
-            found = ", ".join(sorted(map(str, set(origins))))
+        origins = set(self._of_all(str(getattr(network, "encoder_origin", ""))))
+        if len(origins) > 1:
+            found = ", ".join(sorted(origins))
             raise InputError(f"the processes found different weights ({found}): give --encoder_weights")
         if self.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -72,7 +76,7 @@ class Processes:
     def goes_on(self, output_dir: str | Path) -> bool:
         """Whether `torchrun` has restarted this training and it left a state to go on from."""
         folder = Path(output_dir)
-        if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not (folder / STATE).is_file():
+        if not self.restarted or not (folder / STATE).is_file():
             return False
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -84,3 +88,17 @@ class Processes:
     def close(self) -> None:
         """Parts from the others."""
         distributed.destroy_process_group()
+
+    def _of_all(self, value: T) -> list[T]:
+        values: list[Any] = [None] * self.count
+        distributed.all_gather_object(values, value)
+        return values
+
+
+def _join(backend: str) -> None:
+    store, rank, count = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # The store is torchrun's own and outlives its processes: after a restart, one process would look for another
+        # at the address of the dead one. Several machines do not count restarts alike, so they share no such name.
+        store = PrefixStore(f"restart_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=count)

@@ -261,7 +261,7 @@ def test_only_what_this_torchrun_began_is_gone_on_with(
     processes = Processes.__new__(Processes)
     (tmp_path / "training_state.pt").touch()
     (tmp_path / "run.json").write_text(json.dumps({"launch": launched}), encoding="utf-8")
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    processes.restarted = False
     assert not processes.goes_on(tmp_path)
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    processes.restarted = True
     assert processes.goes_on(tmp_path) is goes_on
