@@ -2,6 +2,6 @@
 
 from monch_monai.networks.checkpoint import load_checkpoint
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.pretrained import initialise_weights
+from monch_monai.networks.pretrained import initialise_weights, parameter_groups
 
-__all__ = ["Monch", "initialise_weights", "load_checkpoint"]
+__all__ = ["Monch", "initialise_weights", "load_checkpoint", "parameter_groups"]

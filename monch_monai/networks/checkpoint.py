@@ -5,14 +5,17 @@ from pathlib import Path
 
 import torch
 
+from monch_monai.encoders import merge_adapters
 from monch_monai.errors import InputError
-from monch_monai.networks.monch import Monch
+from monch_monai.networks.monch import Monch, encoder_name
 
 logger = logging.getLogger(__name__)
 
 
 def load_checkpoint(network: Monch, path: str | Path) -> Path:
     """Loads a flat state dict of tensors, such as `best.pt`, into `network`; returns its path.
+
+    Adapters in it are merged with the weights they adapt, so the network needs none.
 
     Raises:
         InputError: there is no such file, it holds more than tensors, or it is of another network.
@@ -26,6 +29,8 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
         raise InputError(f"checkpoint {file} cannot be read as a file of tensors: give a best.pt or last.pt") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"checkpoint {file} is not a flat state dict of tensors: give a best.pt or last.pt")
+    _refuse_another_encoder(network, state, file)
+    state = merge_adapters(state)
     expected = network.state_dict()
     wrong = {
         "missing": [name for name in expected if name not in state],
@@ -40,3 +45,10 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
     if network.encoder_origin.endswith("random"):
         logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
     return file
+
+
+def _refuse_another_encoder(network: Monch, state: dict[str, torch.Tensor], file: Path) -> None:
+    own, found = network.image_encoder.name, encoder_name(state)
+    if found not in (own, None):
+        overlays = "the overlay of its name in configs/encoders/, or none for clip_rn50"
+        raise InputError(f"checkpoint {file} has the encoder {found}, the config {own}: use {overlays}")
