@@ -5,10 +5,13 @@ import json
 from pathlib import Path
 
 import monai.bundle
+import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from PIL import Image
 
+from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.encoders import ClipText
 from monch_monai.networks import Monch
 from tests.bundle.conftest import CONFIGS
@@ -64,7 +67,7 @@ def test_no_config_has_a_normalisation_of_its_own(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_trains_evaluates_and_segments_by_its_overlay_alone(dataset: Path, images: Path, tmp_path: Path) -> None:
+def test_one_trains_evaluates_and_segments_by_its_overlay_alone(dataset: Path, tmp_path: Path) -> None:
     overlay = str(CONFIGS / "encoders" / "sam2_tiny.json")
     train, out = [str(CONFIGS / "train.json"), overlay], tmp_path / "out"
     settings = {"logging_file": False, "device": "cpu", "output_dir": str(out)}
@@ -78,8 +81,10 @@ def test_one_trains_evaluates_and_segments_by_its_overlay_alone(dataset: Path, i
     evaluate = [*train, str(CONFIGS / "evaluate.json")]
     monai.bundle.run("evaluating", config_file=evaluate, **settings, **data, **{"inference_time#repeats": 2})
     assert (out / "evaluation" / "report.html").is_file()
+    (tmp_path / "images").mkdir()
+    Image.fromarray(synthetic_tile(np.random.default_rng(1), 96).image).save(tmp_path / "images" / "field.png")
     infer = [str(CONFIGS / "inference.json"), overlay]
     settings["output_dir"] = str(tmp_path / "segmented")
-    given = {"dataset_dir": str(images), "checkpoint": str(out / "last.pt")}
+    given = {"dataset_dir": str(tmp_path / "images"), "checkpoint": str(out / "last.pt")}
     monai.bundle.run("inferring", config_file=infer, **settings, **given)
     assert (tmp_path / "segmented" / "field_classes.png").is_file()
