@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,12 @@ class TextEncoder:
         return F.normalize(self.tower.eval()(rows).float(), dim=-1)
 
 
+@cache
+def _clip_tokenizer() -> open_clip.SimpleTokenizer:
+    """The one vocabulary of all CLIP models, which takes a moment to read."""
+    return open_clip.SimpleTokenizer()
+
+
 class ClipText(TextEncoder):
     """The text tower of a CLIP model, whose feature is that of the end-of-text token (built by open_clip).
 
@@ -69,14 +75,10 @@ class ClipText(TextEncoder):
         self.dim, self.context_length = config["embed_dim"], text["context_length"]
         self.tower = TextTransformer(**text, output_dim=self.dim, act_layer=QuickGELU)
 
-    @cached_property
-    def _tokenizer(self) -> open_clip.SimpleTokenizer:
-        return open_clip.SimpleTokenizer(context_length=self.context_length)
-
     def tokens(self, sentence: str) -> list[int]:
         """CLIP's byte-pair tokens."""
-        words: list[int] = self._tokenizer.encode(sentence)
-        return [self._tokenizer.sot_token_id, *words, self._tokenizer.eot_token_id]
+        tokenizer = _clip_tokenizer()
+        return [tokenizer.sot_token_id, *tokenizer.encode(sentence), tokenizer.eot_token_id]
 
 
 class ConchText(TextEncoder):

@@ -112,6 +112,7 @@ def test_a_frozen_encoder_does_not_change_in_training(family):
     assert "project.1.running_mean" in changed
 
 
+@pytest.mark.usefixtures("small_words")
 def test_freezing_is_a_setting_and_holds_for_a_resumed_training_too():
     for resume in (False, True):
         network = small_network("sam2", text_dim=1024)
