@@ -72,4 +72,4 @@ def shapes_of(name: str) -> dict[str, tuple[int, ...]]:
 def sparse(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
     """Tensors of these shapes that take the room of one number each, on disk too: one drawn value, everywhere."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: (0.02 * torch.randn(1, generator=generator)).expand(shape) for name, shape in shapes.items()}
+    return {name: (0.02 * torch.randn((), generator=generator)).expand(shape) for name, shape in shapes.items()}
