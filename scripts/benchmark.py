@@ -1,4 +1,4 @@
-"""Speed, memory and size, side by side in one run: `python scripts/benchmark.py network --help`, `… ops`, `… encoders`."""
+"""Speed, memory and size, side by side in one run: `python scripts/benchmark.py network|ops|encoders --help`."""
 
 import sys
 from pathlib import Path

@@ -13,16 +13,19 @@ from torch import nn
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 DEFAULT = "clip_rn50"
+SLOW = 150
+"""GFLOPs of the whole network from which on it is timed once only on a CPU."""
 
 
 def print_encoders(device: str, runs: int, only: str) -> None:
     """Prints a row for each encoder, the bundle's default first, as it is measured."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     overlays = sorted(path.stem for path in (CONFIGS / "encoders").glob("*.json"))
-    names = [DEFAULT, *(name for name in overlays if not only or name in only.split(","))]
+    names = [DEFAULT, *(only.split(",") if only else overlays)]
     print(f"{conditions(device)}; MONCH, tiles {TILE}x{TILE}, batch 1, channels-last, float32, {runs} rounds\n")
-    print("| encoder | M parameters | GFLOPs | MONCH GFLOPs | ms/tile | of RN50 | MiB | ms/step | of RN50 | MiB training |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    columns = ["encoder", "M parameters", "GFLOPs", "MONCH GFLOPs"]
+    columns += ["ms/tile", "of RN50", "MiB", "ms/step", "of RN50", "MiB training"]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for row in (_measure(name, device, runs) for name in names):
         print("| " + " | ".join(row) + " |", flush=True)
 
@@ -41,10 +44,12 @@ def _measure(name: str, device: str, runs: int) -> Iterator[str]:
     encoder = networks[name].image_encoder
     millions, gflops = sum(p.numel() for p in encoder.parameters()) / 1e6, _gflops(encoder, tile)
     whole = _gflops(networks[name], tile)
-    times = milliseconds_in_turn({n: _inference(net.eval(), tile, False) for n, net in networks.items()}, device, runs)
+    rounds, warm_up = (1, 0) if whole > SLOW and device == "cpu" else (runs, 1)
+    passes = {n: _inference(net.eval(), tile, False) for n, net in networks.items()}
+    times = milliseconds_in_turn(passes, device, rounds, warm_up)
     steps = {n: _training(net.train(), None, tile, False) for n, net in networks.items()}
-    training = milliseconds_in_turn(steps, device, max(2, runs // 2), warm_up=1)
-    del networks, encoder, steps
+    training = milliseconds_in_turn(steps, device, max(1, rounds // 2), warm_up)
+    del networks, encoder, passes, steps
     gc.collect()
     mib = [peak_mib(_prepare, name, device, train, device=device) for train in (False, True)]
     yield name

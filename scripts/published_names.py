@@ -91,7 +91,9 @@ def _pairs() -> Iterator[tuple[str, ImageEncoder, nn.Module, Answer]]:
 
     sizes = {"embed_dim": 16, "num_heads": 1, "stages": (1, 2, 3, 1), "global_att_blocks": (4,)}
     trunk = Hiera(**sizes, window_pos_embed_bkg_spatial_size=(7, 7))
-    neck = FpnNeck(PositionEmbeddingSine(64), 64, [128, 64, 32, 16], fpn_top_down_levels=[2, 3], fpn_interp_model="nearest")
+    neck = FpnNeck(
+        PositionEmbeddingSine(64), 64, [128, 64, 32, 16], fpn_top_down_levels=[2, 3], fpn_interp_model="nearest"
+    )
     whole = nn.ModuleDict({"image_encoder": Sam2Encoder(trunk, neck, scalp=1)})
     ours = Sam2("tiny", channels=64, **sizes)
     yield "SAM 2", ours, whole, lambda m, x: tuple(m["image_encoder"](x)["backbone_fpn"])

@@ -24,7 +24,6 @@ class ClipResNet(ImageEncoder):
     """
 
     strides = (4, 8, 16)
-    matcher = {"stem": r"^(?:conv|bn)\d", "blocks": r"^layer(\d+)\.(\d+)"}
 
     def __init__(self, model: str = "RN50", **sizes: Any) -> None:
         super().__init__()
@@ -34,6 +33,7 @@ class ClipResNet(ImageEncoder):
         self.name = f"clip_{model.lower()}"
         self.channels = (4 * width, 8 * width, 16 * width)
         self.publication = openai_clip(model, OPEN_CLIP_RESNET)
+        self.matcher = {"stem": r"^(?:conv|bn)\d", "blocks": r"^layer(\d+)\.(\d+)"}
         self.trunk = ModifiedResNet(vision["layers"], config["embed_dim"], heads=width // 2, width=width)
         del self.trunk.layer4, self.trunk.attnpool
 

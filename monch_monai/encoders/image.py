@@ -35,7 +35,7 @@ class ImageEncoder(nn.Module):
     std: Sequence[float] = CLIP_STD
     multiple: int = 16
     publication: Publication
-    trunk: nn.Module
+    trunk: Any
     matcher: Mapping[str, Any]
     frozen = False
 
@@ -56,4 +56,6 @@ class ImageEncoder(nn.Module):
     def layers(self) -> dict[str, int]:
         """Layer of each parameter by its name, from 0 at the image on; what follows the trunk is of its last."""
         trunk: dict[str, int] = group_parameters(self.trunk, dict(self.matcher), reverse=True)
-        return {name: trunk.get(name.removeprefix("trunk."), max(trunk.values())) for name, _ in self.named_parameters()}
+        return {
+            name: trunk.get(name.removeprefix("trunk."), max(trunk.values())) for name, _ in self.named_parameters()
+        }

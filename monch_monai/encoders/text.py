@@ -107,7 +107,9 @@ class ConchText(TextEncoder):
         self._vocabulary = folder / self.VOCABULARY
         if not self._vocabulary.is_file():
             source = "conch/open_clip_custom/tokenizers of https://github.com/mahmoodlab/CONCH"
-            raise InputError(f"CONCH's vocabulary is not beside its weights: copy {self.VOCABULARY} of {source} to {folder}")
+            raise InputError(
+                f"CONCH's vocabulary is not beside its weights: copy {self.VOCABULARY} of {source} to {folder}"
+            )
         if importlib.util.find_spec("tokenizers") is None:
             raise InputError("CONCH's vocabulary is read by the package tokenizers: pip install tokenizers")
 

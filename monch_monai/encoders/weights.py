@@ -42,9 +42,9 @@ def load_published(
 
     Args:
         encoder: changed in place.
-        weights: `published` (for OpenAI's also `openai`), from the hub or its cache; `none`, random; `auto`, `published`
-            where they are cached or the hub answers within 10 s and else random with a warning; or a path, of a file in
-            one of the formats of the encoder's publication, or of a folder that holds it under its published name.
+        weights: `published` (for OpenAI's also `openai`), from the hub or its cache; `none`, random; `auto`, those
+            published where they are cached or the hub answers within 10 s and else random with a warning; or a path, of
+            a file in one of the formats of the encoder's publication, or of a folder that holds it under its name.
         text_weights: the same for CLIP RN50's text encoder, where that one is used; None takes the word given as
             `weights`, and `auto` beside a path.
 

@@ -1,13 +1,15 @@
 """Weights of a network from a file."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from monch_monai.encoders import merge_adapters
 from monch_monai.errors import InputError
-from monch_monai.networks.monch import Monch, encoder_name
+from monch_monai.networks.monch import Monch
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
         raise InputError(f"checkpoint {file} cannot be read as a file of tensors: give a best.pt or last.pt") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"checkpoint {file} is not a flat state dict of tensors: give a best.pt or last.pt")
-    _refuse_another_encoder(network, state, file)
+    refuse_another_encoder(network.state_dict(), state, file)
     state = merge_adapters(state)
     expected = network.state_dict()
     wrong = {
@@ -47,8 +49,18 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
     return file
 
 
-def _refuse_another_encoder(network: Monch, state: dict[str, torch.Tensor], file: Path) -> None:
-    own, found = network.image_encoder.name, encoder_name(state)
-    if found not in (own, None):
-        overlays = "the overlay of its name in configs/encoders/, or none for clip_rn50"
-        raise InputError(f"checkpoint {file} has the encoder {found}, the config {own}: use {overlays}")
+def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor], file: Path) -> None:
+    """Compares the image encoders that two networks' state dicts name, where both do.
+
+    Raises:
+        InputError: `found`, from `file`, has another one.
+    """
+    ours, theirs = _encoder_name(own), _encoder_name(found)
+    if ours is not None and theirs is not None and ours != theirs:
+        overlays = "the overlay of that name in configs/encoders/ (clip_rn50 needs none)"
+        raise InputError(f"checkpoint {file} has the encoder {theirs}, the config's network {ours}: use {overlays}")
+
+
+def _encoder_name(state: Mapping[str, Tensor]) -> str | None:
+    told = state.get("origin_bytes")
+    return None if told is None else bytes(told.tolist()).decode(errors="replace").partition(":")[0]

@@ -171,9 +171,3 @@ class Monch(nn.Module):
     def encoder_origin(self, text: str) -> None:
         encoded = f"{self.image_encoder.name}: {text}".encode()[:ORIGIN_BYTES].ljust(ORIGIN_BYTES, b"\0")
         self.origin_bytes.copy_(torch.tensor(list(encoded), dtype=torch.uint8))
-
-
-def encoder_name(state: Mapping[str, Tensor]) -> str | None:
-    """Name of the image encoder of a MONCH's state dict; None where that does not tell."""
-    told = state.get("origin_bytes")
-    return None if told is None else bytes(told.tolist()).decode(errors="replace").partition(":")[0]

@@ -63,5 +63,5 @@ def test_without_peft_the_way_to_install_it_is_said(monkeypatch):
 
 @pytest.mark.parametrize("rank", [-1, 1.5, "two"])
 def test_a_rank_that_is_no_whole_number_is_refused(rank):
-    with pytest.raises(InputError, match="lora_rank is .*; give a whole number of at least 0"):
+    with pytest.raises(InputError, match=r"lora_rank is .*; give a whole number of at least 0"):
         adapted("uni", rank)

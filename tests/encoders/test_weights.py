@@ -59,9 +59,7 @@ def write_vocabulary(folder: Path) -> None:
     made = Tokenizer(models.BPE(vocab=words, merges=[]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     ends = [(word, words[word]) for word in ("<start_of_text>", "<end_of_text>")]
-    made.post_processor = processors.TemplateProcessing(
-        single="<start_of_text> $A <end_of_text>", special_tokens=ends
-    )
+    made.post_processor = processors.TemplateProcessing(single="<start_of_text> $A <end_of_text>", special_tokens=ends)
     made.save(str(folder / ConchText.VOCABULARY))
 
 
@@ -330,7 +328,9 @@ def test_without_a_hub_auto_warns_and_published_says_what_to_do(tmp_path: Path) 
     assert done.stdout.startswith("random\n")
     assert done.stderr.count("training from RANDOM weights") == 1
     line = done.stdout.splitlines()[2]
-    assert line.startswith("ERROR: encoder_weights: timm/resnet50_clip.openai is not cached and the hub http://127.0.0.1:9")
+    assert line.startswith(
+        "ERROR: encoder_weights: timm/resnet50_clip.openai is not cached and the hub http://127.0.0.1:9"
+    )
     assert "`hf download timm/resnet50_clip.openai open_clip_model.safetensors --local-dir FOLDER`" in line
 
 

@@ -32,9 +32,7 @@ SMALL: dict[str, Callable[[], ImageEncoder]] = {
     "conch": lambda: _with_words(conch(**VIT), partial(ConchText, **TOWER)),
     "uni": lambda: uni(**VIT),
     "sam": lambda: Sam("b", **VIT, neck_chans=16, global_attn_indexes=(1,)),
-    "sam2": lambda: Sam2(
-        "tiny", channels=16, embed_dim=16, num_heads=1, stages=(1, 1, 2, 1), global_att_blocks=(3,)
-    ),
+    "sam2": lambda: Sam2("tiny", channels=16, embed_dim=16, num_heads=1, stages=(1, 1, 2, 1), global_att_blocks=(3,)),
 }
 """One of each family, with few and narrow layers; the smaller ones of patch 14 and 32 among them."""
 
@@ -72,4 +70,4 @@ def shapes_of(name: str) -> dict[str, tuple[int, ...]]:
 def sparse(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
     """Tensors of these shapes that take the room of one number each, on disk too: one drawn value, everywhere."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: (0.02 * torch.randn((), generator=generator)).expand(shape) for name, shape in shapes.items()}
+    return {name: (0.02 + 0.02 * torch.rand((), generator=generator)).expand(shape) for name, shape in shapes.items()}

@@ -120,4 +120,4 @@ def test_a_checkpoint_with_another_encoder_is_refused_by_both_names(tmp_path):
     trained.image_encoder.name = "sam_b"
     trained.encoder_origin = "words of clip_rn50 (random): hub facebook/sam-vit-base"
     message = refusal(saved(tmp_path / "best.pt", trained.state_dict()))
-    assert "has the encoder sam_b, the config small: use the overlay of its name" in message
+    assert "has the encoder sam_b, the config's network small: use the overlay of that name" in message
