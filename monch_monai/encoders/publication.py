@@ -41,7 +41,7 @@ class Format:
         """Tensors under our names, of the shapes in `wanted`.
 
         Raises:
-            InputError: a tensor is missing, has another shape, or is none that such a file has; the first eight are named.
+            InputError: a tensor is missing, has another shape, or is unknown; the first eight are named.
         """
         sources = {name: self.sources(name) for name in wanted if not name.endswith("num_batches_tracked")}
         sources |= {n: s for n in wanted if n not in sources and (s := self.sources(n))[0] in file}
