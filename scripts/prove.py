@@ -36,7 +36,7 @@ from monch_monai.metrics import confusion_matrix, mean_dice, score_rows
 from monch_monai.networks import Monch, initialise_weights, load_checkpoint
 
 SAMPLE = Path(__file__).resolve().parents[1] / "bundle" / "sample" / "hgsc"
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+MEAN, STD = ClipResNet50.mean, ClipResNet50.std
 
 
 def learns(*checkpoints: str) -> None:

@@ -1,8 +1,30 @@
 """Image and text encoders behind one interface, and their published weights."""
 
-from monch_monai.encoders.clip_resnet import ClipResNet50
+from monch_monai.encoders.adapters import add_adapters, merge_adapters
+from monch_monai.encoders.clip_resnet import ClipResNet, ClipResNet50
 from monch_monai.encoders.image import ImageEncoder
-from monch_monai.encoders.text import ClipText
-from monch_monai.encoders.weights import Origin, load_clip, starting_learning_rate
+from monch_monai.encoders.sam import Sam, Sam2
+from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
+from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, uni
+from monch_monai.encoders.weights import Origin, load_published, starting_learning_rate
 
-__all__ = ["ClipResNet50", "ClipText", "ImageEncoder", "Origin", "load_clip", "starting_learning_rate"]
+__all__ = [
+    "ClipResNet",
+    "ClipResNet50",
+    "ClipText",
+    "ConchText",
+    "ImageEncoder",
+    "Origin",
+    "Sam",
+    "Sam2",
+    "TextEncoder",
+    "VisionTransformer",
+    "add_adapters",
+    "clip_vit",
+    "conch",
+    "load_published",
+    "merge_adapters",
+    "plip",
+    "starting_learning_rate",
+    "uni",
+]

@@ -1,36 +1,64 @@
-"""CLIP's ResNet image encoder."""
+"""CLIP's ResNet image encoders."""
 
-from open_clip.model import CLIP
+from functools import partial
+from typing import Any
+
+import open_clip
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
+from monch_monai.encoders.formats import OPEN_CLIP_RESNET
 from monch_monai.encoders.image import ImageEncoder
+from monch_monai.encoders.publication import Format, Publication
+from monch_monai.encoders.text import ClipText
 
 
-class ClipResNet50(ImageEncoder):
-    """The stages of CLIP's RN50 up to stride 16 (Radford et al., 2021; built by open_clip).
+class ClipResNet(ImageEncoder):
+    """The stages of a CLIP ResNet up to stride 16 (Radford et al., 2021; built by open_clip).
 
-    The last stage and the attention pooling, which MONCH does not use, are left out. Input is normalised by CLIP's
-    mean and standard deviation of values in [0, 1].
+    The last stage and the attention pooling, which MONCH does not use, are left out.
+
+    Args:
+        model: RN50, RN50x4 or RN101, open_clip's name of the model.
+        sizes: of its image tower, `layers` and `width`, where they are not the model's.
     """
 
-    name = "clip_rn50"
     strides = (4, 8, 16)
-    channels = (256, 512, 1024)
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "RN50", **sizes: Any) -> None:
         super().__init__()
-        self.trunk = ModifiedResNet(layers=[3, 4, 6, 3], output_dim=1024, heads=32)
+        config = open_clip.get_model_config(f"{model}-quickgelu")
+        vision = config["vision_cfg"] | sizes
+        width = vision["width"]
+        self.name = f"clip_{model.lower()}"
+        self.channels = (4 * width, 8 * width, 16 * width)
+        self.publication = openai_clip(model, OPEN_CLIP_RESNET)
+        self.matcher = {"stem": r"^(?:conv|bn)\d", "blocks": r"^layer(\d+)\.(\d+)"}
+        self.trunk = ModifiedResNet(vision["layers"], config["embed_dim"], heads=width // 2, width=width)
         del self.trunk.layer4, self.trunk.attnpool
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """`[B, 3, H, W]` to `[B, 256, H/4, W/4]`, `[B, 512, H/8, W/8]`, `[B, 1024, H/16, W/16]`."""
+        """`[B, 3, H, W]` to `[B, c, H/4, W/4]`, `[B, 2c, H/8, W/8]`, `[B, 4c, H/16, W/16]`; c = 256 for RN50."""
         stride_4 = self.trunk.layer1(self.trunk.stem(image))
         stride_8 = self.trunk.layer2(stride_4)
         return stride_4, stride_8, self.trunk.layer3(stride_8)
 
-    def load_clip(self, clip: CLIP) -> None:
-        """Takes over the weights of the image tower of `clip`, an RN50."""
-        unused = ("layer4.", "attnpool.")
-        state = {name: value for name, value in clip.visual.state_dict().items() if not name.startswith(unused)}
-        self.trunk.load_state_dict(state)
+
+class ClipResNet50(ClipResNet):
+    """CLIP's RN50, the paper's image encoder."""
+
+    def __init__(self) -> None:
+        super().__init__("RN50")
+
+
+def openai_clip(model: str, *formats: Format) -> Publication:
+    """OpenAI's weights of a CLIP model, as open_clip's table says where they are."""
+    told = open_clip.get_pretrained_cfg(model, "openai")
+    return Publication(
+        hub=told["hf_hub"].strip("/"),
+        files=("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+        formats=formats,
+        text=partial(ClipText, model),
+        licence="MIT",
+        archive_sha256=told["url"].split("/")[-2],  # of OpenAI's own file, part of its published address
+    )

@@ -1,28 +1,61 @@
 """What the network asks of an image encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
-from open_clip.model import CLIP
+from timm.models import group_parameters
 from torch import Tensor, nn
+
+from monch_monai.encoders.publication import Publication
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of red, green and blue, of values in [0, 1]."""
 
 
 class ImageEncoder(nn.Module):
     """An image encoder: a picture in, feature maps out, the last of which is the middle map.
 
     Attributes:
-        name: what checkpoints call it.
+        name: what checkpoints call it, and the name of its overlay in `bundle/configs/encoders/`.
         strides: pixels of the input per cell of each map, finest first.
         channels: channels of each map.
+        mean: of the images it was trained on, by channel, of values in [0, 1].
+        std: their standard deviation.
+        multiple: heights and widths it takes are multiples of this many pixels.
+        publication: its published weights.
+        trunk: its layers.
+        matcher: patterns that tell the layer of the trunk's parameters by their names, as timm has them.
     """
 
     name: str
     strides: Sequence[int]
     channels: Sequence[int]
+    mean: Sequence[float] = CLIP_MEAN
+    std: Sequence[float] = CLIP_STD
+    multiple: int = 16
+    publication: Publication
+    trunk: Any
+    matcher: Mapping[str, Any]
+    frozen = False
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Normalised images `[B, 3, H, W]`, sizes multiples of the last stride, to maps `[B, channels, H/s, W/s]`."""
+        """Normalised images `[B, 3, H, W]`, sizes multiples of `multiple`, to maps `[B, channels, H/s, W/s]`."""
         raise NotImplementedError
 
-    def load_clip(self, clip: CLIP) -> None:
-        """Takes over the weights of the image tower of `clip`."""
-        raise NotImplementedError
+    def freeze(self) -> None:
+        """Keeps its weights, and the running means of its normalisation, as they are, in training too."""
+        self.requires_grad_(False)
+        self.frozen = True
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As for any module, but what is frozen stays in eval."""
+        return super().train(mode and not self.frozen)
+
+    def layers(self) -> dict[str, int]:
+        """Layer of each parameter by its name, from 0 at the image on; what follows the trunk is of its last."""
+        trunk: dict[str, int] = group_parameters(self.trunk, dict(self.matcher), reverse=True)
+        return {
+            name: trunk.get(name.removeprefix("trunk."), max(trunk.values())) for name, _ in self.named_parameters()
+        }

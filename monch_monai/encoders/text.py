@@ -1,38 +1,127 @@
-"""CLIP's text encoder, frozen."""
+"""Text encoders, frozen: sentences in, features out."""
 
+import importlib.util
 from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP
-from torch import Tensor
+from open_clip.transformer import QuickGELU, TextTransformer
+from torch import Tensor, nn
 
-CONTEXT_LENGTH = 77
+from monch_monai.errors import InputError
 
 
-class ClipText:
-    """Sentences to text features, by the text tower of a CLIP model.
+class TextEncoder:
+    """A text tower with its tokens; it is used as it is and never trained.
 
-    Args:
-        clip: the model; it is used as it is and never trained.
+    Attributes:
+        name: of the model it belongs to.
+        dim: D of its features.
+        context_length: tokens it reads at most, with those for start and end.
+        tower: turns tokens `[N, context_length]`, filled up with 0, into features `[N, D]`.
     """
 
-    def __init__(self, clip: CLIP) -> None:
-        self.clip = clip.eval()
+    name: str
+    dim: int
+    context_length: int
+    tower: nn.Module
+
+    def tokens(self, sentence: str) -> list[int]:
+        """Tokens of a sentence, with those for start and end."""
+        raise NotImplementedError
+
+    def use_files(self, folder: Path) -> None:
+        """Told where its weights lie, to find there what else was published with them."""
 
     @torch.no_grad()
     def encode(self, sentences: Sequence[str]) -> Tensor:
-        """Features `[N, D]` of `N` sentences: CLIP's end-of-text embedding (D = 1024 for RN50), of length 1.
+        """Features `[N, D]` of `N` sentences, of length 1.
 
         Raises:
-            ValueError: a sentence has more than 77 tokens with its start and end, which CLIP would cut off silently.
+            ValueError: a sentence has more tokens than the tower reads, which would be cut off silently.
         """
-        tokenize = open_clip.SimpleTokenizer(context_length=CONTEXT_LENGTH)
-        for sentence in sentences:
-            tokens = len(tokenize.encode(sentence)) + 2
-            if tokens > CONTEXT_LENGTH:
-                raise ValueError(
-                    f"a prompt has {tokens} tokens; CLIP reads {CONTEXT_LENGTH}: shorten {sentence[:40]!r} …"
-                )
-        return F.normalize(self.clip.encode_text(tokenize(list(sentences))).float(), dim=-1)
+        rows = torch.zeros(len(sentences), self.context_length, dtype=torch.long)
+        for row, sentence in zip(rows, sentences, strict=True):
+            tokens = self.tokens(sentence)
+            if len(tokens) > self.context_length:
+                reads = f"{self.name} reads {self.context_length}"
+                raise ValueError(f"a prompt has {len(tokens)} tokens; {reads}: shorten {sentence[:40]!r} …")
+            row[: len(tokens)] = torch.tensor(tokens)
+        return F.normalize(self.tower.eval()(rows).float(), dim=-1)
+
+
+@cache
+def _clip_tokenizer() -> open_clip.SimpleTokenizer:
+    """The one vocabulary of all CLIP models, which takes a moment to read."""
+    return open_clip.SimpleTokenizer()
+
+
+class ClipText(TextEncoder):
+    """The text tower of a CLIP model, whose feature is that of the end-of-text token (built by open_clip).
+
+    Args:
+        model: open_clip's name of the model.
+        sizes: of its text tower, where they are not the model's.
+    """
+
+    def __init__(self, model: str = "RN50", **sizes: Any) -> None:
+        config = open_clip.get_model_config(f"{model}-quickgelu")  # all that OpenAI published has this activation
+        text = config["text_cfg"] | sizes
+        self.name = f"clip_{model.lower().replace('-', '_')}"
+        self.dim, self.context_length = config["embed_dim"], text["context_length"]
+        self.tower = TextTransformer(**text, output_dim=self.dim, act_layer=QuickGELU)
+
+    def tokens(self, sentence: str) -> list[int]:
+        """CLIP's byte-pair tokens."""
+        tokenizer = _clip_tokenizer()
+        return [tokenizer.sot_token_id, *tokenizer.encode(sentence), tokenizer.eot_token_id]
+
+
+class ConchText(TextEncoder):
+    """CONCH's text tower, whose feature is that of a class token after the sentence (built by open_clip).
+
+    Its tokens are of its own vocabulary, a file of CONCH's source repository that must lie beside the weights.
+
+    Args:
+        sizes: of the tower, where they are not CONCH's.
+    """
+
+    VOCABULARY = "conch_byte_level_bpe_uncased.json"
+
+    def __init__(self, **sizes: Any) -> None:
+        self.name, self.dim, self.context_length = "conch", 512, 127  # the class token is the 128th
+        published = {"context_length": 127, "vocab_size": 32007, "width": 768, "heads": 12, "layers": 12}
+        self.tower = TextTransformer(**{**published, **sizes}, output_dim=self.dim, embed_cls=True)
+        self._vocabulary: Path | None = None
+
+    def use_files(self, folder: Path) -> None:
+        """Finds the vocabulary beside the weights.
+
+        Raises:
+            InputError: it is not there, or there is nothing that reads it.
+        """
+        self._vocabulary = folder / self.VOCABULARY
+        if not self._vocabulary.is_file():
+            source = "conch/open_clip_custom/tokenizers of https://github.com/mahmoodlab/CONCH"
+            raise InputError(
+                f"CONCH's vocabulary is not beside its weights: copy {self.VOCABULARY} of {source} to {folder}"
+            )
+        if importlib.util.find_spec("tokenizers") is None:
+            raise InputError("CONCH's vocabulary is read by the package tokenizers: pip install tokenizers")
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self._vocabulary))
+
+    def tokens(self, sentence: str) -> list[int]:
+        """Byte-level byte-pair tokens; without the vocabulary, as for random weights, the sentence's bytes stand in."""
+        if self._vocabulary is None:
+            return [*sentence.encode()][: self.context_length]
+        ids: list[int] = self._tokenizer.encode(sentence).ids
+        return ids

@@ -1,26 +1,23 @@
-"""CLIP RN50 with the weights that `--encoder_weights` names."""
+"""An encoder's weights: those that `--encoder_weights` names, published or random."""
 
 import logging
-import threading
-import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-import huggingface_hub
-import open_clip
+import safetensors.torch
 import torch
-from open_clip.factory import load_checkpoint
-from open_clip.model import CLIP
+from torch import Tensor
 
+from monch_monai.encoders.clip_resnet import openai_clip
+from monch_monai.encoders.formats import OPEN_CLIP_TEXT
+from monch_monai.encoders.hub import download, in_folder
+from monch_monai.encoders.image import ImageEncoder
+from monch_monai.encoders.publication import Publication
+from monch_monai.encoders.text import ClipText, TextEncoder
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 
-HUB = "timm/resnet50_clip.openai"
-HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-OPENAI_ARCHIVE_SHA256 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
-"""Of OpenAI's RN50.pt, from its published address. It is TorchScript, code and all, so no other archive is opened."""
-HUB_SECONDS = 10.0
-BY_HAND = f"fetch {HUB_FILES[0]} of {HUB} by other means and give --encoder_weights PATH, or --encoder_weights none"
+WORDS = ("auto", "published", "openai", "none")
 
 logger = logging.getLogger(__name__)
 
@@ -32,41 +29,42 @@ class Origin(NamedTuple):
     pretrained: bool
 
 
-def load_clip(weights: str | Path = "auto") -> tuple[CLIP, Origin]:
-    """CLIP RN50 (with OpenAI's QuickGELU, as all published RN50 weights have) and where its weights came from.
+RANDOM = Origin("random", pretrained=False)
+
+
+def load_published(
+    encoder: ImageEncoder, weights: str | Path = "auto", text_weights: str | Path | None = None
+) -> tuple[TextEncoder, Origin]:
+    """Gives `encoder` the weights that were chosen; returns the text encoder that goes with it, and their origin.
+
+    An encoder that was published with a text encoder gets that, from the same file. Another goes with CLIP RN50's, as
+    in the paper.
 
     Args:
-        weights: `openai`, through open_clip's own hub and cache; `none`, random; `auto`, `openai` where it is cached
-            or the hub answers within 10 s and else random with a warning; or the path of an open_clip state dict
-            (`.pt`, `.bin`, `.safetensors`) or of OpenAI's own RN50.pt.
+        encoder: changed in place.
+        weights: `published` (for OpenAI's also `openai`), from the hub or its cache; `none`, random; `auto`, those
+            published where they are cached or the hub answers within 10 s and else random with a warning; or a path, of
+            a file in one of the formats of the encoder's publication, or of a folder that holds it under its name.
+        text_weights: the same for CLIP RN50's text encoder, where that one is used; None takes the word given as
+            `weights`, and `auto` beside a path.
 
     Raises:
-        InputError: the weights are not to be had, are not RN50's, or a file is not safe to open.
+        InputError: the weights are not to be had, are not this encoder's, or a file is not safe to open.
     """
-    clip = CLIP(**open_clip.get_model_config("RN50-quickgelu"))
-    choice = str(weights)
-    if choice == "auto":
-        choice = "openai" if _cached() or _hub_answers() else "none"
-        if choice == "none":
-            logger.warning(
-                "CLIP's weights are neither cached nor is the hub %s reachable: training from RANDOM weights. "
-                "Lay them by hand and give --encoder_weights PATH for the paper's method.",
-                huggingface_hub.constants.ENDPOINT,
-            )
-    elif choice == "openai" and not (_cached() or _hub_answers()):
-        hub = huggingface_hub.constants.ENDPOINT
-        raise InputError(f"CLIP's weights are not cached and the hub {hub} does not answer: {BY_HAND}")
-    if choice == "none":
-        return clip, Origin("random", pretrained=False)
-    if choice == "openai":
-        _load_file(clip, _hub_file())
-        return clip, Origin(f"openai RN50 from hub {HUB}", pretrained=True)
-    path = Path(choice)
-    if not path.is_file():
-        raise InputError(f"encoder_weights {choice!r} is neither openai, none nor auto, nor a file: give one of these")
-    digest = sha256(path)
-    _load_file(clip, path, digest)
-    return clip, Origin(f"file {path.name}, SHA-256 {digest}", pretrained=True)
+    publication = encoder.publication
+    path, origin = _find(publication, encoder.name, str(weights), "encoder_weights")
+    if publication.text is not None:
+        if text_weights is not None:
+            raise InputError(f"{encoder.name} brings a text encoder of its own: leave text_weights out")
+        text = publication.text()
+        if path is not None:
+            text.use_files(path.parent)
+            _load(publication, path, {"image": encoder, "text": text.tower})
+        return text, origin
+    if path is not None:
+        _load(publication, path, {"image": encoder})
+    text, words = _clip_words(str(text_weights or (weights if weights in WORDS else "auto")))
+    return text, Origin(f"words of {text.name} ({words}): {origin.text}", origin.pretrained)
 
 
 def starting_learning_rate(origin: Origin | None, pretrained: float, random: float) -> float:
@@ -81,59 +79,67 @@ def starting_learning_rate(origin: Origin | None, pretrained: float, random: flo
     return rate
 
 
-def _cached() -> Path | None:
-    for name in HUB_FILES:
-        found = huggingface_hub.try_to_load_from_cache(HUB, name)
-        if isinstance(found, str):
-            return Path(found)
-    return None
+def _clip_words(choice: str) -> tuple[TextEncoder, str]:
+    """CLIP RN50's text encoder alone, and where its weights came from, in short."""
+    publication, text = openai_clip("RN50", OPEN_CLIP_TEXT), ClipText("RN50")
+    path, origin = _find(publication, text.name, choice, "text_weights")
+    if path is not None:
+        _load(publication, path, {"text": text.tower})
+    before, mark, digest = origin.text.partition("SHA-256 ")
+    return text, before + mark + digest[:12]  # a checkpoint has little room for it
 
 
-def _hub_answers() -> bool:
-    """Whether the hub answers for the weights, known within `HUB_SECONDS` whatever the network does."""
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        return False
-    answers: list[bool] = []
-
-    def ask() -> None:
-        url = huggingface_hub.hf_hub_url(HUB, HUB_FILES[0])
+def _find(publication: Publication, name: str, choice: str, setting: str) -> tuple[Path | None, Origin]:
+    """The file that a choice stands for, None for random weights, and what the record says of it."""
+    if choice == "none":
+        return None, RANDOM
+    if choice == "openai" and publication.archive_sha256 is None:
+        raise InputError(f"{setting} is openai, but {name} is not OpenAI's: give published, none, auto or a path")
+    if choice in WORDS:
         try:
-            request = urllib.request.Request(url, method="HEAD")  # noqa: S310 (the hub client's own address)
-            with urllib.request.urlopen(request, timeout=HUB_SECONDS) as reply:  # noqa: S310
-                answers.append(reply.status < 400)
-        except (OSError, ValueError) as error:
-            logger.info("the hub does not answer: %s", error)
+            path = download(publication)
+        except InputError as error:
+            if choice != "auto":
+                raise InputError(f"{setting}: {error}, or --{setting} none") from error
+            logger.warning("%s: training from RANDOM weights of %s, not the paper's method", error, name)
+            return None, RANDOM
+        return path, Origin(f"hub {publication.hub}, revision {path.parent.name[:12]}", pretrained=True)
+    path = Path(choice)
+    if path.is_dir():
+        path = in_folder(path, publication)
+    if not path.is_file():
+        raise InputError(f"{setting} {choice!r} is neither {', '.join(WORDS)} nor a file or folder: give one of these")
+    return path, Origin(f"file {path.name}, SHA-256 {sha256(path)}", pretrained=True)
 
-    thread = threading.Thread(target=ask, daemon=True)  # a stuck name look-up obeys no timeout of its own
-    thread.start()
-    thread.join(HUB_SECONDS)
-    return any(answers)
 
-
-def _hub_file() -> Path:
-    found = _cached()
-    if found is not None:
-        return found
+def _load(publication: Publication, path: Path, towers: dict[str, torch.nn.Module]) -> None:
+    """Copies a file's tensors into the towers, each under its word in our names."""
+    wanted = {f"{tower}.{name}": v for tower, module in towers.items() for name, v in module.state_dict().items()}
     try:
-        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg("RN50-quickgelu", "openai")))
-    except Exception as error:  # whatever the hub client raises, the way on is the same
-        raise InputError(f"CLIP's weights could not be downloaded ({_one_line(error)}): {BY_HAND}") from error
+        converted = publication.convert(_read(publication, path), wanted)
+    except InputError as error:
+        raise InputError(f"{path} does not fit: {error}") from error
+    for tower, module in towers.items():
+        own = {n.removeprefix(f"{tower}."): v for n, v in converted.items() if n.startswith(f"{tower}.")}
+        module.load_state_dict(own, strict=False)  # all but batch counters, which some files lack
+    logger.info("%s: %d tensors taken over, none missing, none unexpected", path, len(converted))
 
 
-def _load_file(clip: CLIP, path: Path, digest: str | None = None) -> None:
+def _read(publication: Publication, path: Path) -> dict[str, Tensor]:
     try:
-        if digest == OPENAI_ARCHIVE_SHA256:
-            state = torch.jit.load(path, map_location="cpu").float().state_dict()
-            for name in ("input_resolution", "context_length", "vocab_size"):
-                state.pop(name, None)
-            clip.load_state_dict(state)
-        else:
-            load_checkpoint(clip, str(path), strict=True, weights_only=True)
-    except Exception as error:  # unpickling, zip, safetensors and shape errors have no common base
-        hint = "an open_clip RN50 state dict, a safetensors file, or OpenAI's RN50.pt with its published SHA-256"
-        raise InputError(f"{path} is not {hint}: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) < 200 else text[:200] + " …"
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        if publication.archive_sha256 is not None and sha256(path) == publication.archive_sha256:
+            archive: dict[str, Tensor] = torch.jit.load(path, map_location="cpu").state_dict()
+            return archive
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling, zip and safetensors errors have no common base
+        reason = " ".join(str(error).split())[:200]
+        archive_too = ", nor the publisher's archive with its published SHA-256" if publication.archive_sha256 else ""
+        raise InputError(f"it is no file of tensors{archive_too} ({reason})") from error
+    for key in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError("it is no state dict of tensors")
+    return state

@@ -20,6 +20,7 @@ from monch_monai.errors import InputError
 from monch_monai.files import write_atomically, write_text_atomically
 from monch_monai.handlers.progress import loss_of
 from monch_monai.metrics import score_rows
+from monch_monai.networks import refuse_another_encoder
 from monch_monai.settings import flag
 
 logger = logging.getLogger(__name__)
@@ -89,11 +90,14 @@ class Checkpoints:
         path = self.output_dir / STATE
         try:
             state = torch.load(path, map_location=engine.state.device, weights_only=True)
+            refuse_another_encoder(self.network.state_dict(), state["network"], path)
             self.network.load_state_dict(state["network"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+        except InputError:
+            raise
         except Exception as error:  # unpickling, zip, key and shape errors have no common base
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{path} cannot be resumed from with this config ({reason}): start anew") from error

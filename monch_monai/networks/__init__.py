@@ -1,9 +1,17 @@
 """The network: features, decoder, head; its weights; and its exports."""
 
-from monch_monai.networks.checkpoint import load_checkpoint
+from monch_monai.networks.checkpoint import load_checkpoint, refuse_another_encoder
 from monch_monai.networks.export import export_network
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import OnnxNetwork
-from monch_monai.networks.pretrained import initialise_weights
+from monch_monai.networks.pretrained import initialise_weights, parameter_groups
 
-__all__ = ["Monch", "OnnxNetwork", "export_network", "initialise_weights", "load_checkpoint"]
+__all__ = [
+    "Monch",
+    "OnnxNetwork",
+    "export_network",
+    "initialise_weights",
+    "load_checkpoint",
+    "parameter_groups",
+    "refuse_another_encoder",
+]

@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from monch_monai.encoders import merge_adapters
 from monch_monai.errors import InputError
 from monch_monai.networks.monch import Monch
 
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 def load_checkpoint(network: Monch, path: str | Path) -> Path:
     """Loads a flat state dict of tensors, such as `best.pt` or `model.safetensors`, into `network`; returns its path.
 
+    Adapters in it are merged with the weights they adapt, so the network needs none.
+
     Raises:
         InputError: there is no such file, it holds more than tensors, or it is of another network.
     """
@@ -24,6 +27,8 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
     if not file.is_file():
         raise InputError(f"checkpoint {file} does not exist: give --checkpoint the file of a trained model")
     state = read_state(file)
+    refuse_another_encoder(network.state_dict(), state, file)
+    state = merge_adapters(state)
     expected = network.state_dict()
     wrong = {
         "missing": [name for name in expected if name not in state],
@@ -38,6 +43,23 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
     if network.encoder_origin.endswith("random"):
         logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
     return file
+
+
+def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor], file: Path) -> None:
+    """Compares the image encoders that two networks' state dicts name, where both do.
+
+    Raises:
+        InputError: `found`, from `file`, has another one.
+    """
+    ours, theirs = _encoder_name(own), _encoder_name(found)
+    if ours is not None and theirs is not None and ours != theirs:
+        overlays = "the overlay of that name in configs/encoders/ (clip_rn50 needs none)"
+        raise InputError(f"checkpoint {file} has the encoder {theirs}, the config's network {ours}: use {overlays}")
+
+
+def _encoder_name(state: Mapping[str, Tensor]) -> str | None:
+    told = state.get("origin_bytes")
+    return None if told is None else bytes(told.tolist()).decode(errors="replace").partition(":")[0]
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monch_monai.classes import CLASSES, PIXEL_SHARES
-from monch_monai.encoders import ClipText, ImageEncoder
+from monch_monai.encoders import ImageEncoder, TextEncoder
 from monch_monai.networks.blocks import conv_norm_act
 from monch_monai.networks.features import MultiGrainedFeatures, Rescale
 from monch_monai.networks.fusion import Fusion
@@ -86,7 +86,7 @@ class Monch(nn.Module):
         self.decoder = PromptDecoder(channels, text_dim, num_heads, queries) if ppd else None
         self.head = TextHead(channels, image_encoder.channels[:-1], text_dim, head_channels, class_priors)
         # The coarse map halves the middle one, and must hold a node for each of the k * dilation nearest.
-        self.stride = 2 * image_encoder.strides[-1]
+        self.stride = math.lcm(2 * image_encoder.strides[-1], image_encoder.multiple)
         self.min_size = self.stride * math.ceil(math.sqrt(k * dilation))
         stand_in = torch.randn(num_classes * num_sentences, text_dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer("text_features", F.normalize(stand_in, dim=-1))
@@ -112,7 +112,7 @@ class Monch(nn.Module):
             merged = self.fusion(features)
         else:
             merged = self.decoder(features, self.text_features, self.fusion(scales))
-        logits = self.head(merged, skips, self.class_features())  # at stride 4
+        logits = self.head(merged, skips, self.class_features())  # at the stride of its finest map
         logits = F.interpolate(logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False)
         height, width = image.shape[-2:]
         if is_traced():
@@ -140,7 +140,7 @@ class Monch(nn.Module):
         sentences: Tensor = self.text_features.unflatten(0, (self.num_classes, -1))
         return sentences.mean(dim=1)
 
-    def set_prompts(self, prompts: Mapping[str, Sequence[str]], text_encoder: ClipText) -> None:
+    def set_prompts(self, prompts: Mapping[str, Sequence[str]], text_encoder: TextEncoder) -> None:
         """Replaces the text features by those of other sentences.
 
         Args:

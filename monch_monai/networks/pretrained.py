@@ -1,40 +1,74 @@
-"""The start of a training: encoder weights and text features from CLIP, or all weights from a checkpoint."""
+"""The start of a training: the weights it begins with, and which of them it trains."""
 
 from pathlib import Path
+from typing import Any
 
-from monch_monai.encoders import ClipText, Origin, load_clip
+from torch import nn
+
+from monch_monai.encoders import Origin, add_adapters, load_published
 from monch_monai.networks.checkpoint import load_checkpoint
 from monch_monai.networks.monch import Monch
 from monch_monai.prompts import ATTRIBUTES
-from monch_monai.settings import flag
+from monch_monai.settings import flag, whole_number
 
 
 def initialise_weights(
-    network: Monch, encoder_weights: str = "auto", checkpoint: str | Path | None = None, resume: bool | str = False
+    network: Monch,
+    encoder_weights: str = "auto",
+    text_weights: str | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool | str = False,
+    freeze: bool | str = False,
+    lora_rank: int = 0,
 ) -> Origin | None:
-    """Gives `network` CLIP's image encoder weights and the text features of the cell attributes.
+    """Gives `network` its image encoder's published weights and the text features of the cell attributes.
 
     The text tower is dropped when its features are taken.
 
     Args:
         network: changed in place.
-        encoder_weights: see `monch_monai.encoders.load_clip`.
+        encoder_weights: see `monch_monai.encoders.load_published`.
+        text_weights: see there.
         checkpoint: weights of a whole MONCH, to go on from instead.
-        resume: True leaves the network as it is, for an interrupted training's state to fill.
+        resume: True leaves the weights as they are, for an interrupted training's state to fill.
+        freeze: True keeps the image encoder as it is.
+        lora_rank: above 0 keeps it as it is but for adapters of that rank in its attention.
 
     Returns:
         Where the encoder weights came from, which the network keeps too; None when resuming.
 
     Raises:
-        InputError: weights are not to be had or not usable.
+        InputError: weights are not to be had or not usable, or the encoder cannot have adapters.
     """
-    if flag("resume", resume):
-        return None
+    origin = None if flag("resume", resume) else _load(network, encoder_weights, text_weights, checkpoint)
+    if flag("freeze", freeze):
+        network.image_encoder.freeze()
+    if whole_number("lora_rank", lora_rank, least=0):
+        add_adapters(network.image_encoder, lora_rank)
+    return origin
+
+
+def parameter_groups(network: Monch, learning_rate: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Parameters to train, grouped by learning rate, for an optimiser.
+
+    All have `learning_rate`, but for the image encoder's: with each of its layers, from its last one down to the image,
+    the rate falls by the factor `layer_decay` (layer-wise learning-rate decay, as BEiT and MAE fine-tune).
+    """
+    layers = network.image_encoder.layers()
+    top = max(layers.values()) + 1
+    groups: dict[float, list[nn.Parameter]] = {learning_rate: []}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            layer = layers.get(name.removeprefix("image_encoder."), top) if name.startswith("image_encoder.") else top
+            groups.setdefault(learning_rate * layer_decay ** (top - layer), []).append(parameter)
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def _load(network: Monch, encoder_weights: str, text_weights: str | None, checkpoint: str | Path | None) -> Origin:
     if checkpoint is not None:
         path = load_checkpoint(network, checkpoint)
         return Origin(f"checkpoint {path.name}: {network.encoder_origin}", pretrained=True)
-    clip, origin = load_clip(encoder_weights)
-    network.image_encoder.load_clip(clip)
-    network.set_prompts(ATTRIBUTES, ClipText(clip))
+    text_encoder, origin = load_published(network.image_encoder, encoder_weights, text_weights)
+    network.set_prompts(ATTRIBUTES, text_encoder)
     network.encoder_origin = origin.text
     return origin

@@ -46,6 +46,7 @@ BACKBONES = {
     "sam": "SAM",
     "uni": "UNI",
 }
+DEFAULT_ENCODER = "clip_rn50"
 WHOLE = "MONCH"
 
 
@@ -65,9 +66,15 @@ class EvaluatedRun:
 
     @property
     def encoder(self) -> str:
-        """The backbone; one that did not start from published weights says so."""
+        """The backbone, with the encoder's name where there are several of it and this is not the paper's.
+
+        One that did not start from published weights says so.
+        """
+        name = str(self.record["encoder_weights"]).split(":")[0]
+        alone = name == DEFAULT_ENCODER or name.lower() == self.backbone.lower()
+        label = self.backbone if alone else f"{self.backbone}, {name}"
         random = self.record["encoder_weights"].split(": ")[-1] == "random"
-        return f"{self.backbone}, random weights" if random else self.backbone
+        return f"{label}, random weights" if random else label
 
     @property
     def system(self) -> str:

@@ -128,3 +128,11 @@ def test_weights_of_an_ablation_are_refused_by_what_is_missing_and_what_is_too_m
 def test_an_empty_state_dict_is_refused(tmp_path):
     everything = len(small_monch().state_dict())
     assert f"{everything} missing" in refusal(saved(tmp_path / "best.pt", OrderedDict()))
+
+
+def test_a_checkpoint_with_another_encoder_is_refused_by_both_names(tmp_path):
+    trained = small_monch()
+    trained.image_encoder.name = "sam_b"
+    trained.encoder_origin = "words of clip_rn50 (random): hub facebook/sam-vit-base"
+    message = refusal(saved(tmp_path / "best.pt", trained.state_dict()))
+    assert "has the encoder sam_b, the config's network small: use the overlay of that name" in message

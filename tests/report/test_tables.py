@@ -212,21 +212,30 @@ def test_an_evaluation_without_a_config_is_of_the_whole_network(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("weights", "backbone"),
+    ("weights", "backbone", "row"),
     [
-        ("clip_rn50: weights.pt", "CLIP"),
-        ("plip: hub", "PLIP"),
-        ("conch_vit: hub", "CONCH"),
-        ("sam_b: hub", "SAM"),
-        ("sam2_t: hub", "SAM2"),
-        ("uni: hub", "UNI"),
-        ("virchow2: hub", "virchow2"),
+        ("clip_rn50: weights.pt", "CLIP", "CLIP"),
+        ("clip_vit_b_16: hub", "CLIP", "CLIP, clip_vit_b_16"),
+        ("plip: hub", "PLIP", "PLIP"),
+        ("conch: hub", "CONCH", "CONCH"),
+        ("sam_b: words of clip_rn50 (random): hub", "SAM", "SAM, sam_b"),
+        ("sam_b: words of clip_rn50 (hub): random", "SAM", "SAM, sam_b, random weights"),
+        ("sam2_tiny: hub", "SAM2", "SAM2, sam2_tiny"),
+        ("uni: hub", "UNI", "UNI"),
+        ("virchow2: hub", "virchow2", "virchow2"),
     ],
 )
-def test_a_backbone_has_the_papers_name_or_keeps_its_own(weights, backbone, tmp_path):
+def test_a_backbone_has_the_papers_name_or_keeps_its_own(weights, backbone, row, tmp_path):
     run = EvaluatedRun.read(write_evaluation(tmp_path, encoder_weights=weights))
     assert run.backbone == backbone
-    assert [row["row"] for row in ours(paper_table(7, [run]))] == [backbone]
+    assert [r["row"] for r in ours(paper_table(7, [run]))] == [row]
+
+
+def test_sizes_of_an_encoder_are_rows_of_their_own_below_the_papers(tmp_path):
+    weights = ["sam_b: hub", "sam_l: hub", "sam_b: hub"]
+    runs = [EvaluatedRun.read(write_evaluation(tmp_path / str(i), encoder_weights=w)) for i, w in enumerate(weights)]
+    rows = [row["row"] for row in paper_table(7, runs)]
+    assert rows[:4] == ["SAM", "SAM, sam_b", "SAM, sam_l", "UNI"]
 
 
 def test_an_ablated_network_is_no_row_of_the_backbones(tmp_path):

@@ -1,0 +1,41 @@
+"""Low-rank adapters (LoRA, Hu et al., 2022): an encoder fine-tuned by a few parameters, as SAMed and MA-SAM do."""
+
+import importlib.util
+import re
+
+from torch import Tensor
+
+from monch_monai.encoders.image import ImageEncoder
+from monch_monai.errors import InputError
+
+ADAPTED = "qkv"
+"""The layers that get adapters: queries, keys and values of each attention."""
+NAME = re.compile(r"(.*)\.lora_A\.default\.weight")
+
+
+def add_adapters(encoder: ImageEncoder, rank: int) -> None:
+    """Freezes `encoder` and adds adapters of `rank` to its attention, which alone are trained.
+
+    Raises:
+        InputError: it has no attention, or the package peft is not installed.
+    """
+    if not any(name.endswith(f".{ADAPTED}") for name, _ in encoder.named_modules()):
+        raise InputError(f"{encoder.name} has no attention layers to adapt: leave lora_rank at 0")
+    if importlib.util.find_spec("peft") is None:
+        raise InputError("lora_rank needs the package peft: pip install peft")
+    from peft import LoraConfig, inject_adapter_in_model
+
+    encoder.freeze()
+    # alpha = rank: adapters are added as they are, so that merging them needs no other number
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=[ADAPTED]), encoder)
+
+
+def merge_adapters(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with its adapters added to the weights they adapt, under the names that these have without."""
+    merged = {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
+    for name, down in state.items():
+        match = NAME.fullmatch(name)
+        if match:
+            up = state[f"{match[1]}.lora_B.default.weight"]
+            merged[f"{match[1]}.weight"] = merged[f"{match[1]}.weight"] + up @ down
+    return merged

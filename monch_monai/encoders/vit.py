@@ -1,0 +1,114 @@
+"""Plain vision transformers: CLIP's, PLIP's, CONCH's, UNI's."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import timm
+import torch.nn.functional as F
+from torch import Tensor
+
+from monch_monai.encoders.clip_resnet import openai_clip
+from monch_monai.encoders.formats import CONCH, OPEN_CLIP_VIT, TIMM, TRANSFORMERS_CLIP
+from monch_monai.encoders.image import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, ImageEncoder
+from monch_monai.encoders.publication import Publication
+from monch_monai.encoders.text import ClipText, ConchText
+
+STRIDE = 16
+
+
+class VisionTransformer(ImageEncoder):
+    """A plain vision transformer (Dosovitskiy et al., 2021; built by timm); its last tokens are the middle map.
+
+    A token sees 16 px of the image whatever the patch size is: for patches of p px the image is scaled by p / 16 first
+    (a tile of 256 px to the 224 px that ViT-L/14 was trained on, and to 512 px for ViT-B/32). So the published weights
+    serve as they are, and the rest of the network works on maps of one size. Position embeddings are interpolated to
+    the image's size.
+
+    Args:
+        name: of the encoder.
+        model: timm's name of the architecture.
+        publication: its published weights.
+        mean: of the images it was trained on.
+        std: their standard deviation.
+        sizes: of the architecture, where they are not the model's.
+    """
+
+    strides = (STRIDE,)
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        publication: Publication,
+        mean: Sequence[float] = CLIP_MEAN,
+        std: Sequence[float] = CLIP_STD,
+        **sizes: Any,
+    ) -> None:
+        super().__init__()
+        self.name, self.publication, self.mean, self.std = name, publication, mean, std
+        self.trunk = timm.create_model(model, num_classes=0, dynamic_img_size=True, **sizes)
+        self.channels = (self.trunk.embed_dim,)
+        self.matcher = self.trunk.group_matcher()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """`[B, 3, H, W]` to `[B, C, H/16, W/16]`, one map."""
+        height, width = image.shape[-2] // STRIDE, image.shape[-1] // STRIDE
+        patch = self.trunk.patch_embed.patch_size[0]
+        if patch != STRIDE:
+            size = (height * patch, width * patch)
+            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+        tokens = self.trunk.forward_features(image)[:, self.trunk.num_prefix_tokens :]  # [B, H/16 * W/16, C]
+        return (tokens.mT.unflatten(2, (height, width)),)
+
+
+def clip_vit(model: str = "ViT-B-16", **sizes: Any) -> VisionTransformer:
+    """CLIP's ViT-B-16, ViT-L-14 or ViT-B-32, by open_clip's name of the model."""
+    architecture = {
+        "ViT-B-32": "vit_base_patch32_clip_quickgelu_224",
+        "ViT-B-16": "vit_base_patch16_clip_quickgelu_224",
+        "ViT-L-14": "vit_large_patch14_clip_quickgelu_224",
+    }[model]
+    publication = openai_clip(model, OPEN_CLIP_VIT, TRANSFORMERS_CLIP)
+    return VisionTransformer(f"clip_{model.lower().replace('-', '_')}", architecture, publication, **sizes)
+
+
+def plip(**sizes: Any) -> VisionTransformer:
+    """PLIP (Huang et al., 2023): CLIP's ViT-B/32, trained on with pathology images and their captions."""
+    publication = Publication(
+        hub="vinid/plip",
+        files=("pytorch_model.bin", "model.safetensors"),
+        formats=(TRANSFORMERS_CLIP, OPEN_CLIP_VIT),
+        text=partial(ClipText, "ViT-B-32"),
+        licence="none stated",
+    )
+    return VisionTransformer("plip", "vit_base_patch32_clip_quickgelu_224", publication, **sizes)
+
+
+def conch(**sizes: Any) -> VisionTransformer:
+    """CONCH (Lu et al., 2024): ViT-B/16 and a text tower, trained on pathology images and their captions.
+
+    Its architecture and names are those of its source repository; no published file has been tried.
+    """
+    publication = Publication(
+        hub="MahmoodLab/CONCH",
+        files=("pytorch_model.bin",),
+        formats=(CONCH,),
+        text=ConchText,
+        licence="CC BY-NC-ND 4.0",
+        gated=True,
+    )
+    return VisionTransformer("conch", "vit_base_patch16_224", publication, **{"img_size": 448, **sizes})
+
+
+def uni(**sizes: Any) -> VisionTransformer:
+    """UNI (Chen et al., 2024): ViT-L/16, trained on pathology images alone."""
+    publication = Publication(
+        hub="MahmoodLab/UNI",
+        files=("pytorch_model.bin",),
+        formats=(TIMM,),
+        licence="CC BY-NC-ND 4.0",
+        gated=True,
+    )
+    sizes = {"init_values": 1e-5, **sizes}
+    return VisionTransformer("uni", "vit_large_patch16_224", publication, IMAGENET_MEAN, IMAGENET_STD, **sizes)

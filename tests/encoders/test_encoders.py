@@ -1,0 +1,147 @@
+"""Encoders of each family at work: maps, training, freezing; small ones fast, the smallest published ones slow."""
+
+import logging
+
+import pytest
+import torch
+
+from monch_monai.encoders import load_published
+from monch_monai.networks import Monch, initialise_weights, parameter_groups
+from tests.bundle.test_encoders import build
+from tests.fakes.encoders import SMALL, shapes_of, sparse
+from tests.fakes.network import TEXT_DIM, noise
+
+SMALLEST = ["clip_rn50", "clip_vit_b_16", "plip", "conch", "sam_b", "sam2_tiny", "uni"]
+"""The smallest published member of each family; of UNI and CONCH there is one."""
+
+
+def small_network(family, **settings):
+    torch.manual_seed(0)
+    sizes = {"channels": 32, "head_channels": 16, "num_heads": 4, "text_dim": TEXT_DIM}
+    return Monch(SMALL[family](), **(sizes | settings))
+
+
+def step(network, learning_rate=1e-2, layer_decay=1.0, size=(96, 64)):
+    """One step of training; returns the parameters' values before it."""
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.Adam(parameter_groups(network, learning_rate, layer_decay))
+    network.train()(noise(1, 3, *size)).square().mean().backward()
+    optimizer.step()
+    return before
+
+
+def moved(network, before):
+    return {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_one_step_of_training_moves_every_parameter(family):
+    network = small_network(family)
+    for name, parameter in network.named_parameters():
+        if name.endswith("bn3.weight"):  # begins at zero, and lets nothing through at first
+            torch.nn.init.ones_(parameter)
+    before = step(network)
+    still = {name for name, _ in network.named_parameters()} - moved(network, before)
+    assert {name for name in still if not name.endswith("g_k.bias")} == set()  # the softmax does not see these
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_the_middle_map_has_stride_16_and_lies_as_the_image_does(family):
+    torch.manual_seed(1)
+    encoder, image = SMALL[family]().eval(), noise(1, 3, 192, 128)
+    changed = image.clone()
+    changed[..., 96:112, 32:48] += 3  # what cell (6, 2) of the middle map covers
+    with torch.no_grad():
+        maps, others = encoder(image), encoder(changed)
+    assert [m.shape[1:] for m in maps] == [
+        (c, 192 // s, 128 // s) for c, s in zip(encoder.channels, encoder.strides, strict=True)
+    ]
+    assert maps[-1].shape[-2:] == (12, 8)
+    difference = (maps[-1] - others[-1]).square().sum(dim=(0, 1))
+    row, column = divmod(int(difference.argmax()), 8)
+    assert abs(row - 6) <= 1
+    assert abs(column - 2) <= 1
+
+
+@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("size", [(34, 62), (250, 198), (64, 320)])
+def test_any_even_size_is_taken(family, size):
+    with torch.no_grad():
+        logits = small_network(family).eval()(noise(1, 3, *size))
+    assert logits.shape == (1, 6, *size)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_layers_count_from_the_image_on(family):
+    encoder = SMALL[family]()
+    layers = encoder.layers()
+    assert set(layers) == {name for name, _ in encoder.named_parameters()}
+    first = "trunk.conv1.weight" if family == "clip_resnet" else "trunk.patch_embed.proj.weight"
+    assert layers[first] == 0
+    assert sorted(set(layers.values())) == list(range(max(layers.values()) + 1))
+    assert max(layers.values()) >= 2  # two blocks after the stem
+
+
+def test_the_learning_rate_falls_with_each_layer_towards_the_image():
+    network = small_network("uni")
+    rates = {id(p): group["lr"] for group in parameter_groups(network, 1.0, 0.5) for p in group["params"]}
+    rate = {name: rates[id(p)] for name, p in network.named_parameters()}
+    trunk = "image_encoder.trunk"
+    assert rate["project.0.weight"] == rate["head.text.weight"] == 1.0
+    assert rate[f"{trunk}.norm.weight"] == rate[f"{trunk}.blocks.1.mlp.fc1.weight"] == 0.5
+    assert rate[f"{trunk}.blocks.0.mlp.fc1.weight"] == 0.25
+    assert rate[f"{trunk}.patch_embed.proj.weight"] == rate[f"{trunk}.pos_embed"] == 0.125
+    assert len(rates) == len(list(network.parameters()))
+
+
+def test_without_decay_all_parameters_are_one_group_in_their_order():
+    network = small_network("sam")
+    (group,) = parameter_groups(network, 0.1)
+    assert [id(p) for p in group["params"]] == [id(p) for p in network.parameters()]
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_a_frozen_encoder_does_not_change_in_training(family):
+    network = small_network(family)
+    network.image_encoder.freeze()
+    before = step(network)
+    changed = moved(network, before)
+    assert {name for name in changed if name.startswith("image_encoder.")} == set()
+    assert "project.0.weight" in changed
+    assert "project.1.running_mean" in changed
+
+
+@pytest.mark.usefixtures("small_words")
+def test_freezing_is_a_setting_and_holds_for_a_resumed_training_too():
+    for resume in (False, True):
+        network = small_network("sam2", text_dim=1024)
+        initialise_weights(network, "none", resume=resume, freeze="true")
+        assert not any(p.requires_grad for p in network.image_encoder.parameters())
+        assert not network.train().image_encoder.training
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_smallest_of_each_family_runs_both_ways_and_takes_published_tensors(name, tmp_path, caplog):
+    torch.manual_seed(0)
+    network = build(name).train()
+    encoder = network.image_encoder
+    for size in ((256, 256), (320, 192)):
+        logits = network(noise(1, 3, *size))
+        assert logits.shape == (1, 6, *size)
+        logits.square().mean().backward()
+        gradients = [p.grad for p in encoder.parameters()]
+        assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+        assert sum(float(g.abs().sum()) for g in gradients) > 0
+        network.zero_grad()
+    if name == "conch":
+        return  # no other package tells its names
+    encoder.eval()
+    torch.save(sparse(shapes_of(name)), tmp_path / "published.bin")
+    with torch.no_grad(), caplog.at_level(logging.INFO):
+        before = encoder(noise(1, 3, 64, 64))[-1]
+        _, origin = load_published(encoder, tmp_path / "published.bin", None if encoder.publication.text else "none")
+        assert (encoder(noise(1, 3, 64, 64))[-1] - before).abs().max() > 1e-3
+    assert origin.pretrained
+    assert "none missing, none unexpected" in caplog.text
