@@ -139,7 +139,7 @@ class Grid:
 
     def to_level0(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Points `[N, 2]` (x, y) of the working grid, in px of level 0."""
-        return points * np.asarray(self.per_level0, np.float64)
+        return points.astype(np.float64) * np.asarray(self.per_level0)
 
 
 def working_grid(size: Size, mpp: Mpp, downsamples: Sequence[float], wanted: float) -> Grid:

@@ -64,16 +64,17 @@ class FoundNuclei:
         """Nuclei that are the core's to report, as `SCHEMA`."""
         watershed = WatershedNuclei(grid.mpp.mean, self.separation_um, self.min_area_um2)
         nuclei = watershed(view.class_map, view.probs)
-        ours = owned(core, centroids(nuclei.instance_map) + (view_box.x, view_box.y))
+        corner = np.array([view_box.x, view_box.y])
+        ours = owned(core, centroids(nuclei.instance_map) + corner)
         number = np.zeros(len(ours) + 1, np.int32)
         number[1:][ours] = np.arange(1, ours.sum() + 1)
         instance_map = number[nuclei.instance_map]
         if not ours.any():
             return SCHEMA.empty_table()
         shapes = regionprops_table(instance_map, properties=("area", "perimeter", "centroid"))
-        place = np.stack([shapes["centroid-1"], shapes["centroid-0"]], axis=1) + 0.5 + (view_box.x, view_box.y)
+        place = np.stack([shapes["centroid-1"], shapes["centroid-0"]], axis=1) + 0.5 + corner
         polygons = [
-            shapely.transform(polygon, lambda points: grid.to_level0(points + (view_box.x, view_box.y)).round(2))
+            shapely.transform(polygon, lambda points: grid.to_level0(points + corner).round(2))
             for polygon in outlines(instance_map)
         ]
         roundness = circularity(shapes["area"], shapes["perimeter"])
@@ -129,4 +130,5 @@ def centroids(instance_map: NDArray[np.integer]) -> NDArray[np.float64]:
 def circularity(area: NDArray[np.floating], perimeter: NDArray[np.floating]) -> NDArray[np.float64]:
     """4π area / perimeter², at most 1, in the same unit of length; 1 of what is too small to have a perimeter."""
     with np.errstate(divide="ignore"):
-        return np.minimum(4 * np.pi * np.asarray(area) / np.square(perimeter), 1.0)
+        roundness: NDArray[np.float64] = np.minimum(4 * np.pi * np.asarray(area) / np.square(perimeter), 1.0)
+    return roundness

@@ -50,7 +50,7 @@ class NetworkPredictor:
     ) -> None:
         fold: Callable[[], nn.Module] | None = getattr(network, "folded", None)
         plain = (fold() if fold is not None else network).eval()
-        self.network = plain.to(device=device, memory_format=torch.channels_last)
+        self.network = plain.to(device).to(memory_format=torch.channels_last)
         self.device = device
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
         self.inferer = inferer if inferer is not None else MixedPrecisionInferer()

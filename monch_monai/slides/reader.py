@@ -41,9 +41,7 @@ class Slide(ABC):
         whole = Box(0, 0, *self.sizes[level])
         # At least one row and column of the slide, to repeat.
         x, y = (min(max(a, 0), n - 1) for a, n in ((box.x, whole.width), (box.y, whole.height)))
-        right, bottom = (
-            min(max(a, b + 1), n) for a, b, n in ((box.right, x, whole.width), (box.bottom, y, whole.height))
-        )
+        right, bottom = min(max(box.right, x + 1), whole.width), min(max(box.bottom, y + 1), whole.height)
         inside = Box.between(x, y, right, bottom)
         try:
             pixels = self._pixels(level, inside)
@@ -59,6 +57,7 @@ class Slide(ABC):
     def _pixels(self, level: int, box: Box) -> NDArray[np.uint8]:
         """RGB `[H, W, 3]` of a box that lies inside the level."""
 
+    @abstractmethod
     def close(self) -> None:
         """Lets go of the file."""
 
@@ -83,6 +82,9 @@ class ImageSlide(Slide):
 
     def _pixels(self, level: int, box: Box) -> NDArray[np.uint8]:
         return self.pixels[box.y : box.bottom, box.x : box.right]
+
+    def close(self) -> None:
+        """Does nothing: there is no file."""
 
 
 class OpenSlideSlide(Slide):

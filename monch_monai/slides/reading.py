@@ -33,7 +33,8 @@ def read_grid(slide: Slide, grid: Grid, box: Box) -> NDArray[np.uint8]:
     pixels = slide.read(grid.level, source).astype(np.float32)
     narrow = (across @ pixels.swapaxes(0, 1).reshape(source.width, -1)).reshape(box.width, source.height, 3)
     small = (down @ narrow.swapaxes(0, 1).reshape(source.height, -1)).reshape(box.height, box.width, 3)
-    return small.round().astype(np.uint8)
+    rounded: NDArray[np.uint8] = small.round().astype(np.uint8)
+    return rounded
 
 
 def _weights(first: int, count: int, scale: float) -> tuple[range, csr_array]:
