@@ -139,7 +139,8 @@ class Grid:
 
     def to_level0(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Points `[N, 2]` (x, y) of the working grid, in px of level 0."""
-        return points.astype(np.float64) * np.asarray(self.per_level0)
+        scaled: NDArray[np.float64] = points.astype(np.float64) * np.asarray(self.per_level0)
+        return scaled
 
 
 def working_grid(size: Size, mpp: Mpp, downsamples: Sequence[float], wanted: float) -> Grid:

@@ -37,6 +37,9 @@ SCHEMA = pa.schema(
 class NucleusFinder(Protocol):
     """Makes nuclei of what the network says of a region."""
 
+    def part(self, core: Box, grid: Grid) -> "NucleusFinder":
+        """What of it a core needs: that goes to a worker process."""
+
     def __call__(self, view: Prediction, view_box: Box, core: Box, grid: Grid) -> pa.Table:
         """Nuclei that are the core's to report, as `SCHEMA`.
 
@@ -59,6 +62,10 @@ class FoundNuclei:
     def __init__(self, separation_um: float = 0.25, min_area_um2: float = 2.0) -> None:
         self.separation_um, self.min_area_um2 = separation_um, min_area_um2
         WatershedNuclei(1.0, separation_um, min_area_um2)  # refuses what it cannot use, before anything is read
+
+    def part(self, core: Box, grid: Grid) -> "FoundNuclei":
+        """All of it."""
+        return self
 
     def __call__(self, view: Prediction, view_box: Box, core: Box, grid: Grid) -> pa.Table:
         """Nuclei that are the core's to report, as `SCHEMA`."""

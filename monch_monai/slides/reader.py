@@ -32,6 +32,17 @@ class Slide(ABC):
     downsamples: tuple[float, ...]
     sizes: tuple[tuple[int, int], ...]
 
+    @property
+    def resolution(self) -> Mpp:
+        """`mpp`, where it must be known.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if self.mpp is None:
+            raise ValueError(f"{self.name} does not say its resolution")
+        return self.mpp
+
     def read(self, level: int, box: Box) -> NDArray[np.uint8]:
         """RGB pixels `[H, W, 3]` of a box of a level, in px of that level; those beyond the slide repeat its edge.
 

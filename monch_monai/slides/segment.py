@@ -86,7 +86,7 @@ def predict(
         region: to predict.
         lattice: of the tiles.
         predictor: the network.
-        batch_size: tiles at once.
+        batch_size: tiles at once; the last batch is filled up, so that no answer depends on how many there are.
         margin: of regions, px.
         answers: of tiles that an earlier region ran; tiles that another region needs too are added.
     """
@@ -101,8 +101,9 @@ def predict(
         else:
             paste_cell(view, region.view, lattice, cell, known)
     for some in batches(missing, batch_size):
-        found = predictor(np.stack([pixels[lattice.window(cell).within(hull)] for cell in some]))
-        for cell, class_map, probs in zip(some, found.class_map, found.probs, strict=True):
+        filled = some + [some[-1]] * (batch_size - len(some))
+        found = predictor(np.stack([pixels[lattice.window(cell).within(hull)] for cell in filled]))
+        for cell, class_map, probs in zip(some, found.class_map, found.probs, strict=False):
             answer = cut_cell(Prediction(class_map, probs), lattice, cell)
             paste_cell(view, region.view, lattice, cell, answer)
             if answers is not None and lattice.cell(cell).common(inner) != lattice.cell(cell):
@@ -156,11 +157,9 @@ def segment_rectangle(
         InputError: the slide is damaged there, or a setting is no usable number.
         ValueError: the slide's mpp is not known.
     """
-    if slide.mpp is None:
-        raise ValueError(f"{slide.name} has no mpp")
     whole_number("batch_size", batch_size, least=1)
     find = find if find is not None else FoundNuclei()
-    grid = working_grid(slide.size, slide.mpp, slide.downsamples, working_mpp)
+    grid = working_grid(slide.size, slide.resolution, slide.downsamples, working_mpp)
     lattice, margin, answers = Lattice(tile_size, overlap), margin_px(grid), RememberedAnswers()
     part = grid.box if rectangle is None else grid.box_of(rectangle)
     tables = [SCHEMA.empty_table()]
