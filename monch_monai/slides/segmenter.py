@@ -73,7 +73,7 @@ class SlideSegmenter:
         mpp: float | None = None,
         tissue: bool | str = True,
         tissue_threshold: float | None = None,
-        tissue_min_area_mm2: float = 0.05,
+        tissue_min_area_mm2: float = 0.01,
         separation_um: float = 0.25,
         min_area_um2: float = 2.0,
         nuclei: str | Path | None = None,
