@@ -31,7 +31,7 @@ def colours(tiles):
 
 
 def paint(nuclei, size, ground=GROUND, scale=1):
-    """`[H, W, 3]` of discs on a ground; a pixel belongs to a disc when its centre does. `scale` px per unit of place."""
+    """`[H, W, 3]` of discs on a ground; a pixel is of a disc when its centre is. `scale` px per unit of place."""
     width, height = size
     pixels = np.full((height, width, 3), ground, np.uint8)
     for n in nuclei:

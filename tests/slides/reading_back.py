@@ -9,7 +9,9 @@ from tests.fakes.slides import colours
 
 def segment(slide, out, predictor=colours, **settings):
     """Nuclei of a slide, segmented in this process without workers unless told."""
-    with SlideSegmenter(out, predictor, **({"region_size": 512, "nucleus_workers": 0, "num_workers": 0} | settings)) as s:
+    with SlideSegmenter(
+        out, predictor, **({"region_size": 512, "nucleus_workers": 0, "num_workers": 0} | settings)
+    ) as s:
         s(slide)
     return nuclei_of(out / slide.stem)
 
@@ -20,8 +22,8 @@ def nuclei_of(folder):
 
 
 def assert_found(found, nuclei, size, place, area, mpp, others=0):
-    """Each painted nucleus is found once: its class, its place to `place` px of level 0, its area to the share `area` of
-    its pixels', where a slide of this size (width, height) does not cut it."""
+    """Each painted nucleus is found once: its class, its place to `place` px of level 0, its area to the share `area`
+    of its pixels', where a slide of this size (width, height) does not cut it."""
     rows = found.to_pylist()
     assert len(rows) == len(nuclei) + others
     for n in nuclei:
@@ -37,7 +39,9 @@ def assert_found(found, nuclei, size, place, area, mpp, others=0):
 
 def pixels(n):
     """(x, y) `[2, N]` of the centres of the pixels of a nucleus."""
-    grid = np.mgrid[int(n.x - n.radius) - 1 : int(n.x + n.radius) + 2, int(n.y - n.radius) - 1 : int(n.y + n.radius) + 2]
+    grid = np.mgrid[
+        int(n.x - n.radius) - 1 : int(n.x + n.radius) + 2, int(n.y - n.radius) - 1 : int(n.y + n.radius) + 2
+    ]
     x, y = grid.reshape(2, -1) + 0.5
     return np.stack([x, y])[:, (x - n.x) ** 2 + (y - n.y) ** 2 <= n.radius**2]
 

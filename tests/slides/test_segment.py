@@ -49,10 +49,9 @@ def test_a_rectangle_gives_what_the_slide_gives_there(slide, tmp_path):
     opened = open_slide(slide)
     part = segment_rectangle(opened, colours, corner, tile_size=128)
     opened.close()
-    inside = [
-        row for row in whole.to_pylist()
-        if corner.location.x <= row["x"] < corner.location.x + 700 and corner.location.y <= row["y"] < corner.location.y + 480
-    ]  # fmt: skip
+    left, top = corner.location.x, corner.location.y
+    rows = whole.to_pylist()
+    inside = [row for row in rows if left <= row["x"] < left + 700 and top <= row["y"] < top + 480]
     assert len(inside) > 3
     assert sorted(r["geometry"] for r in part.to_pylist()) == sorted(r["geometry"] for r in inside)
 

@@ -33,7 +33,7 @@ def test_cells_cover_a_box_once_and_lie_within_what_their_tiles_see(lattice):
 
 @pytest.mark.parametrize(("tile", "overlap"), [(256, 1), (256, -0.1), (256, "half"), (8, 0.25), (256.0, 0.25)])
 def test_refuses_what_makes_no_lattice(tile, overlap):
-    with pytest.raises(InputError, match="tile_size is|overlap is"):
+    with pytest.raises(InputError, match=r"tile_size is|overlap is"):
         Lattice(tile, overlap)
 
 
