@@ -61,9 +61,7 @@ def print_slide(slide: str, device: str, side: int, x: int, y: int, checkpoint: 
     print(f"| MONCH, slide to files | {wall:.1f} | {60 * mm2 / wall:.4f} | " + " | ".join(shares) + " |")
     if beside:
         took = _hovernet(pixels, device)
-        print(
-            f"| HoVer-Net fast, MONAI's inferer, network alone | {took:.1f} | {60 * mm2 / took:.4f} | | {took:.1f} s | |"
-        )
+        print(f"| HoVer-Net fast, by MONAI, network alone | {took:.1f} | {60 * mm2 / took:.4f} | | {took:.1f} s | |")
         print(f"\nMONCH's network to HoVer-Net's inferer, same pixels: {seconds.network / took:.3f} of the time")
 
 
