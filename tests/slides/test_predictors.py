@@ -80,7 +80,7 @@ def test_an_export_answers_as_its_network_does(tiles, exported):
 
 
 def test_an_export_for_other_tiles_is_refused(tiles, exported, tmp_path):
-    with pytest.raises(InputError, match="takes tiles of .96, 96. px: give --tile_size 96"):
+    with pytest.raises(InputError, match=r"takes tiles of .96, 96. px: give --tile_size 96"):
         OnnxPredictor(exported[0], MEAN, STD)(tiles[:, :64, :64])
     with pytest.raises(InputError, match="does not exist"):
         OnnxPredictor(tmp_path / "no.onnx", MEAN, STD)
