@@ -159,8 +159,8 @@ class Pipeline:
             self.__exit__()
             self.__enter__()  # for the next slide
             raise InputError(
-                f"{slide.name}: a process that tells nuclei apart was killed, perhaps for want of memory: run again to go"
-                " on, with a smaller --region_size or fewer --nucleus_workers"
+                f"{slide.name}: a process that tells nuclei apart was killed, perhaps for want of memory: run again to"
+                " go on, with a smaller --region_size or fewer --nucleus_workers"
             ) from error
         finally:
             pending: list[Future[Any]] = [*(f for _, f in reading), *(f for _, f in finishing)]
