@@ -64,7 +64,7 @@ class Run:
             whole_number(name, value, least=1)
         for name, share in fractions.items():
             fraction(name, share)
-        _check_device(device)
+        check_device(device)
         state = self.output_dir / STATE
         if self.resume and not state.is_file():
             raise InputError(f"there is nothing to resume: {state} does not exist; leave --resume out to start anew")
@@ -97,7 +97,7 @@ class Run:
         logging.getLogger().addHandler(log)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -1,0 +1,135 @@
+"""What a submitted label says of an image: classes and nuclei of the pixels that were reviewed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.data.images import read_class_map
+from monch_monai.errors import InputError
+from monch_monai.label.annotations import REVIEWED, SUFFIXES, VALUES, Box, Outline, read_annotations
+from monch_monai.nuclei import WatershedNuclei
+
+
+class Reviewed(NamedTuple):
+    """The part of an image that a label is about.
+
+    `box` is the part's place in the image. `classes [h, w]` uint8 holds 255 where the part was not reviewed after all,
+    `instances [h, w]` int32 the nuclei.
+    """
+
+    box: Box
+    classes: NDArray[np.uint8]
+    instances: NDArray[np.int32]
+
+
+def read_label(path: str | Path, size: tuple[int, int], mpp: float, box: Box | None = None, slide: bool = False) -> Reviewed:
+    """Reads a label: a class map as a picture or NIfTI file, or a file of annotations.
+
+    A class map has the size of the image, or of `box`. In annotations, what no outline encloses is background, as far
+    as it was reviewed: within the outlines of class `Region*`; where there are none, within `box`; without one,
+    within the box that the file names; else in the whole image. Of a slide, where nobody means the whole, the box
+    around all outlines stands for that. Later outlines lie over earlier ones.
+
+    Args:
+        path: the label's file.
+        size: width and height of the image.
+        mpp: µm per pixel, by which nuclei that touch in a class map are told apart.
+        box: the part of the image that the label is said to be about.
+        slide: whether the image is a slide.
+
+    Raises:
+        InputError: the label cannot be read, is not of the image's size, or marks no nucleus.
+    """
+    if box is not None:
+        _check_inside(box, size)
+    if Path(path).name.lower().endswith(SUFFIXES):
+        return _from_outlines(Path(path), size, box, slide)
+    classes = read_class_map(path)
+    place = (0, 0, *size) if box is None else box
+    if classes.shape != place[:1:-1]:
+        raise InputError(
+            f"label is {classes.shape[1]}x{classes.shape[0]} px; expected {place[2]}x{place[3]}, "
+            f"the size of the {'image' if box is None else 'part that it is said to be about'}"
+        )
+    if not np.isin(classes, [c.index for c in NUCLEUS_CLASSES]).any():
+        found = ", ".join(str(value) for value in np.unique(classes))
+        raise InputError(f"label marks no nucleus: it holds only {found}; a class map holds 0 to 5, and 255 for ignored")
+    probs = np.stack([classes == c.index for c in NUCLEUS_CLASSES]).astype(np.float32)
+    return Reviewed(place, classes, WatershedNuclei(mpp, min_area_um2=0)(classes, probs).instance_map)
+
+
+def rasterise(outlines: Sequence[Outline], box: Box) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Classes and instances `[h, w]` of the pixels of `box` whose centres outlines enclose; later outlines lie on top.
+
+    The inverse of `monch_monai.nuclei.outlines`: what it outlined comes back to the pixel.
+    """
+    x, y, w, h = box
+    classes, instances = np.zeros((h, w), np.uint8), np.zeros((h, w), np.int32)
+    for i, outline in enumerate(outlines, start=1):
+        left, top, right, bottom = np.clip(outline.polygon.bounds, (x, y, x, y), (x + w, y + h, x + w, y + h))
+        part = (int(left), int(top), int(np.ceil(right)) - int(left), int(np.ceil(bottom)) - int(top))
+        window = np.s_[part[1] - y : part[1] - y + part[3], part[0] - x : part[0] - x + part[2]]
+        inside = _covered(outline.polygon, part)
+        value = VALUES[outline.name]
+        classes[window][inside] = value
+        instances[window][inside] = i if value != IGNORE_INDEX else 0
+    return classes, instances
+
+
+def _covered(polygon: shapely.Geometry, box: Box) -> NDArray[np.bool_]:
+    """Mask `[h, w]` of the box's pixels whose centres the polygon encloses."""
+    x, y, w, h = box
+    shapely.prepare(polygon)
+    rows, columns = np.mgrid[y : y + h, x : x + w] + 0.5
+    inside: NDArray[np.bool_] = shapely.contains_xy(polygon, columns, rows)
+    return inside
+
+
+def _check_inside(box: Box, size: Sequence[int]) -> None:
+    if not _is_inside(box, size):
+        x, y, w, h = box
+        raise InputError(f"part {w}x{h} px at ({x}, {y}) does not lie within the image of {size[0]}x{size[1]} px")
+
+
+def _is_inside(box: Box, size: Sequence[int]) -> bool:
+    x, y, w, h = box
+    return min(x, y) >= 0 and min(w, h) > 0 and x + w <= size[0] and y + h <= size[1]
+
+
+def _from_outlines(path: Path, size: tuple[int, int], box: Box | None, slide: bool) -> Reviewed:
+    outlines, named_box = read_annotations(path)
+    regions = [outline.polygon for outline in outlines if outline.name == REVIEWED]
+    nuclei = [outline for outline in outlines if outline.name != REVIEWED]
+    if not any(VALUES[outline.name] != IGNORE_INDEX for outline in nuclei):
+        raise InputError(f"label outlines no nucleus; expected polygons of {', '.join(c.name for c in NUCLEUS_CLASSES)}")
+    bounds = shapely.total_bounds([outline.polygon for outline in nuclei])
+    if min(bounds[:2]) < -1 or bounds[2] > size[0] + 1 or bounds[3] > size[1] + 1:  # clients round to whole pixels
+        reach = ", ".join(f"{value:g}" for value in bounds)
+        raise InputError(
+            f"label's outlines reach over ({reach}), but the image is {size[0]}x{size[1]} px: "
+            "is the label of another image, or of another level of it?"
+        )
+    if box is None:
+        if regions:
+            box = _around(shapely.total_bounds(regions), size)
+        elif named_box is not None and _is_inside(named_box, size):  # else it tells where the image was cut from
+            box = named_box
+        else:
+            box = _around(bounds, size) if slide else (0, 0, *size)
+    classes, instances = rasterise(nuclei, box)
+    if regions:
+        outside = ~_covered(shapely.union_all(regions), box)
+        classes[outside], instances[outside] = IGNORE_INDEX, 0
+    return Reviewed(box, classes, instances)
+
+
+def _around(bounds: Sequence[float], size: Sequence[int]) -> Box:
+    """The smallest box of whole pixels around bounds, as far as it lies in the image."""
+    left, top = (max(0, int(np.floor(v))) for v in bounds[:2])
+    right, bottom = (min(int(np.ceil(v)), most) for v, most in zip(bounds[2:], size, strict=True))
+    return left, top, right - left, bottom - top
