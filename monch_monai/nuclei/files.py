@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 import tifffile
 from numpy.typing import NDArray
 
@@ -40,23 +41,41 @@ def features(nuclei: Nuclei) -> list[dict[str, Any]]:
     """One GeoJSON Feature a nucleus, in QuPath's schema (its `PathObjectTypeAdapters`)."""
     areas = np.bincount(nuclei.instance_map.ravel(), minlength=1)[1:] * nuclei.mpp**2
     return [
-        {
-            "type": "Feature",
-            "geometry": {"type": "Polygon", "coordinates": _rings(polygon)},
-            "properties": {
-                "objectType": "detection",
-                "classification": {"name": CLASSES[c].name, "color": list(CLASSES[c].color)},
-                "measurements": {
-                    "Nucleus id": i + 1,
-                    "Mean probability": round(float(nuclei.probs[i, c - 1]), 4),
-                    "Area µm^2": round(float(areas[i]), 4),
-                },
+        feature(
+            polygon,
+            c,
+            {
+                "Nucleus id": i + 1,
+                "Mean probability": round(float(nuclei.probs[i, c - 1]), 4),
+                "Area µm^2": round(float(areas[i]), 4),
             },
-        }
+        )
         for i, (polygon, c) in enumerate(zip(outlines(nuclei.instance_map), nuclei.classes.tolist(), strict=True))
     ]
 
 
-def _rings(polygon: Any) -> list[list[list[int]]]:
+def feature(polygon: shapely.Polygon, class_index: int, measurements: dict[str, float]) -> dict[str, Any]:
+    """A nucleus as a GeoJSON Feature in QuPath's schema: a detection of a class, with its colour."""
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": _rings(polygon)},
+        "properties": {
+            "objectType": "detection",
+            "classification": classification(class_index),
+            "measurements": measurements,
+        },
+    }
+
+
+def classification(class_index: int) -> dict[str, Any]:
+    """Name and colour of a class, as QuPath's GeoJSON has them."""
+    return {"name": CLASSES[class_index].name, "color": list(CLASSES[class_index].color)}
+
+
+def _rings(polygon: shapely.Polygon) -> list[list[list[float]]]:
     rings = [polygon.exterior, *polygon.interiors]
-    return [[[int(x), int(y)] for x, y in ring.coords] for ring in rings]
+    return [[[_plain(x), _plain(y)] for x, y in ring.coords] for ring in rings]
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else value

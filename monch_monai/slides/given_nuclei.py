@@ -1,0 +1,99 @@
+"""Nuclei that another tool outlined (QuPath, InstanSeg, StarDist), given a class by MONCH."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import shape
+
+from monch_monai.errors import InputError
+from monch_monai.slides.geometry import Box, Grid
+from monch_monai.slides.nuclei_table import SCHEMA, circularity, table
+from monch_monai.slides.stitching import Prediction, owned
+
+
+class GivenNuclei:
+    """Outlines of a GeoJSON file, in px of level 0. Each keeps its outline and gets the class with the largest mean
+    probability over the pixels in it, whatever the class map says of single pixels.
+
+    Args:
+        features: Features with polygons.
+        polygons: their outlines.
+    """
+
+    def __init__(self, features: list[dict[str, Any]], polygons: NDArray[np.object_]) -> None:
+        self.features, self.polygons = features, polygons
+        self.sources = np.arange(len(polygons))
+
+    @classmethod
+    def read(cls, path: str | Path) -> "GivenNuclei":
+        """Those of a file: a FeatureCollection or a list of Features, plain or gzip.
+
+        Raises:
+            InputError: it is not such a file, or a Feature is no polygon.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"nuclei {path} does not exist: give a GeoJSON file of outlines")
+        try:
+            raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            content = json.loads(raw)
+            features = content["features"] if isinstance(content, dict) else content
+            polygons = np.array([shapely.force_2d(shape(f["geometry"])) for f in features], dtype=object)
+        except Exception as error:  # whatever a file of another kind makes of these
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(
+                f"nuclei {path} is no GeoJSON of outlines ({words}): export polygons as GeoJSON"
+            ) from error
+        kinds = {polygon.geom_type for polygon in polygons} - {"Polygon", "MultiPolygon"}
+        if kinds:
+            raise InputError(f"nuclei {path} holds a {min(kinds)}; expected polygons: export outlines, not centres")
+        return cls(features, shapely.make_valid(polygons))
+
+    def boxes(self, grid: Grid) -> list[Box]:
+        """Box of each outline on the working grid."""
+        corners = shapely.bounds(self.polygons).reshape(-1, 4) / (2 * grid.per_level0)
+        low, high = np.floor(corners[:, :2]).astype(int), np.ceil(corners[:, 2:]).astype(int)
+        return [Box.between(x, y, max(r, x + 1), max(b, y + 1)) for (x, y), (r, b) in zip(low, high, strict=True)]
+
+    def part(self, core: Box, grid: Grid) -> "GivenNuclei":
+        """Those that are the core's to report, without what else their Features say."""
+        ours = owned(core, shapely.get_coordinates(shapely.centroid(self.polygons)) / grid.per_level0)
+        made = GivenNuclei([], self.polygons[ours])
+        made.sources = self.sources[ours]
+        return made
+
+    def __call__(self, view: Prediction, view_box: Box, core: Box, grid: Grid) -> pa.Table:
+        """Nuclei that are the core's to report, as `nuclei_table.SCHEMA`."""
+        ours = self.part(core, grid)
+        if not len(ours.polygons):
+            return SCHEMA.empty_table()
+        probs = np.stack([_mean_probs(polygon, view, view_box, grid) for polygon in ours.polygons])
+        areas = shapely.area(ours.polygons)
+        scale = grid.mpp.x / grid.per_level0[0] * grid.mpp.y / grid.per_level0[1]  # µm² per px of level 0
+        centroids = shapely.get_coordinates(shapely.centroid(ours.polygons))
+        roundness = circularity(areas, shapely.length(ours.polygons))
+        classes = (probs.argmax(axis=1) + 1).astype(np.uint8)
+        return table(classes, probs, centroids, areas * scale, roundness, list(ours.polygons), ours.sources)
+
+
+def _mean_probs(polygon: Any, view: Prediction, view_box: Box, grid: Grid) -> NDArray[np.float64]:
+    """Mean probability `[5]` over the working px whose centres an outline holds; of one too small, at its centre."""
+    here = shapely.transform(polygon, lambda points: points / grid.per_level0 - (view_box.x, view_box.y))
+    left, top, right, bottom = here.bounds
+    height, width = view.class_map.shape
+    columns = np.arange(max(0, int(left)), min(width, int(np.ceil(right))))
+    rows = np.arange(max(0, int(top)), min(height, int(np.ceil(bottom))))
+    x, y = np.meshgrid(columns, rows)
+    inside = shapely.contains_xy(here, x + 0.5, y + 0.5)
+    if inside.any():
+        mean: NDArray[np.float64] = view.probs[:, y[inside], x[inside]].astype(np.float64).mean(axis=1)
+        return mean
+    middle = here.centroid
+    nearest = min(max(int(middle.y), 0), height - 1), min(max(int(middle.x), 0), width - 1)
+    return view.probs[:, nearest[0], nearest[1]].astype(np.float64)

@@ -1,0 +1,125 @@
+"""What is finished of a slide, on disk: an interrupted run goes on from there, and memory holds none of it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from monch_monai.files import PART, write_atomically, write_text_atomically
+from monch_monai.slides.geometry import Box
+from monch_monai.slides.stitching import Prediction
+from monch_monai.slides.tiling import Cell
+
+TILE = 512
+"""Side of the squares in which class maps are kept and written, px."""
+
+
+class WorkFolder:
+    """Hidden folder of one slide's finished regions: of each its class map, in squares, and then its nuclei.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.regions = path / "regions"
+
+    def open(self, settings: dict[str, Any]) -> bool:
+        """Makes the folder, or goes on in it; one that other settings made is emptied. Whether it goes on."""
+        text = json.dumps(settings, indent=2, sort_keys=True, default=str)
+        record = self.path / "settings.json"
+        goes_on = record.is_file() and record.read_text(encoding="utf-8") == text
+        if not goes_on:
+            shutil.rmtree(self.path, ignore_errors=True)
+        self.regions.mkdir(parents=True, exist_ok=True)
+        for part in self.path.rglob(f"{PART}*"):
+            part.unlink()  # of a run that was killed while it wrote
+        write_text_atomically(record, text)
+        return goes_on
+
+    def is_finished(self, core: Box) -> bool:
+        """Whether a region is."""
+        return self._nuclei(core).is_file()
+
+    def keep(self, core: Box, class_map: NDArray[np.uint8], nuclei: pa.Table) -> None:
+        """Keeps a region; it is finished when its nuclei are there.
+
+        Args:
+            core: of the region, its corner a multiple of `TILE`.
+            class_map: `[H, W]` of the core.
+            nuclei: as `nuclei_table.SCHEMA`.
+        """
+        squares = {
+            f"{(core.y + y) // TILE}_{(core.x + x) // TILE}": class_map[y : y + TILE, x : x + TILE]
+            for y in range(0, core.height, TILE)
+            for x in range(0, core.width, TILE)
+        }
+        kept = {name: square for name, square in squares.items() if square.any()}
+        write_atomically(self._classes(core), lambda part: np.savez_compressed(part, allow_pickle=False, **kept))
+        write_atomically(self._nuclei(core), lambda part: pq.write_table(nuclei, part))
+
+    def nuclei(self, cores: list[Box]) -> Iterator[pa.Table]:
+        """Nuclei of finished regions, one table after another."""
+        for core in cores:
+            yield pq.read_table(self._nuclei(core), memory_map=False)
+
+    def square(self, core: Box, row: int, column: int) -> NDArray[np.uint8] | None:
+        """Class map of one square of a finished region, `[<= TILE, <= TILE]`; None where it is background."""
+        path = self._classes(core)
+        if not path.is_file():
+            return None
+        with np.load(path) as squares:
+            name = f"{row}_{column}"
+            square: NDArray[np.uint8] | None = squares.get(name)
+        return square
+
+    def remove(self) -> None:
+        """Removes the folder."""
+        shutil.rmtree(self.path)
+
+    def _nuclei(self, core: Box) -> Path:
+        return self.regions / f"{core.y}_{core.x}.parquet"
+
+    def _classes(self, core: Box) -> Path:
+        return self.regions / f"{core.y}_{core.x}.npz"
+
+
+class KeptAnswers:
+    """What tiles answered, in files: each tile is run once although regions overlap.
+
+    Args:
+        folder: to keep them in.
+        step: side of a cell, px.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder, self.step = folder, step
+        folder.mkdir(exist_ok=True)
+
+    def get(self, cell: Cell) -> Prediction | None:
+        """What the tile answered for its cell, if it has been kept."""
+        path = self._file(cell)
+        if not path.is_file():
+            return None
+        with np.load(path) as kept:
+            return Prediction(kept["class_map"], kept["probs"])
+
+    def put(self, cell: Cell, answer: Prediction) -> None:
+        """Keeps an answer."""
+        write_atomically(self._file(cell), lambda part: np.savez(part, allow_pickle=False, **answer._asdict()))
+
+    def drop_above(self, y: int) -> None:
+        """Removes those of cells that end above row `y` of the working grid."""
+        for path in self.folder.glob("*.npz"):
+            if (int(path.stem.split("_")[0]) + 1) * self.step <= y:
+                path.unlink()
+
+    def _file(self, cell: Cell) -> Path:
+        return self.folder / f"{cell[1]}_{cell[0]}.npz"
