@@ -46,9 +46,8 @@ class Labelled(NamedTuple):
             InputError: it cannot be used with the image.
         """
         with closing(open_image(self.image, self.mpp)) as image:
-            assert image.mpp is not None  # noqa: S101 (`open_image` gives none without)
             size = (int(image.size.width), int(image.size.height))
-            return read_label(self.label, size, image.mpp.mean, self.part, is_slide(self.image))
+            return read_label(self.label, size, image.resolution.mean, self.part, is_slide(self.image))
 
     def tiles(self) -> Iterator[Tile]:
         """Tiles of 256 px at 0.25 µm/px that cover the part that was reviewed, none overlapping.
@@ -60,8 +59,7 @@ class Labelled(NamedTuple):
         """
         reviewed = self.read()
         with closing(open_image(self.image, self.mpp)) as image:
-            assert image.mpp is not None  # noqa: S101
-            grid = working_grid(image.size, image.mpp, image.downsamples, NETWORK_MPP)
+            grid = working_grid(image.size, image.resolution, image.downsamples, NETWORK_MPP)
             x, y, w, h = reviewed.box
             for core in cores(grid.box_of(Rectangle(Point(x, y), Size(w, h))), TILE):
                 box = Box(core.x, core.y, TILE, TILE)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -27,7 +27,9 @@ class Reviewed(NamedTuple):
     instances: NDArray[np.int32]
 
 
-def read_label(path: str | Path, size: tuple[int, int], mpp: float, box: Box | None = None, slide: bool = False) -> Reviewed:
+def read_label(
+    path: str | Path, size: tuple[int, int], mpp: float, box: Box | None = None, slide: bool = False
+) -> Reviewed:
     """Reads a label: a class map as a picture or NIfTI file, or a file of annotations.
 
     A class map has the size of the image, or of `box`. In annotations, what no outline encloses is background, as far
@@ -43,7 +45,7 @@ def read_label(path: str | Path, size: tuple[int, int], mpp: float, box: Box | N
         slide: whether the image is a slide.
 
     Raises:
-        InputError: the label cannot be read, is not of the image's size, or marks no nucleus.
+        InputError: the label cannot be read, is not of the image's size, or says nothing.
     """
     if box is not None:
         _check_inside(box, size)
@@ -56,11 +58,34 @@ def read_label(path: str | Path, size: tuple[int, int], mpp: float, box: Box | N
             f"label is {classes.shape[1]}x{classes.shape[0]} px; expected {place[2]}x{place[3]}, "
             f"the size of the {'image' if box is None else 'part that it is said to be about'}"
         )
-    if not np.isin(classes, [c.index for c in NUCLEUS_CLASSES]).any():
-        found = ", ".join(str(value) for value in np.unique(classes))
-        raise InputError(f"label marks no nucleus: it holds only {found}; a class map holds 0 to 5, and 255 for ignored")
+    values = np.unique(classes)
+    if IGNORE_INDEX in values and values[values > 0].min() == IGNORE_INDEX:  # as a mask of black and white has it
+        raise InputError(
+            f"label holds only {', '.join(map(str, values))}; a class map holds 0 to {len(NUCLEUS_CLASSES)}, and "
+            f"{IGNORE_INDEX} only for what is to be left out"
+        )
     probs = np.stack([classes == c.index for c in NUCLEUS_CLASSES]).astype(np.float32)
     return Reviewed(place, classes, WatershedNuclei(mpp, min_area_um2=0)(classes, probs).instance_map)
+
+
+def part_of(request: dict[str, Any]) -> Box | None:
+    """The part of an image that a request or a label's info names by `location` and `size`, px of level 0.
+
+    None where there is neither, or a size that is not positive, by which clients mean the whole.
+
+    Raises:
+        InputError: they are not two whole numbers each.
+    """
+    numbers = [request.get(key) for key in ("location", "size")]
+    if numbers[1] is None:
+        return None
+    try:
+        (x, y), (w, h) = ([int(n) for n in pair] for pair in (numbers[0] or (0, 0), numbers[1]))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"location is {numbers[0]}, size {numbers[1]}; give two whole numbers each, px of level 0"
+        ) from error
+    return (x, y, w, h) if w > 0 and h > 0 else None
 
 
 def rasterise(outlines: Sequence[Outline], box: Box) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -105,10 +130,8 @@ def _from_outlines(path: Path, size: tuple[int, int], box: Box | None, slide: bo
     outlines, named_box = read_annotations(path)
     regions = [outline.polygon for outline in outlines if outline.name == REVIEWED]
     nuclei = [outline for outline in outlines if outline.name != REVIEWED]
-    if not any(VALUES[outline.name] != IGNORE_INDEX for outline in nuclei):
-        raise InputError(f"label outlines no nucleus; expected polygons of {', '.join(c.name for c in NUCLEUS_CLASSES)}")
     bounds = shapely.total_bounds([outline.polygon for outline in nuclei])
-    if min(bounds[:2]) < -1 or bounds[2] > size[0] + 1 or bounds[3] > size[1] + 1:  # clients round to whole pixels
+    if nuclei and (min(bounds[:2]) < -1 or bounds[2] > size[0] + 1 or bounds[3] > size[1] + 1):  # clients round to px
         reach = ", ".join(f"{value:g}" for value in bounds)
         raise InputError(
             f"label's outlines reach over ({reach}), but the image is {size[0]}x{size[1]} px: "
@@ -119,8 +142,12 @@ def _from_outlines(path: Path, size: tuple[int, int], box: Box | None, slide: bo
             box = _around(shapely.total_bounds(regions), size)
         elif named_box is not None and _is_inside(named_box, size):  # else it tells where the image was cut from
             box = named_box
+        elif not slide:
+            box = (0, 0, *size)
+        elif nuclei:
+            box = _around(bounds, size)
         else:
-            box = _around(bounds, size) if slide else (0, 0, *size)
+            raise InputError("label outlines nothing, so it says nothing of a slide")
     classes, instances = rasterise(nuclei, box)
     if regions:
         outside = ~_covered(shapely.union_all(regions), box)

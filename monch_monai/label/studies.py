@@ -1,20 +1,18 @@
 """The folder of images and labels that the server works on."""
 
-import os
 import re
-import time
 from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import LocalDatastore
 
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
+from monch_monai.errors import InputError
 from monch_monai.label.annotations import SUFFIXES as ANNOTATION_SUFFIXES
-from monch_monai.label.annotations import Box
 from monch_monai.label.labelled import Labelled
 from monch_monai.label.opening import SUFFIXES, open_image
 from monch_monai.label.refusals import not_found, refusing
-from monch_monai.errors import InputError
+from monch_monai.label.reviewed import part_of
 
 FINAL = "final"
 PLAIN = re.compile(r"[^/\\\0]+")
@@ -33,7 +31,9 @@ class Studies(LocalDatastore):
         read_only: whether the folder is left as it is at the start.
     """
 
-    def __init__(self, folder: str, mpp: float | None = None, auto_reload: bool = False, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: str, mpp: float | None = None, auto_reload: bool = False, read_only: bool = False
+    ) -> None:
         self.mpp = mpp
         patterns = [f"*{suffix}" for suffix in dict.fromkeys((*SUFFIXES, *ANNOTATION_SUFFIXES))]
         super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
@@ -41,7 +41,8 @@ class Studies(LocalDatastore):
     def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
         is_images = Path(path).resolve() == Path(self._datastore.image_path()).resolve()
         suffixes = SUFFIXES if is_images else (*PICTURE_SUFFIXES, *ANNOTATION_SUFFIXES)
-        return {name: name for name in sorted(os.listdir(path)) if name.lower().endswith(suffixes)}
+        names = sorted(entry.name for entry in Path(path).iterdir())
+        return {name: name for name in names if name.lower().endswith(suffixes)}
 
     def _to_id(self, file: str) -> tuple[str, str]:
         """Name and suffix; of `a.b.png`, `a.b` and `.png`."""
@@ -102,24 +103,6 @@ class Studies(LocalDatastore):
         if not self.get_label_uri(label_id, label_tag):
             raise not_found(f"image {label_id!r} has no label of tag {label_tag!r}")
         super().update_label_info(label_id, label_tag, info)
-
-
-def part_of(request: dict[str, Any]) -> Box | None:
-    """The part of an image that a request or a label's info names by `location` and `size`, px of level 0.
-
-    None where there is neither, or a size that is not positive, by which clients mean the whole.
-
-    Raises:
-        InputError: they are not two whole numbers each.
-    """
-    numbers = [request.get(key) for key in ("location", "size")]
-    if numbers[1] is None:
-        return None
-    try:
-        (x, y), (w, h) = ([int(n) for n in pair] for pair in (numbers[0] or (0, 0), numbers[1]))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"location is {numbers[0]}, size {numbers[1]}; give two whole numbers each, px of level 0") from error
-    return (x, y, w, h) if w > 0 and h > 0 else None
 
 
 def _check_plain(what: str, name: str) -> None:

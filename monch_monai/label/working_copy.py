@@ -1,9 +1,9 @@
 """The folder that a MONAI Label server works in: it writes there, and nowhere else but in the studies.
 
-    APP/main.py                         what `monailabel start_server --app APP` starts
-    APP/model/monch/configs/            the bundle's configs
-    APP/model/monch/models/model.pt     version 0: the weights it began with
-    APP/model/monch/versions/1/best.pt  version 1, from labels; with history, log and the tiles it was trained on
+APP/main.py                         what `monailabel start_server --app APP` starts
+APP/model/monch/configs/            the bundle's configs
+APP/model/monch/models/model.pt     version 0: the weights it began with
+APP/model/monch/versions/1/best.pt  version 1, from labels; with history, log and the tiles it was trained on
 """
 
 import shutil
@@ -15,7 +15,10 @@ from monch_monai.data.writer import free_folder
 from monch_monai.errors import InputError
 from monch_monai.runs import find_checkpoint
 
-MAIN = '''"""MONCH for MONAI Label, made by `python -m monch_monai label_app`: monailabel start_server --app THIS_FOLDER …"""
+MAIN = '''"""MONCH for MONAI Label: monailabel start_server --app THIS_FOLDER …
+
+Made by `python -m monch_monai label_app`.
+"""
 
 import sys
 
@@ -31,7 +34,9 @@ def bundle_root(app_dir: str | Path) -> Path:
     return Path(app_dir) / "model" / "monch"
 
 
-def write_working_copy(app_dir: str | Path, bundle: str | Path | None = None, checkpoint: str | Path | None = None) -> Path:
+def write_working_copy(
+    app_dir: str | Path, bundle: str | Path | None = None, checkpoint: str | Path | None = None
+) -> Path:
     """Makes a working copy, whole or not at all; returns its path.
 
     Args:
@@ -47,7 +52,9 @@ def write_working_copy(app_dir: str | Path, bundle: str | Path | None = None, ch
     source = Path("bundle" if Path("bundle/configs").is_dir() else ".") if bundle is None else Path(bundle)
     if not (source / "configs" / "inference.json").is_file():
         raise InputError(f"{source} holds no configs/inference.json: give --bundle_root, the folder of the bundle")
-    weights = find_checkpoint([source / "output"], source / "models" / "model.pt") if checkpoint is None else Path(checkpoint)
+    weights = (
+        find_checkpoint([source / "output"], source / "models" / "model.pt") if checkpoint is None else Path(checkpoint)
+    )
     if not weights.is_file():
         raise InputError(f"checkpoint {weights} does not exist: give the file of a trained model")
     target.parent.mkdir(parents=True, exist_ok=True)
