@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
+from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_objects, label
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
@@ -76,23 +76,39 @@ class WatershedNuclei:
                 f"class map is {list(class_map.shape)}, probabilities {list(probs.shape)}: sizes must agree"
             )
         mask = (class_map > 0) & (class_map != IGNORE_INDEX)
-        parts = separate(mask, self.separation_um / self.mpp)
-        instance_map = fill_holes(renumber(parts, min_area=self.min_area_um2 / self.mpp**2))
+        min_area = self.min_area_um2 / self.mpp**2
+        parts = separate(mask, self.separation_um / self.mpp, min_area)
+        instance_map = fill_holes(renumber(parts, min_area))
         means = mean_probs(instance_map, probs)
         classes = (means.argmax(axis=1) + 1).astype(np.uint8) if len(means) else np.zeros(0, np.uint8)
         return Nuclei(instance_map, classes, means, self.mpp)
 
 
-def separate(mask: NDArray[np.bool_], depth_px: float) -> NDArray[np.int32]:
-    """Parts `[H, W]` of a mask `[H, W]`, split at necks that are narrower by `depth_px` in radius on both sides."""
-    if not mask.any():
-        return np.zeros(mask.shape, np.int32)
+def separate(mask: NDArray[np.bool_], depth_px: float, min_area: float = 0) -> NDArray[np.int32]:
+    """Parts `[H, W]` of a mask `[H, W]`, split at necks that are narrower by `depth_px` in radius on both sides.
+
+    Each connected piece of the mask is split on its own. That sorts its pixels, not those of the whole image, and how
+    ties fall does not depend on what else is in the image. Pieces smaller than `min_area` pixels are left out.
+    """
     padded = np.pad(mask, 1)
-    distance = np.where(padded, distance_transform_edt(padded), -1.0 - depth_px)  # background far below every nucleus
-    lowered = reconstruction(distance - depth_px, distance, method="dilation", footprint=FOUR)
-    seeds, _ = label(local_maxima(lowered, connectivity=1) & padded, structure=FOUR)
-    parts: NDArray[np.int32] = watershed(-distance, seeds, mask=padded, connectivity=1)[1:-1, 1:-1].astype(np.int32)
-    return parts
+    depth = distance_transform_edt(padded)
+    pieces, _ = label(padded, structure=FOUR)
+    areas = np.bincount(pieces.ravel())
+    parts = np.zeros(padded.shape, np.int32)
+    count = 0
+    for number, place in enumerate(find_objects(pieces), start=1):
+        if areas[number] < min_area:
+            continue
+        # With a background on each side, which `padded` always leaves room for.
+        around = tuple(slice(side.start - 1, side.stop + 1) for side in place)
+        piece = pieces[around] == number
+        distance = np.where(piece, depth[around], -1.0 - depth_px)  # background far below every nucleus
+        lowered = reconstruction(distance - depth_px, distance, method="dilation", footprint=FOUR)
+        seeds, found = label(local_maxima(lowered, connectivity=1) & piece, structure=FOUR)
+        split = watershed(-distance, seeds, mask=piece, connectivity=1)
+        parts[around][piece] = split[piece] + count
+        count += found
+    return parts[1:-1, 1:-1]
 
 
 def fill_holes(parts: NDArray[np.int32]) -> NDArray[np.int32]:
