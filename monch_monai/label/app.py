@@ -107,9 +107,9 @@ class MonchApp(MONAILabelApp):  # type: ignore[misc]
         Answers 404 to an unknown model or image, 400 to what cannot be done.
         """
         store = datastore or self.datastore()
-        task = self._known(request.get("model"))
         path, stored = self._image(str(request.get("image")), store)
-        with refusing():
+        with refusing(None if stored else path):
+            task = self._known(request.get("model"))
             if not stored and is_slide(path):
                 raise InputError("a slide cannot be uploaded to be segmented: put it into the studies folder")
             if request.get("save_label") and is_slide(path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fastapi import HTTPException
 
@@ -9,12 +10,20 @@ from monch_monai.errors import InputError
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Turns an `InputError` into an answer of status 400 with its text; other errors are the server's, 500."""
+def refusing(upload: str | Path | None = None) -> Iterator[None]:
+    """Turns an `InputError` into an answer of status 400 with its text; other errors are the server's, 500.
+
+    Args:
+        upload: a file that came with the request; when it is refused, MONAI Label leaves it lying.
+    """
     try:
         yield
-    except InputError as error:
-        raise HTTPException(status_code=400, detail=str(error)) from error
+    except (InputError, HTTPException) as error:
+        if upload is not None:
+            Path(upload).unlink(missing_ok=True)
+        if isinstance(error, InputError):
+            raise HTTPException(status_code=400, detail=str(error)) from error
+        raise
 
 
 def not_found(what: str) -> HTTPException:

@@ -130,7 +130,7 @@ def _from_outlines(path: Path, size: tuple[int, int], box: Box | None, slide: bo
     outlines, named_box = read_annotations(path)
     regions = [outline.polygon for outline in outlines if outline.name == REVIEWED]
     nuclei = [outline for outline in outlines if outline.name != REVIEWED]
-    bounds = shapely.total_bounds([outline.polygon for outline in nuclei])
+    bounds = shapely.total_bounds([outline.polygon for outline in nuclei] or [shapely.Polygon()])
     if nuclei and (min(bounds[:2]) < -1 or bounds[2] > size[0] + 1 or bounds[3] > size[1] + 1):  # clients round to px
         reach = ", ".join(f"{value:g}" for value in bounds)
         raise InputError(

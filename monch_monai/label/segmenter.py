@@ -139,6 +139,7 @@ class Segmenter:
     def _whole_slide(self, path: Path, mpp: float | None) -> pa.Table:
         # Processes forked off a server may hang on its threads' locks.
         config = self._config("inference_wsi.json", mpp=mpp, output_dir=str(self.slides_dir), nucleus_workers=0)
+        config.get_parsed_content("weights")  # before the predictor takes a copy of the network
         with config.get_parsed_content("segmenter") as segment:
             segment(path)
         return pq.read_table(self.slides_dir / stem(path) / "nuclei.parquet")

@@ -65,7 +65,7 @@ class Studies(LocalDatastore):
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Stores an image, unless it cannot be read or its id is no plain name."""
         image_id = image_id or self._to_id(Path(image_filename).name)[0]
-        with refusing():
+        with refusing(image_filename):
             _check_plain("image id", image_id)
             if not image_filename.lower().endswith(SUFFIXES):
                 raise InputError(f"image {image_id} is a file of unknown kind; expected one of {', '.join(SUFFIXES)}")
@@ -77,10 +77,9 @@ class Studies(LocalDatastore):
 
         `location` and `size` in its info say which part of the image it is about.
         """
-        image = self.known(image_id)
-        with refusing():
+        with refusing(label_filename):
             _check_plain("tag", label_tag)
-            label = Labelled(image_id, image, Path(label_filename), part_of(label_info or {}), self.mpp)
+            label = Labelled(image_id, self.known(image_id), Path(label_filename), part_of(label_info or {}), self.mpp)
             label.read()
         earlier = self.get_label_uri(image_id, label_tag)
         saved = super().save_label(image_id, label_filename, label_tag, label_info)
