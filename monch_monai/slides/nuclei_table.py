@@ -113,12 +113,12 @@ def table(
     columns = {
         "class_index": classes,
         "class_name": [CLASSES[c].name for c in classes],
-        "x": centroids[:, 0],
-        "y": centroids[:, 1],
-        "area_um2": areas_um2,
-        "circularity": circularities,
-        "mean_prob": mean,
-        **{name: probs[:, i] for i, name in enumerate(PROBS)},
+        "x": centroids[:, 0].round(3),  # what is beyond depends on where sums began
+        "y": centroids[:, 1].round(3),
+        "area_um2": areas_um2.round(4),
+        "circularity": circularities.round(4),
+        "mean_prob": mean.round(4),
+        **{name: probs[:, i].round(4) for i, name in enumerate(PROBS)},
         "source": [None] * len(classes) if sources is None else sources,
         "geometry": shapely.to_wkb(np.asarray(polygons, dtype=object)),
     }

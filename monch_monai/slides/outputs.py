@@ -53,9 +53,9 @@ class GeoJsonFile:
     def _found(self, row: dict[str, Any]) -> dict[str, Any]:
         measurements = {
             "Nucleus id": self.count,
-            "Mean probability": round(row["mean_prob"], 4),
-            "Area µm^2": round(row["area_um2"], 4),
-            "Circularity": round(row["circularity"], 4),
+            "Mean probability": row["mean_prob"],
+            "Area µm^2": row["area_um2"],
+            "Circularity": row["circularity"],
         }
         return feature(shapely.from_wkb(row["geometry"]), row["class_index"], measurements)
 
@@ -95,6 +95,6 @@ def _typed(row: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
     earlier = properties.get("measurements") or {}
     if isinstance(earlier, list):  # QuPath 0.3 wrote a list of names and values
         earlier = {one["name"]: one["value"] for one in earlier}
-    measurements = {**earlier, "Mean probability": round(row["mean_prob"], 4)}
+    measurements = {**earlier, "Mean probability": row["mean_prob"]}
     added = {"classification": classification(row["class_index"]), "measurements": measurements}
     return {**original, "properties": {"objectType": "detection", **properties, **added}}

@@ -57,9 +57,8 @@ class Slide(ABC):
         try:
             pixels = self._pixels(level, inside)
         except Exception as error:  # decoders raise whatever they like on damaged files
-            raise InputError(
-                f"{self.name} cannot be read at x {x}, y {y} of level {level} ({reason(error)})"
-            ) from error
+            place = f"x {x}, y {y} of level {level}"
+            raise InputError(f"{self.name} cannot be read at {place} ({reason(error)}): replace it") from error
         rows = np.clip(np.arange(box.y, box.bottom), inside.y, inside.bottom - 1) - inside.y
         columns = np.clip(np.arange(box.x, box.right), inside.x, inside.right - 1) - inside.x
         return pixels if inside == box else pixels[rows[:, None], columns[None, :]]

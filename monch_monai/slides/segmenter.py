@@ -73,7 +73,7 @@ class SlideSegmenter:
         mpp: float | None = None,
         tissue: bool | str = True,
         tissue_threshold: float | None = None,
-        tissue_min_area_mm2: float = 0.05,
+        tissue_min_area_mm2: float = 0.01,
         separation_um: float = 0.25,
         min_area_um2: float = 2.0,
         nuclei: str | Path | None = None,
@@ -171,11 +171,11 @@ class SlideSegmenter:
         finally:
             plan.slide.close()
         total = seconds.reading + seconds.network + seconds.nuclei or 1.0
+        parts = {name: getattr(seconds, name) / total for name in ("reading", "network", "nuclei")}
         logger.info(
-            "%s: %d nuclei in %.2f mm² of tissue, %.0f s (work: %.0f %% reading, %.0f %% network, %.0f %% nuclei) and %.0f s"
-            " to write %s", path.name, summary["nuclei_total"], summary["tissue_mm2"], seconds.wall,
-            100 * seconds.reading / total, 100 * seconds.network / total, 100 * seconds.nuclei / total,
-            time.perf_counter() - start, target,
+            "%s: %d nuclei in %.2f mm² of tissue, %.0f s (of the work: %s) and %.0f s to write %s",
+            path.name, summary["nuclei_total"], summary["tissue_mm2"], seconds.wall,
+            ", ".join(f"{name} {share:.0%}" for name, share in parts.items()), time.perf_counter() - start, target,
         )  # fmt: skip
         return summary
 

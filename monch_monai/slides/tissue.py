@@ -107,7 +107,7 @@ class TissueFinder:
         InputError: a setting is no usable number.
     """
 
-    def __init__(self, threshold: float | None = None, min_area_mm2: float = 0.05) -> None:
+    def __init__(self, threshold: float | None = None, min_area_mm2: float = 0.01) -> None:
         if threshold is not None:
             fraction("tissue_threshold", threshold)
         if not isinstance(min_area_mm2, int | float) or not min_area_mm2 >= 0:

@@ -8,7 +8,7 @@ import monch_monai
 from monch_monai.classes import CLASSES
 from tests.bundle.conftest import CONFIGS, REPOSITORY
 
-RUNNABLE = ["train.json", "inference.json"]
+RUNNABLE = ["train.json", "inference.json", "inference_wsi.json"]
 ALL = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.rglob("*.json") if p.name != "metadata.json")
 
 
@@ -29,6 +29,7 @@ def test_is_wiring_without_programs(name: str) -> None:
 
 def test_training_and_inference_build_the_same_network() -> None:
     assert load("train.json")["network_def"] == load("inference.json")["network_def"]
+    assert load("train.json")["network_def"] == load("inference_wsi.json")["network_def"]
 
 
 def test_inference_prepares_images_as_validation_does() -> None:

@@ -1,0 +1,72 @@
+"""Slides made by code, with nuclei of known place, class and size, and a predictor that reads their colours."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tifffile
+
+from monch_monai.slides.stitching import Prediction
+
+GLASS, GROUND = (243, 243, 243), (232, 190, 214)
+COLOURS = np.array([(120, 40, 140), (40, 40, 160), (160, 60, 60), (60, 60, 60), (40, 120, 140)])
+"""Of the five nucleus classes."""
+
+
+class Nucleus(NamedTuple):
+    """A disc: centre and radius in px of level 0, and class."""
+
+    x: float
+    y: float
+    radius: float
+    index: int
+
+
+def colours(tiles):
+    """Prediction for RGB tiles: the class whose colour is nearest, where one is near."""
+    distance = np.abs(tiles[..., None, :].astype(int) - COLOURS).sum(axis=-1)
+    near = distance.min(axis=-1) < 90
+    class_map = np.where(near, distance.argmin(axis=-1) + 1, 0).astype(np.uint8)
+    probs = np.stack([class_map == index for index in range(1, 6)], axis=1) * np.float16(0.75)
+    return Prediction(class_map, probs.astype(np.float16))
+
+
+def paint(nuclei, size, ground=GROUND, scale=1):
+    """`[H, W, 3]` of discs on a ground; a pixel is of a disc when its centre is. `scale` px per unit of place."""
+    width, height = size
+    pixels = np.full((height, width, 3), ground, np.uint8)
+    for n in nuclei:
+        x, y, radius = n.x * scale, n.y * scale, n.radius * scale
+        left, top = max(0, int(x - radius) - 1), max(0, int(y - radius) - 1)
+        part = pixels[top : int(y + radius) + 2, left : int(x + radius) + 2]
+        rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
+        inside = (columns + left + 0.5 - x) ** 2 + (rows + top + 0.5 - y) ** 2 <= radius**2
+        part[inside] = COLOURS[n.index - 1]
+    return pixels
+
+
+def write_slide(path, pixels, mpp=0.25, levels=2, tile=256, **options):
+    """A tiled TIFF pyramid that OpenSlide reads; each level half of the one before. `mpp` None says no resolution."""
+    resolution = {} if mpp is None else {"resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level in range(levels):
+            if mpp is not None:
+                resolution["resolution"] = (1e4 / mpp / 2**level,) * 2
+            file.write(
+                pixels, photometric="rgb", tile=(tile, tile), compression="zlib", subfiletype=int(level > 0),
+                metadata=None, **resolution, **options,
+            )  # fmt: skip
+            height, width = (n // 2 * 2 for n in pixels.shape[:2])
+            quads = pixels[:height, :width].reshape(height // 2, 2, width // 2, 2, 3).astype(np.uint16)
+            pixels = (quads.sum(axis=(1, 3)) // 4).astype(np.uint8)
+    return path
+
+
+def on_seams(size, side):
+    """Nuclei on the seams and corners of squares of `side` px, and others in between; none touches another."""
+    width, height = size
+    corners = [(x, y) for x in range(side, width, side) for y in range(side, height, side)]
+    edges = [(x, y + side // 2) for x, y in corners] + [(x + side // 2, y) for x, y in corners]
+    inner = [(x - side // 3 + 0.5, y - side // 4 + 0.25) for x, y in corners]
+    rims = [(5.0, 7.0), (width - 6.0, height - 4.0), (width / 2, 3.0)]
+    places = [p for p in corners + edges + inner if p[0] < width - 20 and p[1] < height - 20] + rims
+    return [Nucleus(x, y, 7 + i % 9, 1 + i % 5) for i, (x, y) in enumerate(places)]

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from monch_monai.errors import InputError
+from monch_monai.slides.geometry import Box, Mpp, Size, working_grid
+from monch_monai.slides.plain_tiff import TiffSlide
+from monch_monai.slides.reader import ImageSlide, OpenSlideSlide, open_slide
+from monch_monai.slides.reading import overview, read_grid
+from tests.fakes.slides import write_slide
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    noise = np.random.default_rng(0).integers(0, 255, (330, 470, 3)).astype(np.uint8)
+    noise[:, :100, 0] = 250  # left is redder than right
+    return noise
+
+
+@pytest.fixture(scope="module")
+def path(pixels, tmp_path_factory):
+    return write_slide(tmp_path_factory.mktemp("slide") / "noise.tif", pixels)
+
+
+def strips(folder, pixels, mpp=0.25):
+    """A TIFF in strips, which OpenSlide refuses."""
+    file = folder / "strips.tif"
+    resolution = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(file, pixels, photometric="rgb", rowsperstrip=50, compression="zlib", metadata=None, **resolution)
+    return file
+
+
+def test_openslide_and_tifffile_read_the_same(path, pixels, tmp_path):
+    plain = open_slide(strips(tmp_path, pixels))
+    assert isinstance(plain, TiffSlide)
+    for slide in (open_slide(path), TiffSlide(path), plain):
+        assert slide.size == Size(470, 330)
+        assert slide.mpp.x == pytest.approx(0.25, rel=1e-4)
+        for box in (Box(0, 0, 470, 330), Box(17, 40, 300, 201), Box(255, 255, 2, 2)):
+            assert np.array_equal(slide.read(0, box), pixels[box.y : box.bottom, box.x : box.right])
+        slide.close()
+    first, second = OpenSlideSlide(path), TiffSlide(path)
+    assert first.sizes == second.sizes == ((470, 330), (235, 165))
+    assert np.array_equal(first.read(1, Box(9, 8, 100, 90)), second.read(1, Box(9, 8, 100, 90)))
+
+
+def test_beyond_the_slide_its_edge_is_repeated(path, pixels):
+    slide = open_slide(path)
+    padded = np.pad(pixels, ((5, 7), (300, 300), (0, 0)), mode="edge")
+    assert np.array_equal(slide.read(0, Box(-300, -5, 1070, 342)), padded)
+    assert (slide.read(0, Box(-50, -50, 10, 10)) == pixels[0, 0]).all()
+    assert (slide.read(0, Box(900, 20, 3, 2)) == pixels[20:22, -1][:, None]).all()
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.15, 0.1])
+def test_a_resampled_pixel_is_the_same_in_any_box(pixels, mpp):
+    slide = ImageSlide(pixels, mpp)
+    grid = working_grid(slide.size, slide.mpp, slide.downsamples, 0.25)
+    assert grid.per_level != (1, 1)
+    whole = read_grid(slide, grid, grid.box)
+    for box in (Box(0, 0, 31, 30), Box(37, 41, 60, 55), Box(grid.width - 20, grid.height - 9, 20, 9)):
+        assert np.array_equal(read_grid(slide, grid, box), whole[box.within(grid.box)])
+    ideal = np.asarray(Image.fromarray(pixels).resize((grid.width, grid.height), Image.Resampling.BILINEAR))
+    if (grid.width, grid.height) == (470 * mpp / 0.25, 330 * mpp / 0.25):
+        assert np.abs(whole.astype(int) - ideal)[3:-3, 3:-3].max() <= 1
+
+
+def test_the_overview_is_the_slide_in_small(path, pixels):
+    slide = open_slide(path)
+    small = overview(slide, 4)
+    assert small.shape[:2] in ((82, 118), (83, 118))
+    assert small[:, :20, 0].mean() > small[:, 40:, 0].mean() + 80
+    assert np.array_equal(overview(slide, 1), pixels)
+
+
+@pytest.mark.parametrize("make", [write_slide, lambda path, pixels, mpp: strips(path.parent, pixels, mpp)])
+def test_a_slide_without_resolution_needs_one(pixels, tmp_path, make):
+    file = make(tmp_path / "slide.tif", pixels, mpp=None)
+    with pytest.raises(InputError, match=r"does not say its resolution: give --mpp"):
+        open_slide(file)
+    assert open_slide(file, 0.5).mpp == Mpp(0.5, 0.5)
+
+
+def test_a_printers_resolution_is_none(pixels, tmp_path):
+    file = tmp_path / "dpi.tif"
+    tifffile.imwrite(file, pixels, photometric="rgb", tile=(64, 64), resolution=(72, 72), resolutionunit="INCH")
+    with pytest.raises(InputError, match=r"does not say its resolution"):
+        open_slide(file)
+
+
+def test_what_is_no_slide_is_refused_in_one_line(pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg")
+    (tmp_path / "photo.jpg").rename(tmp_path / "photo.svs")
+    (tmp_path / "words.svs").write_text("no slide")
+    tifffile.imwrite(tmp_path / "grey.tif", pixels[..., 0])
+    for name in ("photo.svs", "words.svs", "grey.tif"):
+        with pytest.raises(InputError, match=rf"{name} cannot be read as a slide .*: replace or remove it") as caught:
+            open_slide(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"does not exist"):
+        open_slide(tmp_path / "nowhere.svs")
+
+
+@pytest.mark.parametrize(
+    ("reader", "damage"), [(TiffSlide, "cut"), (TiffSlide, "garbage"), (OpenSlideSlide, "garbage")]
+)
+def test_a_damaged_slide_is_refused_where_it_is_damaged(tmp_path, reader, damage):
+    noise = np.random.default_rng(1).integers(0, 255, (1200, 600, 3)).astype(np.uint8)
+    file = write_slide(tmp_path / "damaged.tif", noise)
+    with file.open("r+b") as opened:
+        if damage == "cut":
+            opened.truncate(file.stat().st_size // 2)
+        else:
+            with tifffile.TiffFile(file) as tiff:
+                opened.seek(tiff.pages[0].dataoffsets[13])  # of five rows of three tiles
+            opened.write(b"garbage" * 500)
+    slide = reader(file)
+    assert np.array_equal(slide.read(0, Box(0, 0, 50, 50)), noise[:50, :50])
+    with pytest.raises(InputError, match=r"cannot be read at x 500, y 1100 of level 0 .*: replace it"):
+        slide.read(0, Box(500, 1100, 50, 50))
