@@ -11,15 +11,13 @@ from shapely.geometry import shape
 
 from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
 from monch_monai.errors import InputError
+from monch_monai.slides.geometry import Box
 
 SUFFIXES = (".xml", ".json", ".geojson")
 REVIEWED = "region"
 """Name of the class whose outlines enclose what was looked at. QuPath has a class `Region*` from the start."""
 VALUES = {c.name: c.index for c in NUCLEUS_CLASSES} | {"ignore": IGNORE_INDEX}
 """Value in a class map of what an outline of that name encloses; `Ignore*` is a class of QuPath's too."""
-
-Box = tuple[int, int, int, int]
-"""Column and row of the top left pixel, width, height."""
 
 
 class Outline(NamedTuple):
@@ -73,13 +71,13 @@ def _read_xml(text: str) -> tuple[list[tuple[str, shapely.Geometry]], Box | None
     if root.tag != "ASAP_Annotations":
         raise ValueError(f"its root is {root.tag}")
     about = root.find("Annotations")
-    box = None if about is None else tuple(int(float(about.get(key, 0))) for key in ("X", "Y", "W", "H"))
+    box = None if about is None else Box(*(int(float(about.get(key, 0))) for key in ("X", "Y", "W", "H")))
     found = []
     for annotation in root.iter("Annotation"):
         points = [(float(c.attrib["X"]), float(c.attrib["Y"])) for c in annotation.iter("Coordinate")]
         if len(points) > 2:  # a point or a line encloses nothing
             found.append((annotation.attrib["Name"], shapely.Polygon(points)))
-    return found, (box if box is not None and min(box[2:]) > 0 else None)  # type: ignore[return-value]
+    return found, (box if box is not None and box.width > 0 and box.height > 0 else None)
 
 
 def _read_json(text: str) -> tuple[list[tuple[str, shapely.Geometry]], None]:

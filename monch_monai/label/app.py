@@ -32,7 +32,7 @@ MODEL = "monch"
 logger = logging.getLogger(__name__)
 
 
-class MonchApp(MONAILabelApp):  # type: ignore[misc]
+class MonchApp(MONAILabelApp):
     """One model, `monch`: segments images and slides, trains on corrections, proposes what to label next.
 
     Args:

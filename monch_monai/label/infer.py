@@ -12,14 +12,14 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from monch_monai import __version__
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.errors import InputError
-from monch_monai.label.annotations import Box
 from monch_monai.label.answers import MASKS, OUTLINES, mask_answer, outlines_answer
 from monch_monai.label.reviewed import part_of
 from monch_monai.label.segmenter import Segmenter
 from monch_monai.label.working_copy import NEWEST, version_weights, versions
+from monch_monai.slides.geometry import Box
 
 
-class MonchInfer(InferTask):  # type: ignore[misc]
+class MonchInfer(InferTask):
     """Segments with any version in a working copy, the newest unless told.
 
     Args:

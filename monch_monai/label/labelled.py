@@ -15,7 +15,6 @@ from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError
 from monch_monai.inferers import NETWORK_MPP
-from monch_monai.label.annotations import Box as Part
 from monch_monai.label.opening import is_slide, open_image
 from monch_monai.label.reviewed import Reviewed, read_label
 from monch_monai.slides.geometry import Box, Grid, Point, Rectangle, Size, working_grid
@@ -36,7 +35,7 @@ class Labelled(NamedTuple):
     name: str
     image: Path
     label: Path
-    part: Part | None = None
+    part: Box | None = None
     mpp: float | None = None
 
     def read(self) -> Reviewed:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
 from monch_monai.data.images import read_class_map
 from monch_monai.errors import InputError
-from monch_monai.label.annotations import REVIEWED, SUFFIXES, VALUES, Box, Outline, read_annotations
+from monch_monai.label.annotations import REVIEWED, SUFFIXES, VALUES, Outline, read_annotations
 from monch_monai.nuclei import WatershedNuclei
+from monch_monai.slides.geometry import Box
 
 
 class Reviewed(NamedTuple):
@@ -47,15 +48,16 @@ def read_label(
     Raises:
         InputError: the label cannot be read, is not of the image's size, or says nothing.
     """
+    whole = Box(0, 0, *size)
     if box is not None:
-        _check_inside(box, size)
+        _check_inside(box, whole)
     if Path(path).name.lower().endswith(SUFFIXES):
-        return _from_outlines(Path(path), size, box, slide)
+        return _from_outlines(Path(path), whole, box, slide)
     classes = read_class_map(path)
-    place = (0, 0, *size) if box is None else box
-    if classes.shape != place[:1:-1]:
+    place = whole if box is None else box
+    if classes.shape != (place.height, place.width):
         raise InputError(
-            f"label is {classes.shape[1]}x{classes.shape[0]} px; expected {place[2]}x{place[3]}, "
+            f"label is {classes.shape[1]}x{classes.shape[0]} px; expected {place.width}x{place.height}, "
             f"the size of the {'image' if box is None else 'part that it is said to be about'}"
         )
     values = np.unique(classes)
@@ -85,7 +87,7 @@ def part_of(request: dict[str, Any]) -> Box | None:
         raise InputError(
             f"location is {numbers[0]}, size {numbers[1]}; give two whole numbers each, px of level 0"
         ) from error
-    return (x, y, w, h) if w > 0 and h > 0 else None
+    return Box(x, y, w, h) if w > 0 and h > 0 else None
 
 
 def rasterise(outlines: Sequence[Outline], box: Box) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -93,14 +95,10 @@ def rasterise(outlines: Sequence[Outline], box: Box) -> tuple[NDArray[np.uint8],
 
     The inverse of `monch_monai.nuclei.outlines`: what it outlined comes back to the pixel.
     """
-    x, y, w, h = box
-    classes, instances = np.zeros((h, w), np.uint8), np.zeros((h, w), np.int32)
+    classes, instances = np.zeros((box.height, box.width), np.uint8), np.zeros((box.height, box.width), np.int32)
     for i, outline in enumerate(outlines, start=1):
-        left, top, right, bottom = np.clip(outline.polygon.bounds, (x, y, x, y), (x + w, y + h, x + w, y + h))
-        part = (int(left), int(top), int(np.ceil(right)) - int(left), int(np.ceil(bottom)) - int(top))
-        window = np.s_[part[1] - y : part[1] - y + part[3], part[0] - x : part[0] - x + part[2]]
-        inside = _covered(outline.polygon, part)
-        value = VALUES[outline.name]
+        part = _around(outline.polygon.bounds, box)
+        window, inside, value = part.within(box), _covered(outline.polygon, part), VALUES[outline.name]
         classes[window][inside] = value
         instances[window][inside] = i if value != IGNORE_INDEX else 0
     return classes, instances
@@ -108,46 +106,48 @@ def rasterise(outlines: Sequence[Outline], box: Box) -> tuple[NDArray[np.uint8],
 
 def _covered(polygon: shapely.Geometry, box: Box) -> NDArray[np.bool_]:
     """Mask `[h, w]` of the box's pixels whose centres the polygon encloses."""
-    x, y, w, h = box
     shapely.prepare(polygon)
-    rows, columns = np.mgrid[y : y + h, x : x + w] + 0.5
+    rows, columns = np.mgrid[box.y : box.bottom, box.x : box.right] + 0.5
     inside: NDArray[np.bool_] = shapely.contains_xy(polygon, columns, rows)
     return inside
 
 
-def _check_inside(box: Box, size: Sequence[int]) -> None:
-    if not _is_inside(box, size):
-        x, y, w, h = box
-        raise InputError(f"part {w}x{h} px at ({x}, {y}) does not lie within the image of {size[0]}x{size[1]} px")
+def _check_inside(box: Box, whole: Box) -> None:
+    if not _is_inside(box, whole):
+        raise InputError(
+            f"part {box.width}x{box.height} px at ({box.x}, {box.y}) does not lie within the image of "
+            f"{whole.width}x{whole.height} px"
+        )
 
 
-def _is_inside(box: Box, size: Sequence[int]) -> bool:
-    x, y, w, h = box
-    return min(x, y) >= 0 and min(w, h) > 0 and x + w <= size[0] and y + h <= size[1]
+def _is_inside(box: Box, whole: Box) -> bool:
+    return box.width > 0 and box.height > 0 and box.common(whole) == box
 
 
-def _from_outlines(path: Path, size: tuple[int, int], box: Box | None, slide: bool) -> Reviewed:
+def _from_outlines(path: Path, whole: Box, box: Box | None, slide: bool) -> Reviewed:
     outlines, named_box = read_annotations(path)
     regions = [outline.polygon for outline in outlines if outline.name == REVIEWED]
     nuclei = [outline for outline in outlines if outline.name != REVIEWED]
     bounds = shapely.total_bounds([outline.polygon for outline in nuclei] or [shapely.Polygon()])
-    if nuclei and (min(bounds[:2]) < -1 or bounds[2] > size[0] + 1 or bounds[3] > size[1] + 1):  # clients round to px
+    near = shapely.box(*whole.grown(1)[:2], whole.right + 1, whole.bottom + 1)  # clients round to px
+    if nuclei and not near.contains(shapely.box(*bounds)):
         reach = ", ".join(f"{value:g}" for value in bounds)
         raise InputError(
-            f"label's outlines reach over ({reach}), but the image is {size[0]}x{size[1]} px: "
+            f"label's outlines reach over ({reach}), but the image is {whole.width}x{whole.height} px: "
             "is the label of another image, or of another level of it?"
         )
     if box is None:
         if regions:
-            box = _around(shapely.total_bounds(regions), size)
-        elif named_box is not None and _is_inside(named_box, size):  # else it tells where the image was cut from
+            box = _around(shapely.total_bounds(regions), whole)
+        elif named_box is not None and _is_inside(named_box, whole):  # else it tells where the image was cut from
             box = named_box
         elif not slide:
-            box = (0, 0, *size)
+            box = whole
         elif nuclei:
-            box = _around(bounds, size)
+            box = _around(bounds, whole)
         else:
             raise InputError("label outlines nothing, so it says nothing of a slide")
+    _check_inside(box, whole)
     classes, instances = rasterise(nuclei, box)
     if regions:
         outside = ~_covered(shapely.union_all(regions), box)
@@ -155,8 +155,7 @@ def _from_outlines(path: Path, size: tuple[int, int], box: Box | None, slide: bo
     return Reviewed(box, classes, instances)
 
 
-def _around(bounds: Sequence[float], size: Sequence[int]) -> Box:
-    """The smallest box of whole pixels around bounds, as far as it lies in the image."""
-    left, top = (max(0, int(np.floor(v))) for v in bounds[:2])
-    right, bottom = (min(int(np.ceil(v)), most) for v, most in zip(bounds[2:], size, strict=True))
-    return left, top, right - left, bottom - top
+def _around(bounds: Sequence[float], outer: Box) -> Box:
+    """The smallest box of whole pixels around bounds (left, top, right, bottom), as far as it lies in another."""
+    (left, top), (right, bottom) = np.floor(bounds[:2]).astype(int), np.ceil(bounds[2:]).astype(int)
+    return Box.between(int(left), int(top), int(right), int(bottom)).common(outer)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from monch_monai.errors import InputError
-from monch_monai.label.annotations import Box as Part
 from monch_monai.label.annotations import Outline
 from monch_monai.label.opening import open_image
 from monch_monai.label.reviewed import rasterise
@@ -39,7 +38,7 @@ class Segmented(NamedTuple):
     of level 0; `picture` is what the network said of the whole image, where that is a picture.
     """
 
-    part: Part
+    part: Box
     table: pa.Table
     picture: Prediction | None
 
@@ -66,7 +65,7 @@ class Segmented(NamedTuple):
         _, _, w, h = self.part
         if w * h > MOST_PIXELS:
             raise InputError(
-                f"a mask of {w}x{h} px would be too large; ask for a region (location, size) or for outlines (/infer/wsi)"
+                f"a mask of {w}x{h} px is too large; ask for a region (location, size) or for outlines (/infer/wsi)"
             )
         names = self.table["class_name"].to_pylist()
         return rasterise([Outline(n, p) for n, p in zip(names, self.polygons(), strict=True)], self.part)
@@ -97,7 +96,7 @@ class Segmenter:
         check_device(device)
         self.root, self.weights, self.slides_dir, self.device = root, weights, slides_dir, device
 
-    def __call__(self, path: str | Path, part: Part | None = None, mpp: float | None = None) -> Segmented:
+    def __call__(self, path: str | Path, part: Box | None = None, mpp: float | None = None) -> Segmented:
         """Nuclei of a part of an image, or of the whole.
 
         Args:
@@ -110,19 +109,20 @@ class Segmenter:
         """
         with closing(open_image(path, mpp)) as image:
             whole = Box(0, 0, int(image.size.width), int(image.size.height))
-            box = whole if part is None else Box(*part).common(whole)
+            box = whole if part is None else part.common(whole)
             if not box.width or not box.height:
                 raise InputError(
-                    f"region {part} (x, y, width, height) lies outside the image of {whole[2]}x{whole[3]} px"
+                    f"region {part and tuple(part)} (x, y, width, height) lies outside the image of "
+                    f"{whole.width}x{whole.height} px"
                 )
             if isinstance(image, ImageSlide):
                 prediction = self._predict(image)
                 grid = working_grid(image.size, image.resolution, image.downsamples, image.resolution.mean)
-                return Segmented(tuple(box), self._find(prediction, whole, box, grid), prediction)
+                return Segmented(box, self._find(prediction, whole, box, grid), prediction)
             if box != whole:
                 rectangle = Rectangle(Point(box.x, box.y), Size(box.width, box.height))
-                return Segmented(tuple(box), segment_rectangle(image, self._predictor, rectangle, self._find), None)
-        return Segmented(tuple(whole), self._whole_slide(Path(path), image.resolution.mean if mpp else None), None)
+                return Segmented(box, segment_rectangle(image, self._predictor, rectangle, self._find), None)
+        return Segmented(whole, self._whole_slide(Path(path), image.resolution.mean if mpp else None), None)
 
     def _predict(self, image: ImageSlide) -> Prediction:
         config = self._config("inference.json", mpp=image.resolution.mean)

@@ -11,12 +11,11 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from monch_monai.errors import InputError
 from monch_monai.inferers import NETWORK_MPP
-from monch_monai.label.annotations import Box as Part
 from monch_monai.label.infer import MonchInfer
 from monch_monai.label.opening import is_slide, open_image
 from monch_monai.label.studies import Studies
 from monch_monai.label.uncertainty import mean_uncertainty
-from monch_monai.slides.geometry import Point, Rectangle, Size, working_grid
+from monch_monai.slides.geometry import Box, Point, Rectangle, Size, working_grid
 from monch_monai.slides.nuclei_table import PROBS
 from monch_monai.slides.tissue import TissueFinder
 
@@ -32,11 +31,11 @@ class Candidate(NamedTuple):
     """A part of an image that may be proposed; `changed` is when the image's file was last changed."""
 
     image: str
-    part: Part
+    part: Box
     changed: int
 
 
-class RandomChoice(Strategy):  # type: ignore[misc]
+class RandomChoice(Strategy):
     """An image without a label, or a part of the image that the request names, each as likely."""
 
     def __init__(self, mpp: float | None = None) -> None:
@@ -51,7 +50,7 @@ class RandomChoice(Strategy):  # type: ignore[misc]
         return None
 
 
-class Uncertainty(Strategy):  # type: ignore[misc]
+class Uncertainty(Strategy):
     """Of the images without a label, or the parts of the image that the request names, the one whose nuclei's classes
     the model is least sure of (`monch_monai.label.uncertainty`).
 
@@ -120,21 +119,25 @@ def candidates(image: str, request: dict[str, Any], datastore: Studies, mpp: flo
 
 
 @lru_cache(maxsize=256)
-def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | None) -> tuple[Part, ...]:
+def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | None) -> tuple[Box, ...]:
     """Parts of `size`, or the whole for None, that cover an image; the last are moved inwards to fit."""
     with closing(open_image(path, mpp)) as image:
         width, height = int(image.size.width), int(image.size.height)
         if size is None:
-            return ((0, 0, width, height),)
+            return (Box(0, 0, width, height),)
         w, h = min(size[0], width), min(size[1], height)
         if min(w, h) < 1:
             raise InputError(f"patch_size is {list(size)}; give width and height, px of level 0")
-        parts = [(min(x, width - w), min(y, height - h), w, h) for y in range(0, height, h) for x in range(0, width, w)]
+        parts = [
+            Box(min(x, width - w), min(y, height - h), w, h) for y in range(0, height, h) for x in range(0, width, w)
+        ]
         if not is_slide(path):
             return tuple(parts)
         grid = working_grid(image.size, image.resolution, image.downsamples, NETWORK_MPP)
         tissue = TissueFinder()(image, grid)
-        return tuple(p for p in parts if tissue.touches(grid.box_of(Rectangle(Point(p[0], p[1]), Size(p[2], p[3])))))
+        return tuple(
+            p for p in parts if tissue.touches(grid.box_of(Rectangle(Point(p.x, p.y), Size(p.width, p.height))))
+        )
 
 
 def _shuffled(items: list[Any]) -> list[Any]:

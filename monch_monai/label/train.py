@@ -25,7 +25,7 @@ DEFAULTS = {"max_epochs": 10, "batch_size": 4, "learning_rate": 5e-5, "val_split
 logger = logging.getLogger(__name__)
 
 
-class MonchTrain(TrainTask):  # type: ignore[misc]
+class MonchTrain(TrainTask):
     """Trains the newest version, or another, on all final labels, by the bundle's `train.json`; a new version results.
 
     Args:

@@ -12,10 +12,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from tests.bundle.conftest import REPOSITORY, run_bundle
 from tests.fakes.trained import tissue, trained_monch, write_small_bundle
 from tests.label.server import Server
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 FIELDS = {"field_a": (400, 304, 30), "field_b": (288, 320, 25), "field_c": (256, 256, 20), "field_d": (300, 260, 20)}
 """Width, height and nuclei of each picture."""
 SLIDE = (1536, 1152, 320)
@@ -51,6 +51,18 @@ def write_slide(path: Path, pixels: np.ndarray, mpp: float = 0.25) -> None:
         for level in range(3):
             part = pixels[:: 2**level, :: 2**level]
             tiff.write(part, tile=(256, 256), photometric="rgb", subfiletype=int(level > 0), **resolution)
+
+
+@pytest.fixture(scope="session")
+def inference(small_bundle: Path, studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `inference.json` writes of the same images."""
+    out = tmp_path_factory.mktemp("inference")
+    done = run_bundle(
+        "--config_file", small_bundle / "configs" / "inference.json", "--bundle_root", small_bundle,
+        "--dataset_dir", studies, "--output_dir", out,
+    )  # fmt: skip
+    assert done.stderr.strip().splitlines()[-1].endswith("could not be read and have no result: broken.png")
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,25 +14,14 @@ from PIL import Image
 
 from monch_monai.label.annotations import Outline
 from monch_monai.label.reviewed import rasterise
-from tests.bundle.conftest import REPOSITORY, run_bundle
+from monch_monai.slides.geometry import Box
+from tests.bundle.conftest import REPOSITORY
 from tests.fakes.tiny import contents
 from tests.label.clients import agreement, as_dsa, as_json, as_qupath, as_set, inside
 from tests.label.conftest import FIELDS, SLIDE
 from tests.label.server import Server
 
 pytestmark = pytest.mark.label
-
-
-@pytest.fixture(scope="session")
-def inference(small_bundle: Path, studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `inference.json` writes of the same images."""
-    out = tmp_path_factory.mktemp("inference")
-    done = run_bundle(
-        "--config_file", small_bundle / "configs" / "inference.json", "--bundle_root", small_bundle,
-        "--dataset_dir", studies, "--output_dir", out,
-    )  # fmt: skip
-    assert done.stderr.strip().splitlines()[-1].endswith("could not be read and have no result: broken.png")
-    return out
 
 
 def picture(answer) -> np.ndarray:
@@ -133,7 +121,7 @@ def test_tiles_of_dsa_are_one_answer(server: Server) -> None:
 def test_a_mask_of_a_region_of_a_slide_shows_its_nuclei(server: Server) -> None:
     mask = picture(server.infer("slide.v1", location=[300, 200], size=[400, 300]))
     found = qupath(server.outlines("slide.v1", location=[300, 200], size=[400, 300]))
-    expected, _ = rasterise([Outline(name, polygon) for name, polygon in found], (300, 200, 400, 300))
+    expected, _ = rasterise([Outline(name, polygon) for name, polygon in found], Box(300, 200, 400, 300))
     np.testing.assert_array_equal(mask, expected)
 
 
@@ -274,7 +262,11 @@ REFUSED = {
         lambda s: s.save_label("field_a", "a.png", png(np.full((304, 400), 9))),
     ),
     "outlines beyond the image": (400, "reach over", lambda s: s.save_label("field_a", "a.xml", asap(390, 0, 30, 30))),
-    "outlines of no class": (400, "class 'Tumor'", lambda s: s.save_label("field_a", "a.xml", asap(0, 0, 9, 9, "Tumor"))),
+    "outlines of no class": (
+        400,
+        "class 'Tumor'",
+        lambda s: s.save_label("field_a", "a.xml", asap(0, 0, 9, 9, "Tumor")),
+    ),
     "outlines that are none": (400, "cannot be read", lambda s: s.save_label("field_a", "a.xml", b"<a>")),
     "a label of no image": (404, "no image", lambda s: s.save_label("nowhere", "a.png", png(np.ones((4, 4))))),
     "a label's part outside": (
@@ -321,7 +313,7 @@ def test_what_is_refused_leaves_everything_as_it_was(server: Server, studies: Pa
 
 @pytest.fixture(scope="module")
 def labelled(server: Server, known: dict) -> None:
-    """Corrections in every form that clients send: masks, QuPath's XML, DSA's JSON, GeoJSON; the slide's in a region."""
+    """Corrections in every form that clients send: a mask, QuPath's XML, GeoJSON; DSA's JSON of a slide's region."""
     mask = png(known["field_a"].classes)
     xml = server.outlines("field_b", output="asap").content
     region = server.outlines("slide.v1", output="dsa", location=[256, 256], size=[512, 400]).content

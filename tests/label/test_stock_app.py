@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.bundle.conftest import REPOSITORY, run_bundle
+from tests.bundle.conftest import REPOSITORY
 from tests.label.conftest import FIELDS
 
 pytestmark = pytest.mark.label
@@ -24,9 +24,19 @@ print(json.dumps({"file": answer["file"], "labels": app.info()["models"]["monch"
 """
 
 
-def test_a_mask_is_that_of_inference_json(small_bundle: Path, studies: Path, tmp_path: Path) -> None:
+def test_a_mask_is_that_of_inference_json(small_bundle: Path, studies: Path, inference: Path, tmp_path: Path) -> None:
     packed = tmp_path / "monaibundle" / "model" / "monch"
-    command = [sys.executable, "-m", "monailabel.main", "apps", "--download", "--name", "monaibundle", "--output", tmp_path]
+    command = [
+        sys.executable,
+        "-m",
+        "monailabel.main",
+        "apps",
+        "--download",
+        "--name",
+        "monaibundle",
+        "--output",
+        tmp_path,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     shutil.copytree(small_bundle, packed)
     for part in ("monch_monai", "tests/fakes"):  # the small network is the tests'
@@ -42,10 +52,6 @@ def test_a_mask_is_that_of_inference_json(small_bundle: Path, studies: Path, tmp
     assert answer["labels"] == {"neoplastic": 1, "inflammatory": 2, "connective": 3, "dead": 4, "epithelial": 5}
     mask = np.asarray(Image.open(answer["file"]))
     Path(answer["file"]).unlink()
-    run_bundle(
-        "--config_file", small_bundle / "configs" / "inference.json", "--bundle_root", small_bundle,
-        "--dataset_dir", studies / "field_a.png", "--output_dir", tmp_path / "out",
-    )  # fmt: skip
     assert mask.shape == FIELDS["field_a"][1::-1]
     assert mask.any()
-    np.testing.assert_array_equal(mask, np.asarray(Image.open(tmp_path / "out" / "field_a_classes.png")))
+    np.testing.assert_array_equal(mask, np.asarray(Image.open(inference / "field_a_classes.png")))
