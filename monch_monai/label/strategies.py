@@ -128,16 +128,14 @@ def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | 
         w, h = min(size[0], width), min(size[1], height)
         if min(w, h) < 1:
             raise InputError(f"patch_size is {list(size)}; give width and height, px of level 0")
-        parts = [
-            Box(min(x, width - w), min(y, height - h), w, h) for y in range(0, height, h) for x in range(0, width, w)
-        ]
+        places = ((x, y) for y in range(0, height, h) for x in range(0, width, w))
+        parts = [Box(min(x, width - w), min(y, height - h), w, h) for x, y in places]
         if not is_slide(path):
             return tuple(parts)
         grid = working_grid(image.size, image.resolution, image.downsamples, NETWORK_MPP)
         tissue = TissueFinder()(image, grid)
-        return tuple(
-            p for p in parts if tissue.touches(grid.box_of(Rectangle(Point(p.x, p.y), Size(p.width, p.height))))
-        )
+        rectangles = [Rectangle(Point(part.x, part.y), Size(w, h)) for part in parts]
+        return tuple(p for p, r in zip(parts, rectangles, strict=True) if tissue.touches(grid.box_of(r)))
 
 
 def _shuffled(items: list[Any]) -> list[Any]:

@@ -98,6 +98,11 @@ class Run:
 
 
 def check_device(device: str) -> None:
+    """Refuses a device that is not to be had.
+
+    Raises:
+        InputError: it is not.
+    """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -69,7 +69,7 @@ def inside(found: list[Found], x: int, y: int, w: int, h: int) -> list[Found]:
 
 
 def agreement(found: list[Found], instances: np.ndarray, box: tuple[int, int, int, int]) -> tuple[float, float]:
-    """Share of the known nuclei that are found (IoU above 1/2), and of the found that are known, in a box of an image."""
+    """Share of an image's known nuclei that are found (IoU above 1/2), and of the found that are known, in a box."""
     x, y, w, h = box
     _, ours = rasterise([Outline(name, polygon) for name, polygon in found], Box(*box))
     theirs = instances[y : y + h, x : x + w]

@@ -212,7 +212,11 @@ REFUSED = {
     "a way out, in outlines": (404, "no image", lambda s: s.outlines("../studies0/field_a")),
     "a file's path": (404, "no image", lambda s: s.infer("/etc/hostname")),
     "a download": (404, "NOT Found", lambda s: s.get("/datastore/image", image="../secret")),
-    "a file's path among the settings": (404, "no image", lambda s: s.infer("field_a", image="/etc/hostname")),
+    "a file's path among the settings": (
+        404,
+        "no image",
+        lambda s: s.request("POST", "/infer/monch?image=field_a", data={"params": '{"image": "/etc/hostname"}'}),
+    ),
     "an image's new name that leads out": (
         400,
         "plain name",
