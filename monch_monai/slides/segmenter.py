@@ -58,6 +58,9 @@ class SlideSegmenter:
         sources: files that answers depend on, such as the checkpoint; None are left out.
         working_mpp: µm per pixel that the network was trained for.
 
+    Attributes:
+        seconds: where the time of the last slide went.
+
     Raises:
         InputError: a setting cannot be used.
     """
@@ -94,6 +97,7 @@ class SlideSegmenter:
         self.find = FoundNuclei(separation_um, min_area_um2) if nuclei is None else GivenNuclei.read(nuclei)
         self.gzip = flag("gzip", gzip)
         self.working_mpp = working_mpp
+        self.seconds = Seconds()
         self.settings = {
             "version": monch_monai.__version__,
             "tile_size": tile_size,
@@ -160,7 +164,7 @@ class SlideSegmenter:
         try:
             if work.open(settings):
                 logger.info("%s: going on where an earlier run ended", path.name)
-            seconds = self._run(plan, work)
+            self.seconds = seconds = self._run(plan, work)
             result = work.path / "result"
             shutil.rmtree(result, ignore_errors=True)
             result.mkdir()

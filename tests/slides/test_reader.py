@@ -8,6 +8,7 @@ from monch_monai.slides.geometry import Box, Mpp, Size, working_grid
 from monch_monai.slides.plain_tiff import TiffSlide
 from monch_monai.slides.reader import ImageSlide, OpenSlideSlide, open_slide
 from monch_monai.slides.reading import overview, read_grid
+from tests.fakes.dicom import write_dicom
 from tests.fakes.slides import write_slide
 
 
@@ -80,6 +81,19 @@ def test_a_slide_without_resolution_needs_one(pixels, tmp_path, make):
     with pytest.raises(InputError, match=r"does not say its resolution: give --mpp"):
         open_slide(file)
     assert open_slide(file, 0.5).mpp == Mpp(0.5, 0.5)
+
+
+def test_dicom_reads_the_same(pixels, tmp_path):
+    pytest.importorskip("wsidicom", reason="the optional extra dicom is not installed")
+    slide = open_slide(write_dicom(tmp_path / "dicom", pixels, mpp=0.5))
+    assert (slide.size, slide.mpp) == (Size(470, 330), Mpp(0.5, 0.5))
+    assert np.array_equal(slide.read(0, Box(0, 0, 470, 330)), pixels)
+    assert np.array_equal(slide.read(0, Box(60, 70, 200, 100)), pixels[70:170, 60:260])
+    slide.close()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "no.dcm").write_text("no DICOM")
+    with pytest.raises(InputError, match=r"empty cannot be read as a DICOM slide .*: replace or remove it"):
+        open_slide(tmp_path / "empty")
 
 
 def test_a_printers_resolution_is_none(pixels, tmp_path):

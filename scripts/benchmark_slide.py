@@ -1,0 +1,179 @@
+"""Slides: how fast, where the time goes, beside MONAI's sliding windows of HoVer-Net; memory by the slide's size."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+from measuring import conditions, synchronise
+from monai.apps.pathology.inferers import SlidingWindowHoVerNetInferer
+from monai.networks.nets import HoVerNet
+from numpy.typing import NDArray
+
+from monch_monai.datasets.synthetic import synthetic_tile
+from monch_monai.encoders import ClipResNet50
+from monch_monai.inferers import MixedPrecisionInferer
+from monch_monai.networks import Monch, load_checkpoint
+from monch_monai.slides.geometry import Box, working_grid
+from monch_monai.slides.predictors import NetworkPredictor
+from monch_monai.slides.reader import open_slide
+from monch_monai.slides.reading import read_grid
+from monch_monai.slides.segmenter import SlideSegmenter
+from monch_monai.slides.stitching import Prediction
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IN, OUT = 256, 164
+"""Pixels that HoVer-Net in fast mode sees, and those it answers for."""
+
+
+def print_slide(slide: str, device: str, side: int, x: int, y: int, checkpoint: str, beside: bool) -> None:
+    """Prints speed and shares of time of a square of tissue, by MONCH and by MONAI's HoVer-Net inferer."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    pixels = _square(slide, side, x, y)
+    network = Monch(ClipResNet50())
+    if checkpoint:
+        load_checkpoint(network, checkpoint)
+    predictor = NetworkPredictor(network, MEAN, STD, device, MixedPrecisionInferer())
+    mm2 = (side * 0.25e-3) ** 2
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "square.tif"
+        write = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}
+        tifffile.imwrite(path, pixels, photometric="rgb", tile=(256, 256), metadata=None, **write)
+        with SlideSegmenter(Path(folder) / "out", predictor, tissue=False) as segmenter:
+            segmenter.pipeline.predictor(np.zeros((segmenter.pipeline.batch_size, IN, IN, 3), np.uint8))  # warm-up
+            start = time.perf_counter()
+            summary = segmenter(path)
+            synchronise(device)
+            wall = time.perf_counter() - start
+            seconds = segmenter.seconds
+    found = summary["nuclei_total"]
+    print(f"{conditions(device)}; {side}x{side} px at 0.25 µm/px, {mm2:.4f} mm²; {found} nuclei\n")
+    print("| | s | mm² of tissue/min | reading | network | nuclei |\n|---|---|---|---|---|---|")
+    total = seconds.reading + seconds.network + seconds.nuclei
+    shares = [f"{part:.2f} s ({part / total:.1%})" for part in (seconds.reading, seconds.network, seconds.nuclei)]
+    print(f"| MONCH, slide to files | {wall:.1f} | {60 * mm2 / wall:.4f} | " + " | ".join(shares) + " |")
+    if beside:
+        took = _hovernet(pixels, device)
+        print(f"| HoVer-Net fast, by MONAI, network alone | {took:.1f} | {60 * mm2 / took:.4f} | | {took:.1f} s | |")
+        print(f"\nMONCH's network to HoVer-Net's inferer, same pixels: {seconds.network / took:.3f} of the time")
+
+
+def print_memory(sizes: list[int], region_size: int) -> None:
+    """Prints peak memory of a process that segments a slide of each size, a tenth of it tissue, by a stub network."""
+    print("| slide | nuclei | peak RSS, MiB | of it the worker | import, MiB | s |\n|---|---|---|---|---|---|")
+    peaks = []
+    for size in sizes:
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("benchmark.py")),
+            "slide_peak",
+            str(size),
+            str(region_size),
+        ]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        peaks.append(row["peak"] - row["worker"])
+        print(
+            f"| {size}x{size} | {row['nuclei']} | {row['peak']:.0f} | {row['worker']:.0f} | {row['start']:.0f} |"
+            f" {row['seconds']:.0f} |"
+        )
+    print(f"\npeak of the last to the first, main process: {peaks[-1] / peaks[0]:.3f}")
+
+
+def print_peak(size: int, region_size: int) -> None:
+    """Segments one slide of `size` px by a stub network, and prints what it took as a line of JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "slide.tif"
+        subprocess.run([sys.executable, "-c", _WRITE, str(Path(__file__).parent), str(path), str(size)], check=True)
+        start, began = _mib("VmRSS"), time.perf_counter()
+        with SlideSegmenter(Path(folder) / "out", dark, region_size=region_size) as segmenter:
+            summary = segmenter(path)
+            assert segmenter.pipeline.processes is not None
+            worker = segmenter.pipeline.processes.submit(_mib, "VmHWM").result()
+    found = {"nuclei": summary["nuclei_total"], "tissue": summary["tissue_mm2"], "peak": _mib("VmHWM") + worker}
+    print(json.dumps({**found, "worker": worker, "start": start, "seconds": time.perf_counter() - began}))
+
+
+_WRITE = """
+import sys
+sys.path[:0] = [sys.argv[1], sys.argv[1] + '/..']
+from benchmark_slide import write_large
+write_large(sys.argv[2], int(sys.argv[3]))
+"""
+
+
+def dark(tiles: NDArray[np.uint8]) -> Prediction:
+    """A stub of a network: dark pixels are neoplastic nuclei."""
+    class_map = (tiles[..., 1] < 100).astype(np.uint8)
+    probs = np.zeros((len(tiles), 5, *class_map.shape[1:]), np.float16)
+    probs[:, 0] = class_map
+    return Prediction(class_map, probs)
+
+
+def write_large(path: str, size: int, tile: int = 512) -> None:
+    """A pyramid of `size` px, of which a tenth, a band, is tissue with 2500 nuclei per mm²."""
+    tissue = np.full((tile, tile, 3), (232, 190, 214), np.uint8)
+    per_side = round(np.sqrt(2500 * (tile * 0.25e-3) ** 2))
+    places = (np.arange(per_side) + 0.5) * tile / per_side
+    rows, columns = np.mgrid[:tile, :tile] + 0.5
+    for y in places:
+        for x in places:
+            tissue[(columns - x) ** 2 + (rows - y) ** 2 <= 13**2] = (120, 40, 140)
+    glass = np.full_like(tissue, 243)
+
+    def tiles(scale: int) -> Iterator[NDArray[np.uint8]]:
+        count = -(-size // scale // tile)
+        for row in range(count):
+            places = (np.arange(row * tile, (row + 1) * tile) + 0.5) * scale / size
+            stripe = np.where((abs(places - 0.5) < 0.05)[:, None, None], tissue, glass)
+            yield from [stripe] * count
+
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level, scale in enumerate((1, 4, 16)):
+            side = -(-size // scale)
+            file.write(
+                tiles(scale), shape=(side, side, 3), dtype=np.uint8, photometric="rgb", tile=(tile, tile),
+                compression="zlib", subfiletype=int(level > 0), metadata=None,
+                resolution=(40_000 / scale, 40_000 / scale), resolutionunit="CENTIMETER",
+            )  # fmt: skip
+
+
+def _square(slide: str, side: int, x: int, y: int) -> NDArray[np.uint8]:
+    """Pixels `[side, side, 3]` at 0.25 µm/px: of a slide, at a place of its level 0, or of synthetic tissue."""
+    if not slide:
+        return synthetic_tile(np.random.default_rng(0), side).image
+    opened = open_slide(slide)
+    grid = working_grid(opened.size, opened.resolution, opened.downsamples, 0.25)
+    place = Box(round(x / grid.per_level0[0]), round(y / grid.per_level0[1]), side, side)
+    pixels = read_grid(opened, grid, place)
+    opened.close()
+    return pixels
+
+
+def _hovernet(pixels: NDArray[np.uint8], device: str) -> float:
+    """Seconds of MONAI's sliding-window HoVer-Net inferer for an image."""
+    network = HoVerNet(mode="fast", in_channels=3, out_classes=6).to(device).eval()
+    inferer = SlidingWindowHoVerNetInferer(
+        roi_size=(IN, IN), sw_batch_size=4, overlap=1 - OUT / IN, padding_mode="constant", progress=False,
+        extra_input_padding=((IN - OUT) // 2,) * 4,
+    )  # fmt: skip
+    image: Any = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().to(device) / 255
+    with torch.inference_mode():
+        network(image[..., :IN, :IN])
+        synchronise(device)
+        start = time.perf_counter()
+        inferer(image, network)
+        synchronise(device)
+    return time.perf_counter() - start
+
+
+def _mib(field: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
