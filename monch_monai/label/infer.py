@@ -48,7 +48,7 @@ class MonchInfer(InferTask):
 
     def get_path(self, validate: bool = True) -> str:
         """Weights of the newest version."""
-        return str(version_weights(self.root)[1])
+        return str(max(versions(self.root).items(), default=(0, ""))[1])
 
     def segmenter(self, request: dict[str, Any]) -> tuple[int, Segmenter]:
         """Number of the version that a request asks for, and its segmenter.

@@ -44,7 +44,7 @@ class MonchTrain(TrainTask):
     def stats(self) -> dict[str, Any]:
         """The newest version, and for each trained one its epochs and its best score on the images held out."""
         known = versions(self.root)
-        return {"newest": max(known), "versions": {str(n): _scores(path.parent) for n, path in known.items() if n}}
+        return {"newest": max(known, default=None), "versions": {str(n): _scores(path.parent) for n, path in known.items() if n}}
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any]:
         """Trains; returns the number of the new version.
@@ -63,7 +63,7 @@ class MonchTrain(TrainTask):
     def _train(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any]:
         settings = {name: request.get(name, value) for name, value in DEFAULTS.items()}
         base, weights = version_weights(self.root, request.get("version") or NEWEST)
-        number = max(versions(self.root)) + 1
+        number = max(versions(self.root), default=0) + 1
         draft = self.root / "training"
         shutil.rmtree(draft, ignore_errors=True)  # of a training that was stopped
         draft.mkdir()

@@ -79,7 +79,8 @@ def write_working_copy(
 def versions(root: Path) -> dict[int, Path]:
     """Weights of each version in a working copy's bundle, the oldest first."""
     trained = {int(p.parent.name): p for p in (root / "versions").glob("*/best.pt") if p.parent.name.isdigit()}
-    return {0: root / "models" / "model.pt", **dict(sorted(trained.items()))}
+    known = {0: root / "models" / "model.pt", **dict(sorted(trained.items()))}
+    return {number: path for number, path in known.items() if path.is_file()}  # a client may have had one deleted
 
 
 def version_weights(root: Path, version: str | int = NEWEST) -> tuple[int, Path]:
@@ -89,7 +90,7 @@ def version_weights(root: Path, version: str | int = NEWEST) -> tuple[int, Path]
         InputError: there is no such version.
     """
     known = versions(root)
-    number = max(known) if version == NEWEST else version
+    number = max(known, default=version) if version == NEWEST else version
     if not str(number).isdigit() or int(number) not in known:
         raise InputError(f"there is no version {version!r}; there are {NEWEST} and {', '.join(map(str, known))}")
     return int(number), known[int(number)]

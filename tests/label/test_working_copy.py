@@ -49,6 +49,8 @@ def test_versions_are_counted_as_numbers(bundle: Path) -> None:
     for version in (3, "../2", "-1", ""):
         with pytest.raises(InputError, match="there is no version"):
             version_weights(bundle, version)
+    (bundle / "versions" / "10" / "best.pt").unlink()
+    assert version_weights(bundle)[0] == 9
 
 
 def test_what_cannot_be_made_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
