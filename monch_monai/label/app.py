@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ class MonchApp(MONAILabelApp):
 
     def on_init_complete(self) -> None:
         """Removes uploads that an earlier server left."""
-        for left in self.uploads.iterdir():
-            left.unlink()
+        shutil.rmtree(self.uploads)
+        self.uploads.mkdir()
         super().on_init_complete()
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from monch_monai.errors import InputError
 from monch_monai.inferers import NETWORK_MPP
 from monch_monai.label.infer import MonchInfer
 from monch_monai.label.opening import is_slide, open_image
+from monch_monai.label.reviewed import part_of
 from monch_monai.label.studies import Studies
 from monch_monai.label.uncertainty import mean_uncertainty
+from monch_monai.settings import whole_number
 from monch_monai.slides.geometry import Box, Point, Rectangle, Size, working_grid
 from monch_monai.slides.nuclei_table import PROBS
 from monch_monai.slides.tissue import TissueFinder
@@ -69,7 +71,7 @@ class Uncertainty(Strategy):
         version, segment = self.infer.segmenter(request)
         scores, proposed = self.scores.setdefault(version, {}), self.proposed.setdefault(version, set())
         images = _images(request, datastore)
-        most = int(request.get("candidates") or CANDIDATES)
+        most = whole_number("candidates", request.get("candidates") or CANDIDATES, least=1)
         unseen = []
         for image in _shuffled(images):
             fresh = [c for c in candidates(image, request, datastore, self.infer.mpp) if c not in scores]
@@ -109,7 +111,10 @@ def candidates(image: str, request: dict[str, Any], datastore: Studies, mpp: flo
     """
     path = datastore.known(image)
     changed = path.stat().st_mtime_ns
-    size = tuple(int(n) for n in request.get("patch_size") or PATCH)
+    patch = part_of({"size": request.get("patch_size") or PATCH})
+    if patch is None:
+        raise InputError(f"patch_size is {request['patch_size']}; give width and height, px of level 0")
+    size = (patch.width, patch.height)
     whole = not request.get("image") and not is_slide(path)
     try:
         return [Candidate(image, part, changed) for part in _parts(path, changed, None if whole else size, mpp)]
@@ -126,8 +131,6 @@ def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | 
         if size is None:
             return (Box(0, 0, width, height),)
         w, h = min(size[0], width), min(size[1], height)
-        if min(w, h) < 1:
-            raise InputError(f"patch_size is {list(size)}; give width and height, px of level 0")
         places = ((x, y) for y in range(0, height, h) for x in range(0, width, w))
         parts = [Box(min(x, width - w), min(y, height - h), w, h) for x, y in places]
         if not is_slide(path):

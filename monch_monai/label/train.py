@@ -15,7 +15,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 
 import monch_monai
 from monch_monai.errors import InputError
-from monch_monai.handlers.checkpoints import HISTORY
+from monch_monai.handlers.checkpoints import HISTORY, LAST, STATE
 from monch_monai.label.labelled import write_labelled
 from monch_monai.label.studies import Studies
 from monch_monai.label.working_copy import NEWEST, version_weights, versions
@@ -44,7 +44,10 @@ class MonchTrain(TrainTask):
     def stats(self) -> dict[str, Any]:
         """The newest version, and for each trained one its epochs and its best score on the images held out."""
         known = versions(self.root)
-        return {"newest": max(known, default=None), "versions": {str(n): _scores(path.parent) for n, path in known.items() if n}}
+        return {
+            "newest": max(known, default=None),
+            "versions": {str(n): _scores(path.parent) for n, path in known.items() if n},
+        }
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any]:
         """Trains; returns the number of the new version.
@@ -63,7 +66,8 @@ class MonchTrain(TrainTask):
     def _train(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any]:
         settings = {name: request.get(name, value) for name, value in DEFAULTS.items()}
         base, weights = version_weights(self.root, request.get("version") or NEWEST)
-        number = max(versions(self.root), default=0) + 1
+        used = [int(folder.name) for folder in (self.root / "versions").glob("*") if folder.name.isdigit()]
+        number = max(used, default=0) + 1
         draft = self.root / "training"
         shutil.rmtree(draft, ignore_errors=True)  # of a training that was stopped
         draft.mkdir()
@@ -81,6 +85,8 @@ class MonchTrain(TrainTask):
             batch_size=settings["batch_size"],
             learning_rate=settings["learning_rate"],
         )
+        for needless in (LAST, STATE):  # larger than the weights, and a version is not resumed
+            (draft / needless).unlink()
         (self.root / "versions").mkdir(exist_ok=True)
         draft.rename(self.root / "versions" / str(number))
         logger.info("version %d is ready: %s", number, _scores(self.root / "versions" / str(number)))

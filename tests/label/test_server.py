@@ -197,6 +197,11 @@ REFUSED = {
     "an unknown model, to train": (404, "no model 'other'", lambda s: s.post("/train/other", {})),
     "an unknown model, of batches": (404, "no model 'other'", lambda s: s.post("/batch/infer/other", {})),
     "an unknown strategy": (404, "no strategy 'other'", lambda s: s.post("/activelearning/other", {})),
+    "parts of no size": (
+        400,
+        "patch_size is [0, 9]",
+        lambda s: s.post("/activelearning/random", {"image": "field_a", "patch_size": [0, 9]}),
+    ),
     "an unknown version": (400, "no version '9'", lambda s: s.infer("field_a", version="9")),
     "an unknown device": (400, "device 'tpu'", lambda s: s.infer("field_a", device="tpu")),
     "an unknown mask": (400, "mask is 'all'", lambda s: s.infer("field_a", mask="all")),
