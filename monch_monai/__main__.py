@@ -15,6 +15,7 @@ from monch_monai.data.writer import free_folder
 from monch_monai.datasets.consep import VALIDATION_FIELDS
 from monch_monai.datasets.pannuke import doctor, download_pannuke
 from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.label.working_copy import write_working_copy
 from monch_monai.settings import flag
 
 
@@ -72,6 +73,17 @@ class Commands:
     def sample(self, output_dir: str) -> None:
         """Fetches the sample of real H&E and writes it to OUTPUT_DIR as a prepared dataset."""
         print(datasets.prepare_sample(str(output_dir)))
+
+    @SetParseFns(app_dir=str, bundle_root=str, checkpoint=str)
+    def label_app(self, app_dir: str, bundle_root: str | None = None, checkpoint: str | None = None) -> None:
+        """Makes APP_DIR, a folder for a MONAI Label server to work in: monailabel start_server --app APP_DIR.
+
+        Args:
+            app_dir: folder to make.
+            bundle_root: folder that holds configs/; bundle, or the current folder.
+            checkpoint: weights to begin with; else the newest best.pt of bundle_root/output, else models/model.pt.
+        """
+        print(write_working_copy(app_dir, bundle_root, checkpoint))
 
     def synthetic(self, output_dir: str, train: int = 8, validation: int = 4, seed: int = 0) -> None:
         """Writes a prepared dataset of H&E-like synthetic tiles with exact labels to OUTPUT_DIR."""

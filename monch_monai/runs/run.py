@@ -70,7 +70,7 @@ class Run:
             whole_number(name, value, least=1)
         for name, share in fractions.items():
             fraction(name, share)
-        _check_device(device)
+        check_device(device)
         if processes is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             overlays = "multi_gpu_train.json or multi_gpu_evaluate.json"
             raise InputError(f"torchrun started several processes, and this config is for one: add {overlays}")
@@ -106,7 +106,12 @@ class Run:
         logging.getLogger().addHandler(log)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuses a device that is not to be had.
+
+    Raises:
+        InputError: it is not.
+    """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -1,0 +1,108 @@
+"""Outlines as viewers send them: ASAP XML (QuPath's MONAI Label extension), DSA JSON and QuPath's GeoJSON."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import shapely
+from shapely.geometry import shape
+
+from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.errors import InputError
+from monch_monai.slides.geometry import Box
+
+SUFFIXES = (".xml", ".json", ".geojson")
+REVIEWED = "region"
+"""Name of the class whose outlines enclose what was looked at. QuPath has a class `Region*` from the start."""
+VALUES = {c.name: c.index for c in NUCLEUS_CLASSES} | {"ignore": IGNORE_INDEX}
+"""Value in a class map of what an outline of that name encloses; `Ignore*` is a class of QuPath's too."""
+
+
+class Outline(NamedTuple):
+    """What one outline encloses: a name of `VALUES`, or `REVIEWED`, and its polygon in px of the image."""
+
+    name: str
+    polygon: shapely.Geometry
+
+
+class Annotations(NamedTuple):
+    """All outlines of a file in its order, and the box that the file says it is about, if it does."""
+
+    outlines: list[Outline]
+    box: Box | None
+
+
+def read_annotations(path: str | Path) -> Annotations:
+    """Outlines of a file of annotations.
+
+    Raises:
+        InputError: it cannot be read, or an outline is of no known class.
+    """
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    name = Path(path).name
+    try:
+        found, box = _read_xml(text) if Path(path).suffix.lower() == ".xml" else _read_json(text)
+    except (ElementTree.ParseError, shapely.errors.ShapelyError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise InputError(
+            f"{name} cannot be read as annotations ({e}): expected ASAP XML, DSA JSON or GeoJSON with polygons"
+        ) from e
+    return Annotations([Outline(_class_name(given, name), _whole(polygon)) for given, polygon in found], box)
+
+
+def _class_name(given: str, file: str) -> str:
+    name = given.strip().rstrip("*").lower()
+    if name not in (*VALUES, REVIEWED):
+        known = ", ".join(c.name for c in NUCLEUS_CLASSES)
+        raise InputError(f"{file} has an outline of class {given!r}; expected {known}, Ignore* or Region*")
+    return name
+
+
+def _whole(polygon: shapely.Geometry) -> shapely.Geometry:
+    """The polygon, mended where it was drawn across itself."""
+    return polygon if polygon.is_valid else shapely.make_valid(polygon)
+
+
+def _read_xml(text: str) -> tuple[list[tuple[str, shapely.Geometry]], Box | None]:
+    if "<!DOCTYPE" in text:
+        raise ValueError("it has a document type")  # the only place where entities, which may expand without end, fit
+    root = ElementTree.fromstring(text)  # noqa: S314
+    if root.tag != "ASAP_Annotations":
+        raise ValueError(f"its root is {root.tag}")
+    about = root.find("Annotations")
+    box = None if about is None else Box(*(int(float(about.get(key, 0))) for key in ("X", "Y", "W", "H")))
+    found = []
+    for annotation in root.iter("Annotation"):
+        points = [(float(c.attrib["X"]), float(c.attrib["Y"])) for c in annotation.iter("Coordinate")]
+        if len(points) > 2:  # a point or a line encloses nothing
+            found.append((annotation.attrib["Name"], shapely.Polygon(points)))
+    return found, (box if box is not None and box.width > 0 and box.height > 0 else None)
+
+
+def _read_json(text: str) -> tuple[list[tuple[str, shapely.Geometry]], None]:
+    document: Any = json.loads(text)
+    if isinstance(document, dict):
+        document = document.get("annotation", document)  # as the Digital Slide Archive gives them out
+    elements = document.get("elements") if isinstance(document, dict) else None
+    return list(_geojson(document) if elements is None else _dsa(elements)), None
+
+
+def _dsa(elements: list[Any]) -> Iterator[tuple[str, shapely.Geometry]]:
+    for element in elements:
+        name = element.get("group") or element["label"]["value"]
+        if element["type"] == "polyline" and len(element["points"]) > 2:
+            yield name, shapely.Polygon([point[:2] for point in element["points"]])
+        elif element["type"] == "rectangle":
+            (x, y), w, h = element["center"][:2], element["width"], element["height"]
+            if element.get("rotation"):
+                raise ValueError("a rectangle is rotated")
+            yield name, shapely.box(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+
+
+def _geojson(document: Any) -> Iterator[tuple[str, shapely.Geometry]]:
+    features = document if isinstance(document, list) else document.get("features", [document])
+    for feature in features:
+        name = (feature["properties"].get("classification") or {}).get("name")
+        if name and feature["geometry"]["type"] in ("Polygon", "MultiPolygon"):
+            yield name, shape(feature["geometry"])

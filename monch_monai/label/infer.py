@@ -1,0 +1,100 @@
+"""MONAI Label's task of segmenting an image or a part of it."""
+
+import json
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from monch_monai import __version__
+from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.errors import InputError
+from monch_monai.label.answers import MASKS, OUTLINES, mask_answer, outlines_answer
+from monch_monai.label.reviewed import part_of
+from monch_monai.label.segmenter import Segmenter
+from monch_monai.label.working_copy import NEWEST, version_weights, versions
+from monch_monai.slides.geometry import Box
+
+
+class MonchInfer(InferTask):
+    """Segments with any version in a working copy, the newest unless told.
+
+    Args:
+        root: the working copy's bundle.
+        mpp: as in `open_image`.
+    """
+
+    def __init__(self, root: Path, mpp: float | None = None) -> None:
+        metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        labels = {c.name: c.index for c in NUCLEUS_CLASSES}
+        super().__init__(InferType.SEGMENTATION, labels, dimension=2, description=metadata["description"])
+        self.root, self.mpp = root, mpp
+
+    def is_valid(self) -> bool:
+        """True: a working copy has a version 0."""
+        return True
+
+    def info(self) -> dict[str, Any]:
+        """What clients are told; `pathology` lets QuPath and DSA offer the model."""
+        return {**super().info(), "pathology": True, "version": __version__}
+
+    def config(self) -> dict[str, Any]:
+        """What a request can set, the defaults first."""
+        numbers = [str(number) for number in reversed(versions(self.root))]
+        return {"device": device_list(), "version": [NEWEST, *numbers], "mask": list(MASKS)}
+
+    def get_path(self, validate: bool = True) -> str:
+        """Weights of the newest version."""
+        return str(max(versions(self.root).items(), default=(0, ""))[1])
+
+    def segmenter(self, request: dict[str, Any]) -> tuple[int, Segmenter]:
+        """Number of the version that a request asks for, and its segmenter.
+
+        Raises:
+            InputError: there is no such version or device.
+        """
+        version, weights = version_weights(self.root, request.get("version") or NEWEST)
+        device = name_to_device(request.get("device"))
+        return version, _segmenter(self.root, version, weights, weights.stat().st_mtime_ns, device)
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """File of the answer, and what is to be said besides.
+
+        Args:
+            request: `image`, its file; what part of it as `location` and `size`, or several as `wsi_tiles`; `output`:
+                `asap`, `dsa` or `json` for outlines, else a mask, of `mask`; `version` and `device`.
+
+        Raises:
+            InputError: the request cannot be met.
+        """
+        start = time.perf_counter()
+        if request.get("level"):
+            raise InputError(f"level is {request['level']}; location and size are of level 0: leave level out")
+        version, segment = self.segmenter(request)
+        path, output = Path(request["image"]), request.get("output")
+        found = [segment(path, part, self.mpp) for part in _parts(request)]
+        if output in OUTLINES:
+            file, answer = outlines_answer(found, output, request["model"])
+        elif len(found) == 1:
+            file, answer = mask_answer(found[0], request.get("mask", MASKS[0]))
+        else:
+            raise InputError("a mask is of one region; ask for outlines, or for one region after the other")
+        seconds = round(time.perf_counter() - start, 2)
+        return file, {**answer, "label_names": self.labels, "version": version, "latencies": {"total": seconds}}
+
+
+def _parts(request: dict[str, Any]) -> list[Box | None]:
+    """Parts of the image that are asked for; None is the whole.
+
+    A nucleus belongs to the part that its centroid lies in, so that of parts side by side no nucleus comes twice.
+    """
+    tiles = request.get("wsi_tiles")
+    return [part_of(tile) for tile in tiles] if tiles else [part_of(request)]
+
+
+@lru_cache(maxsize=2)
+def _segmenter(root: Path, version: int, weights: Path, changed: int, device: str) -> Segmenter:
+    return Segmenter(root, weights, root / "slides" / str(version), device)

@@ -1,0 +1,109 @@
+"""The folder of images and labels that the server works on."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from monailabel.datastore.local import LocalDatastore
+
+from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
+from monch_monai.errors import InputError
+from monch_monai.label.annotations import SUFFIXES as ANNOTATION_SUFFIXES
+from monch_monai.label.labelled import Labelled
+from monch_monai.label.opening import SUFFIXES, open_image
+from monch_monai.label.refusals import not_found, refusing
+from monch_monai.label.reviewed import part_of
+
+FINAL = "final"
+PLAIN = re.compile(r"[^/\\\0]+")
+"""What an image's id or a label's tag may be, so that it stays a file's or folder's name; not `.` or `..`."""
+
+
+class Studies(LocalDatastore):
+    """MONAI Label's local datastore, which takes what MONCH can read and refuses the rest before it is stored.
+
+    An image's id is its file's name without the suffix, and so are its labels', in `labels/TAG/`.
+
+    Args:
+        folder: the studies folder.
+        mpp: as in `open_image`.
+        auto_reload: whether files that are added or removed by others are noticed.
+        read_only: whether the folder is left as it is at the start.
+    """
+
+    def __init__(
+        self, folder: str, mpp: float | None = None, auto_reload: bool = False, read_only: bool = False
+    ) -> None:
+        self.mpp = mpp
+        patterns = [f"*{suffix}" for suffix in dict.fromkeys((*SUFFIXES, *ANNOTATION_SUFFIXES))]
+        super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
+
+    def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
+        is_images = Path(path).resolve() == Path(self._datastore.image_path()).resolve()
+        suffixes = SUFFIXES if is_images else (*PICTURE_SUFFIXES, *ANNOTATION_SUFFIXES)
+        names = sorted(entry.name for entry in Path(path).iterdir())
+        return {name: name for name in names if name.lower().endswith(suffixes)}
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        """Name and suffix; of `a.b.png`, `a.b` and `.png`."""
+        cut = len(".nii.gz") if file.lower().endswith(".nii.gz") else len(Path(file).suffix)
+        return file[: len(file) - cut], file[len(file) - cut :]
+
+    def known(self, image_id: str) -> Path:
+        """File of an image; answers 404 where there is none."""
+        uri = self.get_image_uri(image_id)
+        if not uri or not Path(uri).is_file():
+            raise not_found(f"there is no image {image_id!r} in the studies folder")
+        return Path(uri)
+
+    def labelled(self, image_id: str) -> Labelled:
+        """An image with its final label."""
+        info = self.get_label_info(image_id, FINAL)
+        label = Path(self.get_label_uri(image_id, FINAL))
+        return Labelled(image_id, self.known(image_id), label, part_of(info), self.mpp)
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Stores an image, unless it cannot be read or its id is no plain name."""
+        image_id = image_id or self._to_id(Path(image_filename).name)[0]
+        with refusing(image_filename):
+            _check_plain("image id", image_id)
+            if not image_filename.lower().endswith(SUFFIXES):
+                raise InputError(f"image {image_id} is a file of unknown kind; expected one of {', '.join(SUFFIXES)}")
+            open_image(image_filename, self.mpp).close()
+        return str(super().add_image(image_id, image_filename, image_info))
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Stores a label, unless it cannot be trained on: it is unreadable, of another size, or marks nothing.
+
+        `location` and `size` in its info say which part of the image it is about.
+        """
+        with refusing(label_filename):
+            _check_plain("tag", label_tag)
+            label = Labelled(image_id, self.known(image_id), Path(label_filename), part_of(label_info or {}), self.mpp)
+            label.read()
+        earlier = self.get_label_uri(image_id, label_tag)
+        saved = super().save_label(image_id, label_filename, label_tag, label_info)
+        if earlier and earlier != self.get_label_uri(image_id, label_tag):  # of another suffix: it would come back
+            Path(earlier).unlink(missing_ok=True)
+        return str(saved)
+
+    def remove_image(self, image_id: str) -> None:
+        """Removes an image and its labels."""
+        self.known(image_id)
+        super().remove_image(image_id)
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Adds to what is noted about an image."""
+        self.known(image_id)
+        super().update_image_info(image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Adds to what is noted about a label."""
+        if not self.get_label_uri(label_id, label_tag):
+            raise not_found(f"image {label_id!r} has no label of tag {label_tag!r}")
+        super().update_label_info(label_id, label_tag, info)
+
+
+def _check_plain(what: str, name: str) -> None:
+    if not PLAIN.fullmatch(name) or name in (".", ".."):
+        raise InputError(f"{what} is {name!r}; give a plain name, without / or \\")

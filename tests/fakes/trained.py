@@ -1,0 +1,53 @@
+"""A bundle whose network is small, and was trained for seconds, so that it finds the nuclei of synthetic tissue."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monch_monai.data import Tile
+from monch_monai.datasets.synthetic import synthetic_tile
+from monch_monai.losses import PerClassBCE
+from monch_monai.networks import Monch
+from monch_monai.prompts import ATTRIBUTES
+from tests.fakes.network import SmallText, small_monch
+
+BUNDLE = Path(__file__).parents[2] / "bundle"
+
+
+def tissue(seed: int, width: int, height: int, nuclei: int) -> Tile:
+    """Synthetic tissue with known nuclei; nuclei at the edge may be cut."""
+    tile = synthetic_tile(np.random.default_rng(seed), max(width, height), nuclei)
+    parts = (array[:height, :width] for array in (tile.image, tile.classes, tile.instances))
+    return Tile(*parts, tile.tissue, tile.source)
+
+
+def trained_monch(steps: int = 120) -> Monch:
+    config = json.loads((BUNDLE / "configs" / "train.json").read_text(encoding="utf-8"))
+    mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    network = small_monch()
+    network.set_prompts(ATTRIBUTES, SmallText())
+    optimizer, loss, rng = torch.optim.Adam(network.parameters(), 3e-3), PerClassBCE(), np.random.default_rng(0)
+    for _ in range(steps):
+        tiles = [synthetic_tile(rng, 128, 8) for _ in range(4)]
+        images = torch.from_numpy(np.stack([tile.image for tile in tiles])).permute(0, 3, 1, 2) / 255
+        classes = torch.from_numpy(np.stack([tile.classes for tile in tiles]))[:, None]
+        optimizer.zero_grad()
+        loss(network((images - mean) / std), classes).backward()
+        optimizer.step()
+    return network.eval()
+
+
+def write_small_bundle(folder: Path, network: Monch) -> Path:
+    """The bundle's own configs but for the network, and that network's weights."""
+    shutil.copytree(BUNDLE / "configs", folder / "configs")
+    for name in ("train", "inference", "inference_wsi"):
+        path = folder / "configs" / f"{name}.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["network_def"] = {"_target_": "tests.fakes.network.small_monch"}
+        path.write_text(json.dumps(config, indent=4), encoding="utf-8")
+    (folder / "models").mkdir()
+    torch.save(network.state_dict(), folder / "models" / "model.pt")
+    return folder
