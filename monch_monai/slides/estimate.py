@@ -11,9 +11,9 @@ from monch_monai.slides.segment import margin_px
 
 NUCLEI_PER_MM2 = 4000
 """Of cellular tissue; a slide may have a third or twice as many."""
-BYTES_PER_NUCLEUS = {"geojson": 1400, "geojson.gz": 190, "parquet": 1000, "regions kept until the end": 1000}
-BYTES_PER_MM2_OF_CLASSES = 400_000
-PROCESS_BYTES = 700 * 2**20
+BYTES_PER_NUCLEUS = {"geojson": 1000, "geojson.gz": 150, "parquet": 300}
+BYTES_PER_MM2_OF_CLASSES = 300_000
+PROCESS_BYTES = 1000 * 2**20
 """PyTorch, MONAI and the network's weights."""
 TILE_BYTES = 40 * 2**20
 """Activations for a tile of 256 px."""
@@ -22,8 +22,8 @@ TILE_BYTES = 40 * 2**20
 def estimate(plan: Plan, pipeline: Pipeline, gzip: bool) -> str:
     """A line of tissue area, tiles, time, memory and output size.
 
-    Time is that of the network alone, from one batch timed here after another that warms up; memory and output are
-    estimates that may be off by half.
+    Time is that of the network alone, from one batch timed here after another that warms up. Memory may be off by half,
+    the size of the results by a factor of three: it goes by a usual density of nuclei.
 
     Args:
         plan: of the slide.

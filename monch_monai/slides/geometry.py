@@ -168,7 +168,7 @@ def working_grid(size: Size, mpp: Mpp, downsamples: Sequence[float], wanted: flo
         level,
         per_level,
         per_level0,
-        Mpp(mpp.x * per_level0[0], mpp.y * per_level0[1]),
+        Mpp(mpp.x * per_level0[0], mpp.y * per_level0[1]) if native else Mpp(wanted, wanted),
         max(1, math.ceil(size.width / per_level0[0] - 1e-6)),
         max(1, math.ceil(size.height / per_level0[1] - 1e-6)),
     )

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods, get_context
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monch_monai.errors import InputError
 from monch_monai.settings import whole_number
 from monch_monai.slides.geometry import Grid
 from monch_monai.slides.nuclei_table import NucleusFinder
@@ -116,7 +118,7 @@ class Pipeline:
             report: called with a region and None after the network, and with its number of nuclei when it is kept.
 
         Raises:
-            InputError: the slide is damaged.
+            InputError: the slide is damaged, or a worker was killed.
             OSError: the disk is full.
         """
         seconds, start = Seconds(), time.perf_counter()
@@ -153,6 +155,13 @@ class Pipeline:
                 finishing.append((region, _submit(self.processes, _finish, *job)))
                 collect(self.nucleus_workers)
             collect(0)
+        except BrokenProcessPool as error:
+            self.__exit__()
+            self.__enter__()  # for the next slide
+            raise InputError(
+                f"{slide.name}: a process that tells nuclei apart was killed, perhaps for want of memory: run again to"
+                " go on, with a smaller --region_size or fewer --nucleus_workers"
+            ) from error
         finally:
             pending: list[Future[Any]] = [*(f for _, f in reading), *(f for _, f in finishing)]
             for one in pending:

@@ -149,15 +149,18 @@ class SlideSegmenter:
         lock = FileLock(self.output_dir / f".{stem(path)}.lock")
         try:
             with lock.acquire(timeout=0):
-                return self._segment(path, target, work, settings)
+                try:
+                    if target.exists():  # made since we looked
+                        return _earlier(target, settings)
+                    return self._segment(path, target, work, settings)
+                finally:
+                    Path(lock.lock_file).unlink(missing_ok=True)
         except Timeout as error:
             raise InputError(f"{path} is being segmented by another process into {target}: wait for it") from error
         except OSError as error:
             raise InputError(
                 f"{target} cannot be written ({error.strerror or error}): make room and run again, it will go on"
             ) from error
-        finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
 
     def _segment(self, path: Path, target: Path, work: WorkFolder, settings: dict[str, Any]) -> dict[str, Any]:
         plan = self.plan(path)

@@ -30,12 +30,12 @@ def colours(tiles):
     return Prediction(class_map, probs.astype(np.float16))
 
 
-def paint(nuclei, size, ground=GROUND, scale=1):
-    """`[H, W, 3]` of discs on a ground; a pixel is of a disc when its centre is. `scale` px per unit of place."""
+def paint(nuclei, size, ground=GROUND):
+    """`[H, W, 3]` of discs on a ground; a pixel is of a disc when its centre is."""
     width, height = size
     pixels = np.full((height, width, 3), ground, np.uint8)
     for n in nuclei:
-        x, y, radius = n.x * scale, n.y * scale, n.radius * scale
+        x, y, radius, _ = n
         left, top = max(0, int(x - radius) - 1), max(0, int(y - radius) - 1)
         part = pixels[top : int(y + radius) + 2, left : int(x + radius) + 2]
         rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]

@@ -1,5 +1,7 @@
 import csv
 import logging
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -84,6 +86,28 @@ def test_a_failure_nobody_foresaw_is_that_slides_alone(folder, tmp_path, caplog)
         Cohort(folder, tmp_path / "out", segmenter(tmp_path / "out", odd)).run()
     assert "RuntimeError: odd" in (tmp_path / "out" / "cohort.csv").read_text(encoding="utf-8")
     assert "Traceback" in caplog.text
+
+
+def test_a_killed_worker_costs_one_slide_and_no_more(tmp_path):
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    for name in ("one", "two"):
+        write_slide(folder / f"{name}.tif", paint(NUCLEI["first"], (520, 500)))
+    calls = []
+
+    def kills_the_worker_once(tiles):
+        if not calls:
+            (worker,) = killing.pipeline.processes._processes
+            os.kill(worker, signal.SIGKILL)
+        calls.append(1)
+        return colours(tiles)
+
+    killing = SlideSegmenter(tmp_path / "out", kills_the_worker_once, nucleus_workers=1)
+    with pytest.raises(InputError, match=r"1 of 2 slides have no result: one.tif"):
+        Cohort(folder, tmp_path / "out", killing).run()
+    table = (tmp_path / "out" / "cohort.csv").read_text(encoding="utf-8")
+    assert "was killed, perhaps for want of memory: run again to go on" in table
+    Cohort(folder, tmp_path / "out", killing).run()
 
 
 def test_a_dry_run_says_what_it_will_take_and_writes_nothing(folder, tmp_path, caplog):
