@@ -22,7 +22,10 @@ from monch_monai.files import sha256, write_atomically, write_text_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "monch"
-TOP = {"README.md": "bundle/docs/README.md", "pyproject.toml": "pyproject.toml", "requirements.txt": "requirements.txt"}
+TOP = {
+    "README.md": "bundle/docs/README.md",
+    **{name: name for name in ("pyproject.toml", "requirements.txt", "requirements-label.txt")},
+}
 """Files of the zip's folder that lie elsewhere here."""
 LARGE_FILES = "large_files.yml"
 WEIGHTS = "models/model.pt"

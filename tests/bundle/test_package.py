@@ -50,7 +50,9 @@ def tracked(*folders: str) -> set[str]:
 
 def test_the_zip_holds_one_folder_with_all_that_is_tracked_of_bundle_and_package(dist: Path) -> None:
     expected = {f"monch/{name.removeprefix('bundle/')}" for name in tracked("bundle", "monch_monai")}
-    expected |= {f"monch/{name}" for name in ("README.md", "pyproject.toml", "requirements.txt")}
+    expected |= {
+        f"monch/{name}" for name in ("README.md", "pyproject.toml", "requirements.txt", "requirements-label.txt")
+    }
     assert {name for name in names(dist / ZIP) if not name.startswith("monch/models/")} == {
         name for name in expected if not name.startswith("monch/models/")
     }

@@ -1,0 +1,57 @@
+"""A trained network as the bundle's own weights: `python scripts/ship_weights.py CHECKPOINT`."""
+
+import json
+import sys
+from pathlib import Path
+
+import fire
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from monch_monai.datasets.synthetic import synthetic_tile
+from monch_monai.files import sha256, write_atomically, write_text_atomically
+from monch_monai.networks import load_checkpoint
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+WEIGHTS = REPOSITORY / "bundle" / "models" / "model.pt"
+ANSWERS = REPOSITORY / "tests" / "bundle" / "shipped_logits.json"
+EVERY = 32
+"""Pixels from one stored answer to the next."""
+
+
+def ship(checkpoint: str) -> None:
+    """Writes CHECKPOINT to bundle/models/model.pt, its kernels and matrices in half precision.
+
+    Also stores what the shipped network answers on a generated tile, for the test that guards the file, and prints
+    what belongs in the card: size, SHA-256, and how far halving moved a probability on that tile.
+    """
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    before = logits_on_a_tile(Path(checkpoint))
+    halved = {n: v.half() if v.is_floating_point() and v.ndim > 1 else v for n, v in state.items()}
+    WEIGHTS.parent.mkdir(exist_ok=True)
+    write_atomically(WEIGHTS, lambda part: torch.save(halved, part))
+    after = logits_on_a_tile(WEIGHTS)
+    answers = after[:, EVERY // 2 :: EVERY, EVERY // 2 :: EVERY].tolist()
+    write_text_atomically(ANSWERS, json.dumps([[[round(v, 3) for v in row] for row in of] for of in answers]) + "\n")
+    moved = float((before.sigmoid() - after.sigmoid()).abs().max())
+    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256(WEIGHTS)}")
+    print(f"largest change of a probability by halving: {moved:.1e}")
+
+
+def logits_on_a_tile(weights: Path) -> Tensor:
+    """Logits `[T, 256, 256]` that inference.json's network with these weights gives for a generated tile, float32."""
+    parser = ConfigParser(ConfigParser.load_config_file(REPOSITORY / "bundle" / "configs" / "inference.json"))
+    network = parser.get_parsed_content("network_def")
+    load_checkpoint(network, weights)
+    encoder = network.image_encoder
+    image = (synthetic_tile(np.random.default_rng(0)).image / 255 - np.asarray(encoder.mean)) / np.asarray(encoder.std)
+    with torch.inference_mode():
+        logits: Tensor = network.eval()(torch.from_numpy(image).float().permute(2, 0, 1)[None])[0]
+    return logits
+
+
+if __name__ == "__main__":
+    fire.Fire(ship, name="ship_weights.py")
