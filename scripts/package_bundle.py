@@ -28,7 +28,7 @@ TOP = {
 }
 """Files of the zip's folder that lie elsewhere here."""
 LARGE_FILES = "large_files.yml"
-WEIGHTS = "models/model.pt"
+WEIGHTS, TWIN, CARD = "models/model.pt", "models/model.safetensors", "models/card.md"
 DATE = (1980, 1, 1, 0, 0, 0)
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
 
     Args:
         output: folder, made where it is not there.
-        model: weights to ship, as models/model.pt; bundle/models/model.pt where that is there and none is given.
-        weights_url: address of a folder that will hold what is in models/. It then stays out of the zip and stands in
-            large_files.yml with its SHA-256, for `python -m monai.bundle download_large_files`.
+        model: weights to ship, as models/model.pt, without a card; bundle/models/model.pt and its card when not given.
+        weights_url: address of a folder that will hold the weights. They then stay out of the zip and stand in
+            large_files.yml with their SHA-256, for `python -m monai.bundle download_large_files`.
     """
     folder = Path(str(output))
     try:
@@ -74,11 +74,13 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> dict[
     weights = REPOSITORY / "bundle" / WEIGHTS if not model else Path(str(model))
     if weights.is_file():
         files[WEIGHTS] = weights
-        files["models/model.safetensors"] = _twin(weights, scratch)
+        files[TWIN] = _twin(weights, scratch)
     elif model:
         raise InputError(f"model {model} does not exist: give the file of a trained model, such as best.pt")
+    if model:
+        files.pop(CARD, None)  # it is of the weights that lie here
     if weights_url:
-        large = {name: path for name, path in files.items() if name.startswith("models/")}
+        large = {name: path for name, path in files.items() if name in (WEIGHTS, TWIN)}
         if not large:
             raise InputError("weights_url is given, and there are no weights: give --model as well")
         listed = scratch / LARGE_FILES
