@@ -111,6 +111,6 @@ def test_a_trained_network_finds_the_same_nuclei_with_other_tiles(tmp_path, reco
         distance = np.linalg.norm(places[one][:, None] - places[other][None], axis=-1)
         agreed = (distance.min(axis=1) < 3).sum() + (distance.min(axis=0) < 3).sum()
         share = agreed / (len(places[one]) + len(places[other]))
-        record_property(f"{one} and {other}", share)
+        record_property(f"{one} and {other}", float(share))
         print(f"tiles of {one} and {other} px: {share:.3f} of {len(places[one])} and {len(places[other])} nuclei agree")
         assert share > 0.9
