@@ -30,6 +30,10 @@ class SmallEncoder(ImageEncoder):
         stride_8 = self.stage_8(stride_4).relu()
         return stride_4, stride_8, self.stage_16(stride_8)
 
+    def layers(self) -> dict[str, int]:
+        stages = ["stage_4", "stage_8", "stage_16"]
+        return {name: stages.index(name.partition(".")[0]) for name, _ in self.named_parameters()}
+
 
 class SmallText:
     """Unit vectors drawn from a seed, and a record of the sentences."""

@@ -25,9 +25,9 @@ def tissue(seed: int, width: int, height: int, nuclei: int) -> Tile:
 
 
 def trained_monch(steps: int = 120) -> Monch:
-    config = json.loads((BUNDLE / "configs" / "train.json").read_text(encoding="utf-8"))
-    mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     network = small_monch()
+    encoder = network.image_encoder
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (encoder.mean, encoder.std))
     network.set_prompts(ATTRIBUTES, SmallText())
     optimizer, loss, rng = torch.optim.Adam(network.parameters(), 3e-3), PerClassBCE(), np.random.default_rng(0)
     for _ in range(steps):
