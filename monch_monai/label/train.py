@@ -19,6 +19,8 @@ from monch_monai.handlers.checkpoints import HISTORY, LAST, STATE
 from monch_monai.label.labelled import write_labelled
 from monch_monai.label.studies import Studies
 from monch_monai.label.working_copy import NEWEST, version_weights, versions
+from monch_monai.runs.run import check_device
+from monch_monai.settings import fraction, whole_number
 
 DEFAULTS = {"max_epochs": 10, "batch_size": 4, "learning_rate": 5e-5, "val_split": 0.2}
 
@@ -64,7 +66,8 @@ class MonchTrain(TrainTask):
             ) from error
 
     def _train(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any]:
-        settings = {name: request.get(name, value) for name, value in DEFAULTS.items()}
+        settings, device = _settings(request), name_to_device(request.get("device"))
+        check_device(device)
         base, weights = version_weights(self.root, request.get("version") or NEWEST)
         used = [int(folder.name) for folder in (self.root / "versions").glob("*") if folder.name.isdigit()]
         number = max(used, default=0) + 1
@@ -80,7 +83,7 @@ class MonchTrain(TrainTask):
             dataset_dir=draft / "tiles",
             output_dir=draft,
             checkpoint=weights,
-            device=name_to_device(request.get("device")),
+            device=device,
             epochs=settings["max_epochs"],
             batch_size=settings["batch_size"],
             learning_rate=settings["learning_rate"],
@@ -112,6 +115,16 @@ class MonchTrain(TrainTask):
                     logger.info("%s", last)
         if process.returncode:
             raise InputError(f"training failed: {last.removeprefix('ERROR: ')}")
+
+
+def _settings(request: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of a request, or their defaults. Text must not pass: MONAI evaluates overrides that begin with `$`."""
+    settings = {name: request.get(name, value) for name, value in DEFAULTS.items()}
+    for name in ("max_epochs", "batch_size"):
+        whole_number(name, settings[name], least=1)
+    for name in ("learning_rate", "val_split"):
+        fraction(name, settings[name])
+    return settings
 
 
 def _package_folder() -> Path:
