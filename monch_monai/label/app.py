@@ -109,7 +109,8 @@ class MonchApp(MONAILabelApp):
         """
         store = datastore or self.datastore()
         path, stored = self._image(str(request.get("image")), store)
-        with refusing(None if stored else path):
+        upload = path if path.is_relative_to(self.uploads.resolve()) else None  # a session's image stays
+        with refusing(upload):
             task = self._known(request.get("model"))
             if not stored and is_slide(path):
                 raise InputError("a slide cannot be uploaded to be segmented: put it into the studies folder")

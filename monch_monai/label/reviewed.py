@@ -15,6 +15,9 @@ from monch_monai.label.annotations import REVIEWED, SUFFIXES, VALUES, Outline, r
 from monch_monai.nuclei import WatershedNuclei
 from monch_monai.slides.geometry import Box
 
+MOST_PIXELS = 100_000_000
+"""Pixels of the largest part of a slide that is given out or taken in as a map."""
+
 
 class Reviewed(NamedTuple):
     """The part of an image that a label is about.
@@ -148,6 +151,8 @@ def _from_outlines(path: Path, whole: Box, box: Box | None, slide: bool) -> Revi
         else:
             raise InputError("label outlines nothing, so it says nothing of a slide")
     _check_inside(box, whole)
+    if slide and box.width * box.height > MOST_PIXELS:
+        raise InputError(f"label reviews {box.width}x{box.height} px, too many at once: draw a smaller Region")
     classes, instances = rasterise(nuclei, box)
     if regions:
         outside = ~_covered(shapely.union_all(regions), box)

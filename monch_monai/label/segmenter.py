@@ -19,7 +19,7 @@ from torch import nn
 from monch_monai.errors import InputError
 from monch_monai.label.annotations import Outline
 from monch_monai.label.opening import open_image
-from monch_monai.label.reviewed import rasterise
+from monch_monai.label.reviewed import MOST_PIXELS, rasterise
 from monch_monai.runs.run import check_device
 from monch_monai.slides.geometry import Box, Point, Rectangle, Size, working_grid
 from monch_monai.slides.nuclei_table import FoundNuclei
@@ -28,9 +28,6 @@ from monch_monai.slides.reader import ImageSlide
 from monch_monai.slides.segment import segment_rectangle
 from monch_monai.slides.segmenter import stem
 from monch_monai.slides.stitching import Prediction
-
-MOST_PIXELS = 100_000_000
-"""Pixels of the largest class map that is given out."""
 
 
 class Segmented(NamedTuple):

@@ -22,6 +22,7 @@ from monch_monai.slides.nuclei_table import PROBS
 from monch_monai.slides.tissue import TissueFinder
 
 PATCH = (1024, 1024)
+SMALLEST_PATCH = 64
 """Width and height of the parts of slides that are proposed, px of level 0, unless the request says."""
 CANDIDATES = 4
 """How many images or parts are segmented for one proposal, unless the request says."""
@@ -112,8 +113,9 @@ def candidates(image: str, request: dict[str, Any], datastore: Studies, mpp: flo
     path = datastore.known(image)
     changed = path.stat().st_mtime_ns
     patch = part_of({"size": request.get("patch_size") or PATCH})
-    if patch is None:
-        raise InputError(f"patch_size is {request['patch_size']}; give width and height, px of level 0")
+    if patch is None or min(patch.width, patch.height) < SMALLEST_PATCH:
+        given = request.get("patch_size")
+        raise InputError(f"patch_size is {given}; give width and height, at least {SMALLEST_PATCH} px of level 0")
     size = (patch.width, patch.height)
     whole = not request.get("image") and not is_slide(path)
     try:

@@ -14,6 +14,7 @@ from monch_monai.files import write_text_atomically
 from monch_monai.settings import flag
 from monch_monai.slides.dicom import is_dicom_folder
 from monch_monai.slides.estimate import estimate
+from monch_monai.slides.given_nuclei import GivenNuclei
 from monch_monai.slides.reader import SUFFIXES
 from monch_monai.slides.segmenter import SlideSegmenter, stem, stored_bytes
 
@@ -78,6 +79,8 @@ class Cohort:
         dry_run: bool | str = False,
     ) -> None:
         self.slides = find_slides(dataset_dir)
+        if isinstance(segmenter.find, GivenNuclei) and len(self.slides) > 1:
+            raise InputError(f"nuclei are of one slide, and there are {len(self.slides)}: give one as --dataset_dir")
         self.output_dir = Path(output_dir)
         self.segmenter = segmenter
         self.engine = engine if engine is not None else one_after_another

@@ -53,7 +53,7 @@ class GivenNuclei:
         kinds = {polygon.geom_type for polygon in polygons} - {"Polygon", "MultiPolygon"}
         if kinds:
             raise InputError(f"nuclei {path} holds a {min(kinds)}; expected polygons: export outlines, not centres")
-        return cls(features, shapely.make_valid(polygons))
+        return cls(features, np.array([_areas(polygon, path) for polygon in polygons], dtype=object))
 
     def boxes(self, grid: Grid) -> list[Box]:
         """Box of each outline on the working grid."""
@@ -80,6 +80,17 @@ class GivenNuclei:
         roundness = circularity(areas, shapely.length(ours.polygons))
         classes = (probs.argmax(axis=1) + 1).astype(np.uint8)
         return table(classes, probs, centroids, areas * scale, roundness, list(ours.polygons), ours.sources)
+
+
+def _areas(polygon: Any, path: Path) -> Any:
+    """A valid polygon or multipolygon: mending one that crosses itself can leave lines besides, which have no area."""
+    valid = shapely.make_valid(polygon)
+    if valid.geom_type in ("Polygon", "MultiPolygon") and not valid.is_empty:
+        return valid
+    parts = [part for part in shapely.get_parts(shapely.get_parts(valid)) if part.geom_type == "Polygon"]
+    if not parts:
+        raise InputError(f"nuclei {path} holds an outline without an area: remove it")
+    return shapely.union_all(parts)
 
 
 def _mean_probs(polygon: Any, view: Prediction, view_box: Box, grid: Grid) -> NDArray[np.float64]:
