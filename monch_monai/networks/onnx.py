@@ -1,5 +1,6 @@
 """The network as ONNX Runtime runs it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,12 @@ class OnnxNetwork(nn.Module):
         path: file that `export_network` wrote.
         device: of the run, such as `cpu` or `cuda:0`.
 
+    Attributes:
+        mean: by channel, of the images it takes, of values in [0, 1].
+        std: likewise.
+
     Raises:
-        InputError: there is no such file, it is no ONNX model, or ONNX Runtime is not installed.
+        InputError: there is no such file, it is no ONNX model of `export_network`'s, or ONNX Runtime is not installed.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
@@ -44,6 +49,10 @@ class OnnxNetwork(nn.Module):
         self.input_name = self.session.get_inputs()[0].name
         self.about: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         self.encoder_origin = self.about.get("encoder", "unknown")
+        try:
+            self.mean, self.std = (json.loads(self.about[name]) for name in ("mean", "std"))
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path} does not say how its images are normalised: export it again") from error
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits `[B, T, H, W]` float32 for normalised images `[B, 3, H, W]`."""

@@ -1,5 +1,6 @@
 """What answers for tiles: the network by PyTorch, eager or compiled, or its export by ONNX Runtime."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ class OnnxPredictor:
 
     Args:
         path: of the ONNX file; image `[B, 3, H, W]` in, logits `[B, T, H, W]` out.
-        mean: of each channel, of values in [0, 1].
+        mean: of each channel, of values in [0, 1], where the file does not say its own.
         std: likewise.
         device: `cuda` runs on the GPU where this ONNX Runtime can.
 
@@ -96,10 +97,13 @@ class OnnxPredictor:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"onnx {self.path} does not exist: give the file of an exported network")
-        self.mean, self.std = (np.asarray(v, np.float32).reshape(1, 3, 1, 1) for v in (mean, std))
         self.device = device
         self.session: Any = None
-        self._open()
+        told = self._open().get_modelmeta().custom_metadata_map  # export.json's files know their encoder's
+        self.mean, self.std = (
+            np.asarray(json.loads(told[name]) if name in told else given, np.float32).reshape(1, 3, 1, 1)
+            for name, given in (("mean", mean), ("std", std))
+        )
 
     def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
         """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]`.
