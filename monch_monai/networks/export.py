@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
 
 import monch_monai
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 ABOUT = "about.json"
 """Name under which TorchScript and `torch.export` files carry what they are; ONNX has its own metadata."""
 INPUT, OUTPUT = "image", "logits"
+TOLERANCE = 1e-3
+"""Of logits, between an exported form and the network."""
 
 
 def export_network(
@@ -36,8 +40,8 @@ def export_network(
     """Writes the network, in eval and folded to its prompts, once a format; returns the files.
 
     `model.ts` (TorchScript), `model.pt2` (`torch.export`) and `model.onnx` take normalised images `[B, 3, H, W]` of any
-    batch and size and return logits `[B, T, H, W]`, float32, as the network does. Each carries the version, the
-    classes, the origin of the encoder weights and `properties`.
+    batch and size, which is tried out, and return logits `[B, T, H, W]`, float32, as the network does. Each carries the
+    version, the classes, the origin of the encoder weights and `properties`.
 
     Args:
         network: with its trained weights.
@@ -46,7 +50,8 @@ def export_network(
         properties: of the images it takes, such as mean and standard deviation.
 
     Raises:
-        InputError: a format is unknown, its packages are not installed, or the folder cannot be written.
+        InputError: a format is unknown or its packages are not installed, the encoder would bind it to one size, or the
+            folder cannot be written.
     """
     wanted = [formats] if isinstance(formats, str) else list(formats)
     if unknown := [name for name in wanted if name not in FORMATS]:
@@ -89,8 +94,13 @@ class Forms:
     def program(self) -> ExportedProgram:
         """The graph of plain operators that `torch.export` makes."""
         sizes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
-        with torch.no_grad():
-            return torch.export.export(self.network, (self.example,), dynamic_shapes=(sizes,))
+        try:
+            with torch.no_grad():
+                program = torch.export.export(self.network, (self.example,), dynamic_shapes=(sizes,))
+        except UserError as error:  # some part asks for the size
+            raise self._fixed("torch.export and ONNX") from error
+        self._check(program.module(), "torch.export and ONNX")
+        return program
 
     @cached_property
     def traced(self) -> torch.jit.ScriptModule:
@@ -98,6 +108,7 @@ class Forms:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchScript has a successor, and checks of shapes are not traced
             traced: torch.jit.ScriptModule = torch.jit.trace(self.network, (self.example,), check_trace=False)
+        self._check(traced, "TorchScript")
         return traced
 
     @cached_property
@@ -123,6 +134,23 @@ class Forms:
         for value, channels in ((graph.inputs[0], 3), (graph.outputs[0], self.network.num_classes)):
             value.shape = onnx_ir.Shape(["batch", channels, "height", "width"])
         return exported
+
+    def _check(self, form: Callable[[Tensor], Tensor], name: str) -> None:
+        """Lets a form answer for images of another batch and size than it was made with."""
+        images = torch.randn(1, 3, 320, 200, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = self.network(images)
+            try:
+                answer = form(images)
+            except RuntimeError as error:
+                raise self._fixed(name) from error
+        # Near-ties of the graph may fall otherwise in a few places.
+        if answer.shape != expected.shape or ((answer - expected).abs() > TOLERANCE).float().mean() > 1e-3:
+            raise self._fixed(name)
+
+    def _fixed(self, name: str) -> InputError:
+        would = f"with the encoder {self.network.image_encoder.name}, {name} would answer for"
+        return InputError(f"{would} one size of image only: leave it out of formats")
 
 
 def _write_torchscript(forms: Forms, about: dict[str, Any], path: str) -> None:

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from monch_monai.errors import InputError
-from monch_monai.networks import OnnxNetwork, export_network
+from monch_monai.networks import Monch, OnnxNetwork, export_network
 from monch_monai.networks.export import Forms
+from monch_monai.slides.predictors import OnnxPredictor
+from tests.fakes.encoders import SMALL
 from tests.fakes.network import noise, small_monch
 
 IMAGES = noise(2, 3, 160, 192)
@@ -111,6 +113,29 @@ def test_exported_files_give_the_same_logits_at_any_batch_and_size_without_this_
     assert all(a["encoder"] == "small: random" and json.loads(str(a["mpp"])) == 0.25 for a in about.values())
 
 
+# TorchScript keeps the branch that it was traced along, and torch.export refuses sizes that code asks for.
+OF_ONE_SIZE = {("clip_vit", "traced"), ("sam", "traced"), ("sam", "program"), ("sam2", "program")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["traced", "program"])
+@pytest.mark.parametrize("family", SMALL)
+def test_with_each_family_of_encoders_a_form_answers_for_any_size_or_is_refused(family, form):
+    torch.manual_seed(0)
+    network = Monch(SMALL[family](), channels=32, head_channels=16, num_heads=4).eval()
+    forms = Forms(network)
+    if (family, form) in OF_ONE_SIZE:
+        with pytest.raises(InputError, match="one size of image only: leave it out of formats"):
+            getattr(forms, form)
+        return
+    made = getattr(forms, form)
+    answer_of = made if form == "traced" else made.module()
+    for batch, height, width in SIZES[1:]:
+        images = noise(batch, 3, height, width)
+        with torch.no_grad():
+            assert ((answer_of(images) - network(images)).abs() > 1e-4).float().mean() < 1e-3
+
+
 def test_an_unknown_format_is_refused_and_nothing_written(tmp_path, network):
     with pytest.raises(InputError, match="formats has 'coreml'; give some of torchscript, program, onnx"):
         export_network(network, tmp_path / "models", ["onnx", "coreml"])
@@ -124,3 +149,15 @@ def test_what_onnx_runtime_cannot_run_is_refused(tmp_path, content, problem):
         (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(InputError, match=problem):
         OnnxNetwork(tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+def test_an_onnx_file_knows_how_its_images_are_normalised(tmp_path, network):
+    pytest.importorskip("onnxruntime")
+    mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
+    (path,) = export_network(network, tmp_path, "onnx", {"mean": mean, "std": std})
+    read = OnnxNetwork(path)
+    assert (read.mean, read.std) == (mean, std)
+    predictor = OnnxPredictor(path, mean=[0.5] * 3, std=[0.5] * 3)
+    assert predictor.mean.ravel().tolist() == pytest.approx(mean)
+    assert predictor.std.ravel().tolist() == pytest.approx(std)
