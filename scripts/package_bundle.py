@@ -5,6 +5,7 @@ pip needs to install it, and the weights where there are some. The same commit a
 """
 
 import logging
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,8 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
         output: folder, made where it is not there.
         model: weights to ship, as models/model.pt, without a card; bundle/models/model.pt and its card when not given.
         weights_url: address of a folder that will hold the weights. They then stay out of the zip and stand in
-            large_files.yml with their SHA-256, for `python -m monai.bundle download_large_files`.
+            large_files.yml with their SHA-256, for `python -m monai.bundle download_large_files`. OUTPUT gets them, to be
+            put there.
     """
     folder = Path(str(output))
     try:
@@ -50,16 +52,19 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
         raise InputError(f"output {folder} cannot be made ({error}): give another") from error
     target = folder / f"{NAME}_v{monch_monai.__version__}.zip"
     with tempfile.TemporaryDirectory() as scratch:
-        files = bundle_files(Path(scratch), model, weights_url)
+        files, apart = bundle_files(Path(scratch), model, weights_url)
         write_atomically(target, lambda part: _write_zip(Path(part), files))
+        for name, path in apart.items():
+            shutil.copyfile(path, folder / Path(name).name)
+            logger.info("for %s: %s", weights_url, folder / Path(name).name)
     checksum = target.with_name(f"{target.name}.sha256")
     write_text_atomically(checksum, f"{sha256(target)}  {target.name}\n")
     logger.info("%d files, %.1f MB: %s and %s", len(files), target.stat().st_size / 1e6, target, checksum.name)
     return target
 
 
-def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> dict[str, Path]:
-    """What the bundle's folder holds: path in it to the file here.
+def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> tuple[dict[str, Path], dict[str, Path]]:
+    """What the bundle's folder holds, and what large_files.yml lists instead: path in it to the file here.
 
     Args:
         scratch: folder for what is made on the way.
@@ -67,7 +72,7 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> dict[
         weights_url: as for `package`.
 
     Raises:
-        InputError: this is no git checkout, or the weights are missing or hold more than tensors.
+        InputError: this is no git checkout, or the weights are missing, hold more than tensors or have adapters.
     """
     files = {name.removeprefix("bundle/"): REPOSITORY / name for name in _tracked("bundle", "monch_monai")}
     files |= {name: REPOSITORY / origin for name, origin in TOP.items()}
@@ -79,6 +84,7 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> dict[
         raise InputError(f"model {model} does not exist: give the file of a trained model, such as best.pt")
     if model:
         files.pop(CARD, None)  # it is of the weights that lie here
+    large: dict[str, Path] = {}
     if weights_url:
         large = {name: path for name, path in files.items() if name in (WEIGHTS, TWIN)}
         if not large:
@@ -86,7 +92,7 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> dict[
         listed = scratch / LARGE_FILES
         listed.write_text(_large_files(large, str(weights_url)), encoding="utf-8")
         files = {name: path for name, path in files.items() if name not in large} | {LARGE_FILES: listed}
-    return dict(sorted(files.items()))
+    return dict(sorted(files.items())), large
 
 
 def _tracked(*folders: str) -> list[str]:
@@ -104,11 +110,13 @@ def _tracked(*folders: str) -> list[str]:
 
 
 def _twin(weights: Path, scratch: Path) -> Path:
-    """The same weights as safetensors."""
+    """The same weights as safetensors. What MONAI's own loaders would take in part, without a word, is refused."""
     from monch_monai.networks.checkpoint import read_state, save_safetensors  # which take seconds to import
 
-    path = scratch / "model.safetensors"
-    save_safetensors(read_state(weights), path)
+    state, path = read_state(weights), scratch / "model.safetensors"
+    if any(".lora_" in name for name in state):
+        raise InputError(f"model {weights} has adapters, which only load_checkpoint merges: give one trained without")
+    save_safetensors(state, path)
     return path
 
 

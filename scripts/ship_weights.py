@@ -12,8 +12,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from monch_monai.datasets.synthetic import synthetic_tile
+from monch_monai.encoders import merge_adapters
 from monch_monai.files import sha256, write_atomically, write_text_atomically
 from monch_monai.networks import load_checkpoint
+from monch_monai.networks.checkpoint import read_state
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WEIGHTS = REPOSITORY / "bundle" / "models" / "model.pt"
@@ -28,7 +30,7 @@ def ship(checkpoint: str) -> None:
     Also stores what the shipped network answers on a generated tile, for the test that guards the file, and prints
     what belongs in the card: size, SHA-256, and how far halving moved a probability on that tile.
     """
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = merge_adapters(read_state(checkpoint))
     before = logits_on_a_tile(Path(checkpoint))
     halved = {n: v.half() if v.is_floating_point() and v.ndim > 1 else v for n, v in state.items()}
     WEIGHTS.parent.mkdir(exist_ok=True)

@@ -25,9 +25,8 @@ def find_checkpoint(folders: Sequence[str | Path], shipped: str | Path) -> Path:
             return best
     if Path(shipped).is_file():
         card = Path(shipped).with_name("card.md")
-        logger.warning(
-            "no trained model of your own: using the bundle's weights %s; %s says their limits", shipped, card
-        )
+        limits = f"; {card} says their limits" if card.is_file() else ""
+        logger.warning("no trained model of your own: using the bundle's weights %s%s", shipped, limits)
         return Path(shipped)
     looked = ", ".join(dict.fromkeys(map(str, folders)))
     raise InputError(f"no trained model: neither a {BEST} in {looked} nor {shipped}; train first, or give --checkpoint")
