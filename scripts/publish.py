@@ -12,7 +12,8 @@ import zipfile
 from pathlib import Path
 
 import fire
-from package_bundle import NAME, package
+from huggingface_hub import HfApi
+from package_bundle import NAME, TWIN, WEIGHTS, package
 
 from monch_monai import __version__
 from monch_monai.errors import InputError, show_input_errors_in_one_line
@@ -29,7 +30,7 @@ def publish(
     """Packages the bundle and sends it to a release of a GitHub repository or to a Hugging Face Hub repository.
 
     Args:
-        to: github, by its command line gh, or huggingface, by monai.bundle.push_to_hf_hub with `hf auth login`'s token.
+        to: github, by its command line gh, or huggingface, with `hf auth login`'s token.
         repo: OWNER/NAME.
         output: folder for the packaged bundle and, for GitHub, model_info.json: laid in that repository's models/, it
             lets monai.bundle.get_bundle_info find the release.
@@ -44,16 +45,17 @@ def publish(
     sends = not flag("dry_run", dry_run)
     archive = package(output, model, weights_url)
     if to == "github":
-        _to_github(archive, repo, sends)
+        apart = [archive.with_name(Path(name).name) for name in (WEIGHTS, TWIN)] if weights_url else []
+        _to_github(archive, apart, repo, sends)
     else:
         _to_huggingface(archive, repo, sends)
     if not sends:
         print("dry run: nothing was sent; --dry_run false sends it")
 
 
-def _to_github(archive: Path, repo: str, sends: bool) -> None:
+def _to_github(archive: Path, apart: list[Path], repo: str, sends: bool) -> None:
     tag = f"v{__version__}"
-    files = [archive, archive.with_name(f"{archive.name}.sha256")]
+    files = [archive, archive.with_name(f"{archive.name}.sha256"), *apart]
     url = f"https://github.com/{repo}/releases/download/{tag}/{archive.name}"
     entry = {
         archive.stem: {"checksum": hashlib.sha1(archive.read_bytes()).hexdigest(), "source": url}
@@ -79,14 +81,28 @@ def _to_huggingface(archive: Path, repo: str, sends: bool) -> None:
         for entry in bundle.infolist():
             digest = hashlib.sha256(bundle.read(entry)).hexdigest()
             print(f"{entry.file_size:>12,}  {digest}  {entry.filename.removeprefix(f'{NAME}/')}")
-        if not sends:
-            return
-        from monai.bundle import push_to_hf_hub
+    if not sends:
+        return
+    hub = HfApi()
+    hub.create_repo(repo, exist_ok=True)
+    hub.upload_folder(repo_id=repo, folder_path=hub_folder(archive))
+    for tag in (__version__, "latest_version"):  # as monai.bundle.push_to_hf_hub, which `load` and `download` look for
+        hub.create_tag(repo, tag=tag, exist_ok=True)
 
-        folder = archive.with_suffix("")
-        shutil.rmtree(folder, ignore_errors=True)
+
+def hub_folder(archive: Path) -> Path:
+    """Unpacks the zip beside itself, with the head that the hub reads on top of the model card; returns the folder.
+
+    MONAI's own push would write the code's licence there, under which the weights are not.
+    """
+    folder = archive.with_suffix("")
+    shutil.rmtree(folder, ignore_errors=True)
+    with zipfile.ZipFile(archive) as bundle:
         bundle.extractall(folder)
-    push_to_hf_hub(repo, NAME, str(folder), private=False, version=__version__, tag_as_latest_version=True)
+    card = folder / NAME / "README.md"
+    head = "---\nlibrary_name: monai\ntags:\n- monai\n- medical\nlicense: other\nlicense_name: see-data-license\n---\n"
+    card.write_text(head + card.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder / NAME
 
 
 if __name__ == "__main__":

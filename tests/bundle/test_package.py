@@ -109,7 +109,7 @@ def test_weights_travel_with_their_safetensors_twin_or_are_listed_with_their_sha
     assert (models / "model.pt").read_bytes() == (tmp_path / "best.pt").read_bytes()
     assert torch.equal(load_file(models / "model.safetensors")["a"], torch.arange(6.0).reshape(2, 3).T)
 
-    with served(models) as address:
+    with served(tmp_path / "without") as address:
         done = run_script(
             "package_bundle.py", "--output", tmp_path / "without", "--model", tmp_path / "best.pt",
             "--weights_url", f"{address}/",
@@ -196,3 +196,26 @@ def test_one_source_of_the_version() -> None:
     metadata = json.loads((REPOSITORY / "bundle" / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["version"] == monch_monai.__version__
     assert next(reversed(metadata["changelog"])) == monch_monai.__version__
+
+
+def test_a_model_with_adapters_is_refused(tmp_path: Path) -> None:
+    torch.save(
+        {"qkv.base_layer.weight": torch.zeros(1), "qkv.lora_A.default.weight": torch.zeros(1)}, tmp_path / "m.pt"
+    )
+    done = run_script("package_bundle.py", "--output", tmp_path / "dist", "--model", tmp_path / "m.pt")
+    assert done.returncode == 1
+    assert "has adapters" in done.stderr
+    assert not (tmp_path / "dist" / ZIP).exists()
+
+
+def test_the_hubs_page_gives_the_weights_no_licence_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    from publish import hub_folder
+
+    with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as archive:
+        archive.writestr("monch/README.md", "# Model Overview\n")
+    head, card = (hub_folder(tmp_path / "bundle.zip") / "README.md").read_text(encoding="utf-8").split("---\n")[1:]
+    assert yaml.safe_load(head)["license"] == "other"
+    assert card == "# Model Overview\n"
