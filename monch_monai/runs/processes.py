@@ -20,8 +20,12 @@ T = TypeVar("T")
 
 
 def launch() -> str | None:
-    """Name of the `torchrun` that started this process, the same after it restarts its processes; None without one."""
-    return os.environ.get("TORCHELASTIC_RUN_ID")
+    """Name of the `torchrun` that started this process, the same after it restarts its processes; None without one.
+
+    One that was given no name is called none, as every other such is: its process tells them apart.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"{name} {os.getppid()}" if name == "none" else name
 
 
 class Processes:
@@ -74,16 +78,8 @@ class Processes:
         return DistributedDataParallel(network)
 
     def goes_on(self, output_dir: str | Path) -> bool:
-        """Whether `torchrun` has restarted this training and it left a state to go on from."""
-        folder = Path(output_dir)
-        if not self.restarted or not (folder / STATE).is_file():
-            return False
-        try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        starts = [record, *record.get("resumed", [])]
-        return launch() in [start.get("launch") for start in starts]  # and not an earlier training's
+        """Whether `torchrun` has restarted this training and it left a state to go on from, as rank 0 finds for all."""
+        return self._of_all(self.restarted and _was_launched_by(launch(), Path(output_dir)))[0]
 
     def close(self) -> None:
         """Parts from the others."""
@@ -93,6 +89,17 @@ class Processes:
         values: list[Any] = [None] * self.count
         distributed.all_gather_object(values, value)
         return values
+
+
+def _was_launched_by(name: str | None, folder: Path) -> bool:
+    """Whether the training that left a state in `folder` is that of the `torchrun` so named, and not an earlier one."""
+    if not (folder / STATE).is_file():
+        return False
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return name in [start.get("launch") for start in (record, *record.get("resumed", []))]
 
 
 def _join(backend: str) -> None:
