@@ -42,8 +42,8 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
         output: folder, made where it is not there.
         model: weights to ship, as models/model.pt, without a card; bundle/models/model.pt and its card when not given.
         weights_url: address of a folder that will hold the weights. They then stay out of the zip and stand in
-            large_files.yml with their SHA-256, for `python -m monai.bundle download_large_files`. OUTPUT gets them, to be
-            put there.
+            large_files.yml with their SHA-256, for `python -m monai.bundle download_large_files`. OUTPUT gets
+            them, to be put there.
     """
     folder = Path(str(output))
     try:
