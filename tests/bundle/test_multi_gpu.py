@@ -253,15 +253,22 @@ def test_one_gpu_for_all_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -
         Processes("cuda")
 
 
-@pytest.mark.parametrize(("launched", "goes_on"), [("this", True), ("another", False)])
+@pytest.mark.parametrize(
+    ("launched", "restarts", "goes_on"), [("this", 1, True), ("another", 1, False), ("this", 0, False)]
+)
 def test_only_what_this_torchrun_began_is_gone_on_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launched: str, goes_on: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launched: str, restarts: int, goes_on: bool
 ) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "this")
-    processes = Processes.__new__(Processes)
+    of_torchrun = {
+        "LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0",
+        "TORCHELASTIC_RUN_ID": "this", "TORCHELASTIC_RESTART_COUNT": str(restarts),
+    }  # fmt: skip
+    for name, value in of_torchrun.items():
+        monkeypatch.setenv(name, value)
     (tmp_path / "training_state.pt").touch()
     (tmp_path / "run.json").write_text(json.dumps({"launch": launched}), encoding="utf-8")
-    processes.restarted = False
-    assert not processes.goes_on(tmp_path)
-    processes.restarted = True
-    assert processes.goes_on(tmp_path) is goes_on
+    processes = Processes("cpu")
+    try:
+        assert processes.goes_on(tmp_path) is goes_on
+    finally:
+        processes.close()
