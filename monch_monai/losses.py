@@ -1,5 +1,7 @@
 """The segmentation losses."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,11 +14,15 @@ class PerClassBCE(nn.Module):
 
     Args:
         ignore_index: class-map value of pixels that do not count. A batch of nothing else has loss 0.
+        class_weights: weight of each class's map in the mean over classes, background first; None weighs all alike.
     """
 
-    def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, ignore_index: int = IGNORE_INDEX, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
         self.ignore_index = ignore_index
+        weights = None if class_weights is None else torch.tensor(class_weights) / sum(class_weights)
+        self.register_buffer("shares", weights, persistent=False)
+        self.shares: Tensor | None
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss, a scalar, of `logits [B, T, H, W]` against a class map `target [B, 1, H, W]` of any integer type.
@@ -25,7 +31,11 @@ class PerClassBCE(nn.Module):
             ValueError: the sizes differ or `target` holds a value that is neither a class nor the ignore index.
         """
         truth, counts = one_hot(target, logits, self.ignore_index)
-        loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1)
+        loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")  # [B, T, H, W]
+        if self.shares is None:
+            loss = loss.mean(dim=1)
+        else:
+            loss = (loss * self.shares.to(loss)[:, None, None]).sum(dim=1)
         return (loss * counts).sum() / counts.sum().clamp(min=1)
 
 
@@ -39,11 +49,17 @@ class BCEAndDice(nn.Module):
     Args:
         dice_weight: 0 leaves the cross-entropy alone.
         ignore_index: class-map value of pixels that do not count. A batch of nothing else has loss 0.
+        class_weights: of the cross-entropy, as in `PerClassBCE`.
     """
 
-    def __init__(self, dice_weight: float = 0.5, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self,
+        dice_weight: float = 0.5,
+        ignore_index: int = IGNORE_INDEX,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
-        self.bce = PerClassBCE(ignore_index)
+        self.bce = PerClassBCE(ignore_index, class_weights)
         self.dice_weight = dice_weight
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -43,6 +43,14 @@ def test_agrees_with_the_formula():
     assert float(PerClassBCE()(logits, target)) == pytest.approx(by_hand(logits, target), abs=1e-5)
 
 
+def test_class_weights_weigh_the_maps():
+    logits, target = noise(2, 6, 5, 7), class_map(2, 1, 5, 7)
+    alone = [PerClassBCE(class_weights=[float(c == t) for t in range(6)])(logits, target) for c in range(6)]
+    assert float(PerClassBCE()(logits, target)) == pytest.approx(float(sum(alone)) / 6, abs=1e-6)
+    weighed = PerClassBCE(class_weights=[3, 1, 1, 1, 1, 1])(logits, target)
+    assert float(weighed) == pytest.approx(float(3 * alone[0] + sum(alone[1:])) / 8, abs=1e-6)
+
+
 def test_a_sure_and_right_prediction_costs_nothing_and_a_wrong_one_its_logit():
     target = class_map(1, 1, 4, 4)
     right = torch.where(torch.arange(6).reshape(1, 6, 1, 1) == target, 50.0, -50.0)
