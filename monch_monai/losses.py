@@ -32,10 +32,7 @@ class PerClassBCE(nn.Module):
         """
         truth, counts = one_hot(target, logits, self.ignore_index)
         loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")  # [B, T, H, W]
-        if self.shares is None:
-            loss = loss.mean(dim=1)
-        else:
-            loss = (loss * self.shares.to(loss)[:, None, None]).sum(dim=1)
+        loss = loss.mean(dim=1) if self.shares is None else (loss * self.shares.to(loss)[:, None, None]).sum(dim=1)
         return (loss * counts).sum() / counts.sum().clamp(min=1)
 
 
