@@ -5,11 +5,15 @@ from typing import Any
 
 from torch import nn
 
+from monch_monai.classes import CLASSES
 from monch_monai.encoders import Origin, add_adapters, load_published
+from monch_monai.errors import InputError
 from monch_monai.networks.checkpoint import load_checkpoint
 from monch_monai.networks.monch import Monch
 from monch_monai.prompts import ATTRIBUTES
 from monch_monai.settings import flag, whole_number
+
+PROMPTS = ("attributes", "names", "random")
 
 
 def initialise_weights(
@@ -20,6 +24,7 @@ def initialise_weights(
     resume: bool | str = False,
     freeze: bool | str = False,
     lora_rank: int = 0,
+    prompts: str = "attributes",
 ) -> Origin | None:
     """Gives `network` its image encoder's published weights and the text features of the cell attributes.
 
@@ -33,14 +38,18 @@ def initialise_weights(
         resume: True leaves the weights as they are, for an interrupted training's state to fill.
         freeze: True keeps the image encoder as it is.
         lora_rank: above 0 keeps it as it is but for adapters of that rank in its attention.
+        prompts: what the text features are of: the cell `attributes`, the class `names` alone, or nothing, which leaves
+            them `random` directions.
 
     Returns:
         Where the encoder weights came from, which the network keeps too; None when resuming.
 
     Raises:
-        InputError: weights are not to be had or not usable, or the encoder cannot have adapters.
+        InputError: weights are not to be had or not usable, the encoder cannot have adapters, or `prompts` is another.
     """
-    origin = None if flag("resume", resume) else _load(network, encoder_weights, text_weights, checkpoint)
+    if prompts not in PROMPTS:
+        raise InputError(f"prompts is {prompts!r}: give one of {', '.join(PROMPTS)}")
+    origin = None if flag("resume", resume) else _load(network, encoder_weights, text_weights, checkpoint, prompts)
     if flag("freeze", freeze):
         network.image_encoder.freeze()
     if whole_number("lora_rank", lora_rank, least=0):
@@ -64,11 +73,17 @@ def parameter_groups(network: Monch, learning_rate: float, layer_decay: float = 
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
-def _load(network: Monch, encoder_weights: str, text_weights: str | None, checkpoint: str | Path | None) -> Origin:
+def _load(
+    network: Monch, encoder_weights: str, text_weights: str | None, checkpoint: str | Path | None, prompts: str
+) -> Origin:
     if checkpoint is not None:
         path = load_checkpoint(network, checkpoint)
         return Origin(f"checkpoint {path.name}: {network.encoder_origin}", pretrained=True)
     text_encoder, origin = load_published(network.image_encoder, encoder_weights, text_weights)
-    network.set_prompts(ATTRIBUTES, text_encoder)
+    if prompts == "attributes":
+        network.set_prompts(ATTRIBUTES, text_encoder)
+    if prompts == "names":
+        sentences = len(network.text_features) // network.num_classes
+        network.set_prompts({c.name: [c.name] * sentences for c in CLASSES}, text_encoder)
     network.encoder_origin = origin.text
     return origin

@@ -38,7 +38,15 @@ def overlay(name: str) -> Path:
 
 
 def test_each_row_of_tables_3_to_5_has_its_overlay() -> None:
-    assert {path.stem for path in (CONFIGS / "ablations").glob("*.json")} == set(SWITCHES)
+    found = {path.stem for path in (CONFIGS / "ablations").glob("*.json")}
+    assert found == {*SWITCHES, "prompts_names", "prompts_random"}
+
+
+@pytest.mark.parametrize("prompts", ["names", "random"])
+def test_words_are_replaced_by_prompts_alone(prompts: str) -> None:
+    changed, plain = parser(overlay(f"prompts_{prompts}")).get(), parser().get()
+    assert {k for k in changed if changed[k] != plain[k]} == {"prompts", "_desc_"}
+    assert changed["prompts"] == prompts
 
 
 @pytest.mark.parametrize("name", SWITCHES)

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from monch_monai.encoders import load_published
+from monch_monai.errors import InputError
 from monch_monai.networks import Monch, initialise_weights, parameter_groups
+from monch_monai.networks.pretrained import PROMPTS
 from tests.bundle.test_encoders import build
 from tests.fakes.encoders import SMALL, shapes_of, sparse
 from tests.fakes.network import TEXT_DIM, noise
@@ -119,6 +121,23 @@ def test_freezing_is_a_setting_and_holds_for_a_resumed_training_too():
         initialise_weights(network, "none", resume=resume, freeze="true")
         assert not any(p.requires_grad for p in network.image_encoder.parameters())
         assert not network.train().image_encoder.training
+
+
+@pytest.mark.usefixtures("small_words")
+def test_words_are_attributes_or_names_or_none():
+    made = {}
+    for prompts in PROMPTS:
+        network = small_network("sam2", text_dim=1024)
+        before = network.text_features.clone()
+        torch.manual_seed(1)
+        initialise_weights(network, "none", prompts=prompts)
+        made[prompts] = network.text_features.unflatten(0, (6, 3))
+        assert torch.equal(network.text_features, before) is (prompts == "random")
+    assert torch.equal(made["names"][:, 0], made["names"][:, 1])
+    assert not torch.allclose(made["names"][0], made["names"][1])
+    assert not torch.allclose(made["attributes"][:, 0], made["attributes"][:, 1])
+    with pytest.raises(InputError, match="prompts is 'name': give one of attributes, names, random"):
+        initialise_weights(small_network("sam2", text_dim=1024), "none", prompts="name")
 
 
 @pytest.mark.slow
