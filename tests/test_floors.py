@@ -8,7 +8,7 @@ FLOORS = {
     "errors": 0,
     "files": 1, "settings": 1, "classes": 1, "ops": 1, "prompts": 1,
     "encoders": 2, "data": 2, "metrics": 2, "overlay": 2, "nuclei": 2, "inferers": 2, "losses": 2, "class_map": 2,
-    "networks": 3, "datasets": 3, "slides": 4, "handlers": 4, "report": 5, "runs": 5, "label": 6,
+    "networks": 3, "baselines": 3, "datasets": 3, "slides": 4, "handlers": 4, "report": 5, "runs": 5, "label": 6,
     "__main__": 7,
 }  # fmt: skip
 MODULES = sorted(p.relative_to(ROOT).with_suffix("").parts for p in (ROOT / "monch_monai").rglob("*.py"))

@@ -34,12 +34,12 @@ class RGBReader(ImageReader):
         names = [data] if isinstance(data, str) or not isinstance(data, Sequence) else data
         return [str(name) for name in names]
 
-    def get_data(self, img: Any) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    def get_data(self, img: Any) -> tuple[NDArray[Any], dict[str, Any]]:
         """Pixels and metadata of the one file that `read` named."""
         (name,) = img
         return self._pixels(name), {"filename_or_obj": name, "original_channel_dim": self.channel_dim}
 
-    def _pixels(self, name: str) -> NDArray[np.uint8]:
+    def _pixels(self, name: str) -> NDArray[Any]:
         return _tile(name) if TILE.search(name) else read_rgb(name)
 
 
@@ -48,8 +48,17 @@ class ClassMapReader(RGBReader):
 
     channel_dim = float("nan")
 
-    def _pixels(self, name: str) -> NDArray[np.uint8]:
+    def _pixels(self, name: str) -> NDArray[Any]:
         return check_class_map(_tile(name), name) if TILE.search(name) else read_class_map(name)
+
+
+class InstanceMapReader(RGBReader):
+    """Reads an instance map `[H, W]` from `instances.npy#INDEX`."""
+
+    channel_dim = float("nan")
+
+    def _pixels(self, name: str) -> NDArray[Any]:
+        return read_instance_map(name).astype(np.int32)
 
 
 def read_instance_map(reference: str) -> NDArray[np.uint16]:

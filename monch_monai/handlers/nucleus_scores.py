@@ -56,7 +56,7 @@ class NucleusScores:
         """Registers with an evaluator of decollated items.
 
         Its batch has `instances` (reference of the true instance map) and maybe `tissue`; its output has `image`, class
-        maps `pred` and `label`, and the probabilities `probs`.
+        maps `pred` and `label`, and the probabilities `probs`, or `instance_map` where nuclei are made otherwise.
         """
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
@@ -105,7 +105,10 @@ class NucleusScores:
 
     def _nuclei(self, given: dict[str, Any], item: dict[str, Any]) -> tuple[Instances, Instances]:
         pred, label = (torch.as_tensor(item[key])[0].cpu().numpy() for key in ("pred", "label"))
-        nuclei = self.watershed(pred.astype(np.uint8), torch.as_tensor(item["probs"]).cpu().numpy())
-        y_pred = Instances(nuclei.instance_map.astype(np.int64), np.append(np.uint8(0), nuclei.classes))
+        if "instance_map" in item:
+            y_pred = instances(torch.as_tensor(item["instance_map"])[0].cpu().numpy(), pred.astype(np.uint8))
+        else:
+            nuclei = self.watershed(pred.astype(np.uint8), torch.as_tensor(item["probs"]).cpu().numpy())
+            y_pred = Instances(nuclei.instance_map.astype(np.int64), np.append(np.uint8(0), nuclei.classes))
         y = instances(read_instance_map(given["instances"]), label.astype(np.uint8))
         return drop_ignored(y_pred, y, label == IGNORE_INDEX)

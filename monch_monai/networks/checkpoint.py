@@ -6,7 +6,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monch_monai.encoders import merge_adapters
 from monch_monai.errors import InputError
@@ -15,7 +15,7 @@ from monch_monai.networks.monch import Monch
 logger = logging.getLogger(__name__)
 
 
-def load_checkpoint(network: Monch, path: str | Path) -> Path:
+def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     """Loads a flat state dict of tensors, such as `best.pt` or `model.safetensors`, into `network`; returns its path.
 
     Adapters in it are merged with the weights they adapt, so the network needs none.
@@ -39,9 +39,10 @@ def load_checkpoint(network: Monch, path: str | Path) -> Path:
     if found:
         raise InputError(f"checkpoint {file} is not of the config's network ({found}): use the config it came from")
     network.load_state_dict(state)
-    logger.info("weights of %s (encoder %s)", file, network.encoder_origin)
-    if network.encoder_origin.endswith("random"):
-        logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
+    if isinstance(network, Monch):
+        logger.info("weights of %s (encoder %s)", file, network.encoder_origin)
+        if network.encoder_origin.endswith("random"):
+            logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
     return file
 
 

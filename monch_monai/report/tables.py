@@ -46,6 +46,8 @@ BACKBONES = {
     "sam": "SAM",
     "uni": "UNI",
 }
+BASELINES = {"UNet": "U-Net", "HoVerNetMaps": "HoVer-Net"}
+"""Names of other networks by their class, as Table 1 has them."""
 DEFAULT_ENCODER = "clip_rn50"
 WHOLE = "MONCH"
 
@@ -73,13 +75,13 @@ class EvaluatedRun:
         name = str(self.record["encoder_weights"]).split(":")[0]
         alone = name == DEFAULT_ENCODER or name.lower() == self.backbone.lower()
         label = self.backbone if alone else f"{self.backbone}, {name}"
-        random = self.record["encoder_weights"].split(": ")[-1] == "random"
+        random = str(self.record["encoder_weights"]).split(": ")[-1] == "random"
         return f"{label}, random weights" if random else label
 
     @property
     def system(self) -> str:
-        """The network's row, with the encoder where that is not CLIP as published."""
-        return self.row if self.encoder == "CLIP" else f"{self.row}, {self.encoder}"
+        """The network's row, with MONCH's encoder where that is not CLIP as published."""
+        return self.row if self.encoder == "CLIP" or self.row in BASELINES.values() else f"{self.row}, {self.encoder}"
 
     @classmethod
     def read(cls, folder: str | Path) -> "EvaluatedRun":
@@ -115,6 +117,9 @@ class EvaluatedRun:
 
 def _row(switches: dict[str, Any]) -> str:
     """Name of a network's row in Tables 3 to 5; a network with two parts off has none of the paper's."""
+    network = str(switches.get("_target_", "")).rpartition(".")[2]
+    if network in BASELINES:
+        return BASELINES[network]
     off = [name for key, (_, name) in ABLATIONS.items() if str(switches.get(key, True)).lower() == "false"]
     off += [f"without {STAGES[q]}" for q in QUERIES if q not in switches.get("queries", QUERIES)]
     return " ".join(off) or WHOLE

@@ -12,11 +12,11 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
+from torch import nn
 
 import monch_monai
 from monch_monai.files import sha256, write_text_atomically
 from monch_monai.inferers import cpu_capabilities
-from monch_monai.networks import Monch
 from monch_monai.runs.processes import RECORD, launch
 from monch_monai.runs.run import Run
 
@@ -25,7 +25,7 @@ PACKAGES = ("torch", "monai", "pytorch-ignite", "open_clip_torch", "numpy", "sci
 
 @idist.one_rank_only()
 def write_record(
-    run: Run, network: Monch, data: str, settings: dict[str, Any], checkpoint: str | Path | None = None
+    run: Run, network: nn.Module, data: str, settings: dict[str, Any], checkpoint: str | Path | None = None
 ) -> Path:
     """Opens the run's folder and writes `run.json` there; returns its path. Of several processes the first does so.
 
@@ -34,7 +34,7 @@ def write_record(
 
     Args:
         run: the run.
-        network: says where its encoder weights came from.
+        network: a MONCH says where its encoder weights came from.
         data: fingerprint of the data.
         settings: the settings by name, resolved.
         checkpoint: file that the weights came from.
@@ -65,7 +65,7 @@ def write_record(
         record = {
             "kind": run.kind,
             "seed": run.seed,
-            "encoder_weights": network.encoder_origin,
+            "encoder_weights": getattr(network, "encoder_origin", None),
             "checkpoint": None if checkpoint is None else {"file": str(checkpoint), "sha256": sha256(Path(checkpoint))},
             "data_fingerprint": data,
             **start,

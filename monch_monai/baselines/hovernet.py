@@ -1,0 +1,99 @@
+"""HoVer-Net (Graham et al., 2019) as MONAI has it: network, loss and nuclei, its branches in one tensor."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.apps.pathology.losses import HoVerNetLoss
+from monai.apps.pathology.transforms import HoVerNetInstanceMapPostProcessing, HoVerNetNuclearTypePostProcessing
+from monai.config import KeysCollection
+from monai.networks.nets import HoVerNet
+from monai.transforms import MapTransform
+from monai.utils import HoVerNetBranch
+from torch import Tensor, nn
+
+from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.losses import one_hot
+
+BRANCHES = {
+    HoVerNetBranch.NP.value: 2,  # background, nucleus
+    HoVerNetBranch.HV.value: 2,  # horizontal, vertical
+    HoVerNetBranch.NC.value: len(CLASSES),
+}
+"""Channels of each branch, in order."""
+SURE = 20.0
+"""A logit that no loss notices."""
+
+
+class HoVerNetMaps(nn.Module):
+    """MONAI's fast HoVer-Net, padded so that its maps are of the image's size; its branches in one tensor.
+
+    Args:
+        settings: of `monai.networks.nets.HoVerNet`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.hovernet = HoVerNet(mode="fast", out_classes=len(CLASSES), decoder_padding=True, **settings)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Maps `[B, 10, H, W]`, channels as in `BRANCHES`, of images `[B, 3, H, W]`; MONAI has it for 256x256 alone."""
+        branches = self.hovernet(image)
+        return torch.cat([branches[name] for name in BRANCHES], dim=1)
+
+
+class HoVerNetMapsLoss(nn.Module):
+    """MONAI's `HoVerNetLoss` of the maps of `HoVerNetMaps`. Pixels of 255 are given the answer and teach nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = HoVerNetLoss()
+
+    def forward(self, maps: Tensor, target: Tensor) -> Tensor:
+        """Loss, a scalar.
+
+        Args:
+            maps: `[B, 10, H, W]`.
+            target: `[B, 3, H, W]`, the class map and the two distances of `ComputeHoVerMapsd`.
+        """
+        predicted = _branches(maps)
+        classes, counts = one_hot(target[:, :1], predicted[HoVerNetBranch.NC.value], IGNORE_INDEX)
+        ignored = ~counts[:, None]
+        classes[:, :1] += ignored
+        nucleus = torch.cat([classes[:, :1], 1 - classes[:, :1]], dim=1)
+        distances = target.as_subclass(Tensor)[:, 1:].masked_fill(ignored, 0)
+        truth = dict(zip(BRANCHES, (nucleus, distances, classes), strict=True))
+        told = dict(zip(BRANCHES, (SURE * nucleus, distances, SURE * classes), strict=True))
+        loss: Tensor = self.loss({n: torch.where(ignored, told[n], predicted[n]) for n in BRANCHES}, truth)
+        return loss
+
+
+class HoVerNetNucleid(MapTransform):
+    """Dictionary transform of HoVer-Net's maps to its nuclei, by MONAI's post-processing.
+
+    The maps `[10, H, W]` become a class map `[1, H, W]`, each nucleus of one class. Beside it are laid `instance_map`
+    `[1, H, W]` and `probs` `[5, H, W]` float16, the class branch's softmax.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys)
+        self.nuclei = HoVerNetInstanceMapPostProcessing()
+        self.types = HoVerNetNuclearTypePostProcessing()
+
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """`data` with class maps in place of maps."""
+        changed = dict(data)
+        for key in self.key_iterator(changed):
+            predicted = {n: v[0] for n, v in _branches(torch.as_tensor(changed[key]).cpu()[None]).items()}
+            classes = predicted[HoVerNetBranch.NC.value]
+            found, instance_map = self.nuclei(predicted[HoVerNetBranch.NP.value], predicted[HoVerNetBranch.HV.value])
+            _, class_map = self.types(classes, found, instance_map)
+            changed[key] = torch.as_tensor(class_map).to(torch.uint8)
+            # What is too small for an outline gets no class from MONAI, and is no nucleus.
+            changed["instance_map"] = torch.where(changed[key] > 0, torch.as_tensor(instance_map).int(), 0)
+            changed["probs"] = classes.softmax(dim=0)[1:].half()
+        return changed
+
+
+def _branches(maps: Tensor) -> dict[str, Tensor]:
+    return dict(zip(BRANCHES, maps.split(list(BRANCHES.values()), dim=1), strict=True))
