@@ -1,6 +1,7 @@
 """Outlines as viewers send them: ASAP XML (QuPath's MONAI Label extension), DSA JSON and QuPath's GeoJSON."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,11 +45,15 @@ def read_annotations(path: str | Path) -> Annotations:
     name = Path(path).name
     try:
         found, box = _read_xml(text) if Path(path).suffix.lower() == ".xml" else _read_json(text)
-    except (ElementTree.ParseError, shapely.errors.ShapelyError, ValueError, KeyError, TypeError, AttributeError) as e:
+        found = [(given, _whole(polygon)) for given, polygon in found]
+    except (
+        ElementTree.ParseError, shapely.errors.ShapelyError, ValueError, KeyError, TypeError, AttributeError,
+        OverflowError, RecursionError,
+    ) as e:  # fmt: skip
         raise InputError(
             f"{name} cannot be read as annotations ({e}): expected ASAP XML, DSA JSON or GeoJSON with polygons"
         ) from e
-    return Annotations([Outline(_class_name(given, name), _whole(polygon)) for given, polygon in found], box)
+    return Annotations([Outline(_class_name(given, name), polygon) for given, polygon in found], box)
 
 
 def _class_name(given: str, file: str) -> str:
@@ -61,6 +66,8 @@ def _class_name(given: str, file: str) -> str:
 
 def _whole(polygon: shapely.Geometry) -> shapely.Geometry:
     """The polygon, mended where it was drawn across itself."""
+    if not polygon.is_empty and not all(map(math.isfinite, polygon.bounds)):
+        raise ValueError("a point of it is no place")
     return polygon if polygon.is_valid else shapely.make_valid(polygon)
 
 

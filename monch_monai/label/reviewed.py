@@ -86,7 +86,7 @@ def part_of(request: dict[str, Any]) -> Box | None:
         return None
     try:
         (x, y), (w, h) = ([int(n) for n in pair] for pair in (numbers[0] or (0, 0), numbers[1]))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"location is {numbers[0]}, size {numbers[1]}; give two whole numbers each, px of level 0"
         ) from error

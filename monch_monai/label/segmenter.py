@@ -26,7 +26,7 @@ from monch_monai.slides.nuclei_table import FoundNuclei
 from monch_monai.slides.predictors import Predictor
 from monch_monai.slides.reader import ImageSlide
 from monch_monai.slides.segment import segment_rectangle
-from monch_monai.slides.segmenter import stem
+from monch_monai.slides.segmenter import fingerprint, stem
 from monch_monai.slides.stitching import Prediction
 
 
@@ -135,11 +135,13 @@ class Segmenter:
 
     def _whole_slide(self, path: Path, mpp: float | None) -> pa.Table:
         # Processes forked off a server may hang on its threads' locks.
-        config = self._config("inference_wsi.json", mpp=mpp, output_dir=str(self.slides_dir), nucleus_workers=0)
+        # A slide that is replaced under its name, or said to be of another resolution, has a folder of its own.
+        folder = self.slides_dir / f"{fingerprint(path)[:16]}{'' if mpp is None else f'_{mpp:g}'}"
+        config = self._config("inference_wsi.json", mpp=mpp, output_dir=str(folder), nucleus_workers=0)
         config.get_parsed_content("weights")  # before the predictor takes a copy of the network
         with config.get_parsed_content("segmenter") as segment:
             segment(path)
-        return pq.read_table(self.slides_dir / stem(path) / "nuclei.parquet")
+        return pq.read_table(folder / stem(path) / "nuclei.parquet")
 
     @cached_property
     def _network(self) -> nn.Module:

@@ -86,7 +86,8 @@ class Uncertainty(Strategy):
                 logger.warning("%s is left out: %s", candidate.image, error)
                 continue
             scores[candidate] = mean_uncertainty(np.stack([found.table[p].to_numpy() for p in PROBS], axis=1))
-        known = [c for c in scores if c.image in images]
+        changed = {image: datastore.known(image).stat().st_mtime_ns for image in images}
+        known = [c for c in scores if changed.get(c.image) == c.changed]
         left = [c for c in known if c not in proposed]
         if known and not left:
             proposed.difference_update(known)

@@ -86,6 +86,9 @@ def test_an_outline_drawn_across_itself_is_mended(tmp_path):
         ("a.json", {"elements": [7]}, "cannot be read"),
         ("a.geojson", {"features": [{"properties": {"classification": {"name": "dead"}}}]}, "cannot be read"),
         ("a.geojson", [feature("dead", {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]})], "cannot be read"),
+        ("a.json", {"elements": [polyline("dead", [(0, 0), (float("inf"), 1), (1, 1)])]}, "is no place"),
+        ("a.json", "[" * 100_000, "cannot be read"),
+        ("a.xml", asap(("dead", SQUARE), box='X="0" Y="0" W="1e999" H="9"'), "cannot be read"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, name, content, words):
