@@ -14,6 +14,9 @@ from monch_monai.slides.reader import Slide
 UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0, 4: 1000.0, 5: 1.0}
 """µm in TIFF's units of resolution: inch, cm, mm, µm."""
 
+UM_PER_OME_UNIT = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "nm": 1e-3, "in": 25_400.0}
+"""µm in units that OME-XML has; it means µm where it names none, and a unit of another kind is no length."""
+
 
 class TiffSlide(Slide):
     """The first series of a TIFF file, of 8-bit RGB.
@@ -69,7 +72,11 @@ def _mpp(page: tifffile.TiffPage) -> Mpp | None:
     images = ome.get("OME", {}).get("Image", {})
     attributes = (images[0] if isinstance(images, list) else images).get("Pixels", {})
     if {"PhysicalSizeX", "PhysicalSizeY"} <= set(attributes):
-        return Mpp(float(attributes["PhysicalSizeX"]), float(attributes["PhysicalSizeY"]))
+        units = [attributes.get(f"PhysicalSize{axis}Unit", "µm") for axis in "XY"]
+        if not set(units) <= set(UM_PER_OME_UNIT):
+            return None
+        x, y = (float(attributes[f"PhysicalSize{a}"]) * UM_PER_OME_UNIT[u] for a, u in zip("XY", units, strict=True))
+        return Mpp(x, y)
     um = UM_PER_UNIT.get(int(page.tags.valueof("ResolutionUnit", 1)))
     resolutions = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
     if um is None or any(not r or not r[0] or not r[1] for r in resolutions):

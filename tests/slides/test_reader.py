@@ -96,6 +96,23 @@ def test_dicom_reads_the_same(pixels, tmp_path):
         open_slide(tmp_path / "empty")
 
 
+@pytest.mark.parametrize(
+    ("size", "unit", "mpp"), [(0.25, None, 0.25), (250, "nm", 0.25), (2.5e-4, "mm", 0.25), (1, "pixel", None)]
+)
+def test_ome_says_the_unit_of_its_resolution(pixels, tmp_path, size, unit, mpp):
+    file = tmp_path / "strips.ome.tif"
+    units = {} if unit is None else {"PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}
+    tifffile.imwrite(
+        file,
+        pixels,
+        photometric="rgb",
+        rowsperstrip=50,
+        metadata={"PhysicalSizeX": size, "PhysicalSizeY": size, **units},
+    )
+    found = TiffSlide(file).mpp
+    assert found is None if mpp is None else found.x == pytest.approx(mpp)
+
+
 def test_a_printers_resolution_is_none(pixels, tmp_path):
     file = tmp_path / "dpi.tif"
     tifffile.imwrite(file, pixels, photometric="rgb", tile=(64, 64), resolution=(72, 72), resolutionunit="INCH")
