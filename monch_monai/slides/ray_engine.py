@@ -54,8 +54,16 @@ class RayEngine:
         }
 
     def __call__(self, slides: list[Path], segmenter: SlideSegmenter) -> Iterator[Outcome]:
-        """Outcomes in the order in which slides are done."""
+        """Outcomes in the order in which slides are done.
+
+        Raises:
+            InputError: the network's device is a GPU and tasks take none, or the other way round.
+        """
         ray = self.ray
+        device = str(getattr(segmenter.pipeline.predictor, "device", "cpu"))
+        if device.startswith("cuda") != (self.options["num_gpus"] > 0):
+            gpus = f"{self.options['num_gpus']:g}"
+            raise InputError(f"device is {device} and num_gpus {gpus}: give --device cuda with GPUs, cpu without")
         segmenter.pipeline.nucleus_workers = 0
         ours = {"PYTHONPATH": str(Path(monch_monai.__file__).parents[1])}
         local = {} if self.address is not None else {"num_cpus": self.workers, "include_dashboard": False}
@@ -69,6 +77,10 @@ class RayEngine:
                 slide = pending.pop(done)
                 try:
                     yield ray.get(done)
+                except ray.exceptions.RayTaskError as error:  # raised by the task, not the death of its worker
+                    reason = (str(error.cause).splitlines() or [type(error.cause).__name__])[0]
+                    logger.error("%s: %s", slide, reason)
+                    yield Outcome(slide, None, reason)
                 except ray.exceptions.RayError as error:  # its worker died once too often
                     logger.error("%s: %s", slide, type(error).__name__)
                     yield Outcome(slide, None, f"{type(error).__name__}: its worker died; run again to go on")

@@ -63,3 +63,16 @@ def test_an_engine_is_local_or_ray():
     assert engine("local", address=None) is None
     with pytest.raises(InputError, match="engine is 'spark'; give local or ray"):
         engine("spark")
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cuda", 0), ("cpu", 0.5)])
+def test_tasks_have_the_device_of_the_network(device, gpus, tmp_path):
+    pytest.importorskip("ray", reason="the optional extra ray is not installed")
+
+    def predictor(tiles):
+        return colours(tiles)
+
+    predictor.device = device
+    segmenter = SlideSegmenter(tmp_path / "out", predictor, nucleus_workers=0)
+    with pytest.raises(InputError, match=f"device is {device} and num_gpus {gpus}: give --device cuda with GPUs"):
+        list(engine("ray", num_gpus=gpus)([tmp_path / "s.tif"], segmenter))
