@@ -17,6 +17,10 @@ class HighFrequency(nn.Module):
         super().__init__()
         self.cutoff, self.shape = cutoff, shape
 
+    def extra_repr(self) -> str:
+        """What shapes of parameters do not tell."""
+        return f"cutoff={self.cutoff}, shape={self.shape!r}"
+
     def forward(self, fine: Tensor) -> Tensor:
         """`[B, C, H, W]` to `[B, C, H, W]`."""
         return high_pass(fine, self.cutoff, self.shape, residual=True)

@@ -26,6 +26,10 @@ class Topology(nn.Module):
         self.reduce = conv_norm_act(channels, channels // 2, kernel_size=1)
         self.expand = conv_norm_act(channels, channels, kernel_size=1)
 
+    def extra_repr(self) -> str:
+        """What shapes of parameters do not tell."""
+        return f"k={self.k}, dilation={self.dilation}"
+
     def forward(self, coarse: Tensor) -> Tensor:
         """`[B, C, H, W]` to `[B, C, H, W]`; `H * W` must be at least `k * dilation`."""
         nodes = self.reduce(coarse).flatten(2).mT  # [B, N, C/2]

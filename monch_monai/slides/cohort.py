@@ -16,7 +16,7 @@ from monch_monai.slides.dicom import is_dicom_folder
 from monch_monai.slides.estimate import estimate
 from monch_monai.slides.given_nuclei import GivenNuclei
 from monch_monai.slides.reader import SUFFIXES
-from monch_monai.slides.segmenter import SlideSegmenter, stem, stored_bytes
+from monch_monai.slides.segmenter import SlideSegmenter, fingerprint, stem
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Cohort:
         self.segmenter = segmenter
         self.engine = engine if engine is not None else one_after_another
         self.dry_run = flag("dry_run", dry_run)
-        sizes = [(slide.name, stored_bytes(slide)) for slide in self.slides]
+        sizes = [(slide.name, fingerprint(slide)) for slide in self.slides]
         self.fingerprint = hashlib.sha256(repr(sizes).encode()).hexdigest()
 
     def run(self) -> None:

@@ -1,5 +1,6 @@
 """What answers for tiles: the network by PyTorch, eager or compiled, or its export by ONNX Runtime."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -25,7 +26,10 @@ class Predictor(Protocol):
     """Anything that answers for a batch of tiles, each on its own."""
 
     def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
-        """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]` of 0 to 255."""
+        """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]` of 0 to 255.
+
+        What bears on it beside files of weights may be told in a dictionary `settings`.
+        """
 
 
 class NetworkPredictor:
@@ -56,6 +60,9 @@ class NetworkPredictor:
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
         self.inferer = inferer if inferer is not None else MixedPrecisionInferer()
         self.compile = flag("compile", compile)
+        made_of = hashlib.sha256(repr(self.network).encode()).hexdigest()
+        amp = getattr(self.inferer, "amp", None)
+        self.settings = {"network": made_of, "mean": list(mean), "std": list(std), "amp": amp}
         self.compiled: Any = None
 
     def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
@@ -104,6 +111,7 @@ class OnnxPredictor:
             np.asarray(json.loads(told[name]) if name in told else given, np.float32).reshape(1, 3, 1, 1)
             for name, given in (("mean", mean), ("std", std))
         )
+        self.settings = {"mean": self.mean.ravel().tolist(), "std": self.std.ravel().tolist()}
 
     def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
         """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]`.

@@ -1,5 +1,6 @@
 """One slide, from file to folder of results."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -31,6 +32,9 @@ from monch_monai.slides.tissue import Tissue, TissueFinder
 from monch_monai.slides.work_folder import TILE, WorkFolder
 
 logger = logging.getLogger(__name__)
+
+ENDS = 1 << 20
+"""Bytes at each end of a file by which a slide is known."""
 
 
 class SlideSegmenter:
@@ -110,6 +114,7 @@ class SlideSegmenter:
             "nucleus_min_area_um2": min_area_um2,
             "nuclei": None if nuclei is None else sha256(Path(nuclei)),
             "gzip": self.gzip,
+            "predictor": getattr(predictor, "settings", None),
             "sources": [sha256(Path(path)) for path in sources if path is not None],
         }
 
@@ -143,7 +148,7 @@ class SlideSegmenter:
         """
         self.output_dir.mkdir(parents=True, exist_ok=True)
         target, work = self.output_dir / stem(path), WorkFolder(self.output_dir / f".{stem(path)}.partial")
-        settings = {**self.settings, "slide": [path.name, stored_bytes(path)]}
+        settings = {**self.settings, "slide": [path.name, fingerprint(path)]}
         if target.exists():
             return _earlier(target, settings)
         lock = FileLock(self.output_dir / f".{stem(path)}.lock")
@@ -211,10 +216,19 @@ def stem(path: Path) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def stored_bytes(path: Path) -> int:
-    """Size of a slide's file, or of all in its folder."""
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files)
+def fingerprint(path: Path) -> str:
+    """SHA-256 over the size and both ends of a slide's file, or of each file in its folder: slides are too large to
+    read whole, and differ there.
+    """
+    told = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        size = file.stat().st_size
+        told.update(f"{size} ".encode())
+        with file.open("rb") as opened:
+            told.update(opened.read(ENDS))
+            opened.seek(max(ENDS, size - ENDS))
+            told.update(opened.read(ENDS))
+    return told.hexdigest()
 
 
 def _earlier(target: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,8 @@ class WorkFolder:
         text = json.dumps(settings, indent=2, sort_keys=True, default=str)
         record = self.path / "settings.json"
         goes_on = record.is_file() and record.read_text(encoding="utf-8") == text
-        if not goes_on:
-            shutil.rmtree(self.path, ignore_errors=True)
+        if not goes_on and self.path.exists():
+            shutil.rmtree(self.path)
         self.regions.mkdir(parents=True, exist_ok=True)
         for part in self.path.rglob(f"{PART}*"):
             part.unlink()  # of a run that was killed while it wrote

@@ -43,6 +43,13 @@ def test_the_network_sees_normalised_tiles_and_answers_by_the_one_rule(tiles):
     assert np.array_equal(again.class_map, found.class_map)
 
 
+def test_settings_tell_what_files_of_weights_do_not():
+    told = [NetworkPredictor(small_monch(**switch), MEAN, STD).settings for switch in ({}, {"cutoff": 0.5}, {"k": 4})]
+    assert len({settings["network"] for settings in told}) == 3
+    assert NetworkPredictor(small_monch(), MEAN, STD).settings == told[0]
+    assert in_float32(small_monch()).settings == {**told[0], "amp": False}
+
+
 def test_logits_that_are_no_numbers_are_refused(tiles):
     class Broken(nn.Module):
         def forward(self, image):

@@ -79,6 +79,17 @@ def test_a_finished_slide_is_left_alone(slide, tmp_path):
     assert contents(tmp_path / "out" / "s") == before
 
 
+def test_another_slide_of_the_name_and_size_is_not_taken_for_it(slide, tmp_path):
+    segment(slide, tmp_path / "out")
+    size = slide.stat().st_size
+    with slide.open("r+b") as file:
+        file.seek(size - 5)
+        file.write(b"\x01")
+    assert slide.stat().st_size == size
+    with pytest.raises(InputError, match=r"was made with another slide: remove it"):
+        segment(slide, tmp_path / "out")
+
+
 def test_what_other_settings_began_is_begun_anew(slide, tmp_path):
     def broken(tiles):
         raise InputError("stop")
