@@ -46,9 +46,10 @@ def test_the_consep_recipe_validates_and_keeps_the_moving_average_and_resumes(da
     assert 0 < moved < gap
 
 
-def test_the_consep_recipe_adds_dice_to_the_loss() -> None:
+def test_the_consep_recipe_adds_dice_and_weighs_the_background() -> None:
     parser = ConfigParser()
     parser.read_config([CONFIGS / "train.json", CONFIGS / "recipes" / "consep.json"])
     loss = parser.get_parsed_content("loss")
     assert isinstance(loss, BCEAndDice)
     assert loss.dice_weight == 0.1
+    assert loss.bce.shares.tolist() == pytest.approx([0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
