@@ -45,9 +45,11 @@ class Monch(nn.Module):
         high_pass: False puts a convolution in place of the high-frequency module (Table 4).
         topology: False puts a convolution in place of the topological module (Table 4).
         queries: the decoder's stages that are on (Table 5).
+        middle_stride: of the middle map, one of the encoder's strides. Where it is finer than the coarsest, which is
+            the default, the middle map is made of all maps from there on.
 
     Raises:
-        ValueError: `channels` is not a multiple of 4 and of `num_heads`.
+        ValueError: `channels` is not a multiple of 4 and of `num_heads`, or the encoder has no map of `middle_stride`.
         InputError: a switch is neither true nor false.
     """
 
@@ -69,24 +71,30 @@ class Monch(nn.Module):
         high_pass: bool = True,
         topology: bool = True,
         queries: Sequence[str] = QUERIES,
+        middle_stride: int | None = None,
     ) -> None:
         super().__init__()
         mgfe, ppd = flag("mgfe", mgfe), flag("ppd", ppd)  # a command line hands "false" on as text
         high_pass, topology = flag("high_pass", high_pass), flag("topology", topology)
         if channels % 4 or channels % num_heads:
             raise ValueError(f"channels must be a multiple of 4 and of num_heads = {num_heads}; got {channels}")
+        strides = list(image_encoder.strides)
+        middle_stride = strides[-1] if middle_stride is None else middle_stride
+        if middle_stride not in strides:
+            raise ValueError(f"middle_stride must be one of the encoder's {strides}; got {middle_stride}")
+        self.skips = strides.index(middle_stride)  # number of maps finer than the middle one
         self.num_classes = num_classes
         self.image_encoder = image_encoder
-        self.project = conv_norm_act(image_encoder.channels[-1], channels, kernel_size=1)
+        self.project = conv_norm_act(sum(image_encoder.channels[self.skips :]), channels, kernel_size=1)
         self.rescale = Rescale(channels)
         self.features = (
             MultiGrainedFeatures(channels, high_pass, topology, cutoff, k, dilation) if mgfe else nn.Identity()
         )
         self.fusion = Fusion(channels)
         self.decoder = PromptDecoder(channels, text_dim, num_heads, queries) if ppd else None
-        self.head = TextHead(channels, image_encoder.channels[:-1], text_dim, head_channels, class_priors)
+        self.head = TextHead(channels, image_encoder.channels[: self.skips], text_dim, head_channels, class_priors)
         # The coarse map halves the middle one, and must hold a node for each of the k * dilation nearest.
-        self.stride = math.lcm(2 * image_encoder.strides[-1], image_encoder.multiple)
+        self.stride = math.lcm(2 * middle_stride, strides[-1], image_encoder.multiple)
         self.min_size = self.stride * math.ceil(math.sqrt(k * dilation))
         stand_in = torch.randn(num_classes * num_sentences, text_dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer("text_features", F.normalize(stand_in, dim=-1))
@@ -105,8 +113,9 @@ class Monch(nn.Module):
             `[B, T, H, W]` float32; `monch_monai.class_map` makes classes of them.
         """
         padded = self.pad(image)
-        *skips, middle = self.image_encoder(padded)
-        scales = self.rescale(self.project(middle))  # fine, middle, coarse
+        maps = self.image_encoder(padded)
+        skips, middle = maps[: self.skips], self.project(_joined(maps[self.skips :]))
+        scales = self.rescale(middle)  # fine, middle, coarse
         features = self.features(scales)  # high, conv, topo
         if self.decoder is None:
             merged = self.fusion(features)
@@ -185,6 +194,14 @@ class Monch(nn.Module):
     def encoder_origin(self, text: str) -> None:
         encoded = f"{self.image_encoder.name}: {text}".encode()[:ORIGIN_BYTES].ljust(ORIGIN_BYTES, b"\0")
         self.origin_bytes.copy_(torch.tensor(list(encoded), dtype=torch.uint8))
+
+
+def _joined(maps: Sequence[Tensor]) -> Tensor:
+    """Maps `[B, c, H, W]`, the first and finest as it is and others brought to its size, channel after channel."""
+    first, *coarser = maps
+    size = first.shape[-2:]
+    up = [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in coarser]
+    return torch.cat([first, *up], dim=1) if up else first
 
 
 def _resized(x: Tensor, height: int, width: int) -> Tensor:

@@ -39,7 +39,7 @@ def overlay(name: str) -> Path:
 
 def test_each_row_of_tables_3_to_5_has_its_overlay() -> None:
     found = {path.stem for path in (CONFIGS / "ablations").glob("*.json")}
-    assert found == {*SWITCHES, "prompts_names", "prompts_random"}
+    assert found == {*SWITCHES, "prompts_names", "prompts_random", "middle_stride_8"}
 
 
 @pytest.mark.parametrize("prompts", ["names", "random"])

@@ -17,6 +17,7 @@ ABLATIONS = [
     {"topology": False},
     *({"queries": [q for q in QUERIES if q != dropped]} for dropped in QUERIES),
     {"queries": []},
+    {"middle_stride": 8},
 ]
 
 
@@ -73,6 +74,17 @@ def test_every_ablation_gives_finite_logits_of_every_class(settings):
         logits = small_monch(**settings)(noise(2, 3, 64, 96))
     assert logits.shape == (2, 6, 64, 96)
     assert torch.isfinite(logits).all()
+
+
+def test_a_finer_middle_map_is_made_of_the_encoders_maps_from_there_on():
+    network, seen = small_monch(middle_stride=8), {}
+    network.project.register_forward_hook(lambda module, inputs, output: seen.update(given=inputs[0], made=output))
+    logits = network(noise(1, 3, 64, 128))
+    assert (seen["given"].shape, seen["made"].shape) == ((1, 12 + 16, 10, 16), (1, 32, 10, 16))  # 18 nodes of 16 px
+    logits.square().mean().backward()
+    assert all(p.grad.abs().sum() > 0 for p in network.image_encoder.parameters())
+    with pytest.raises(ValueError, match=r"middle_stride must be one of the encoder's \[4, 8, 16\]; got 32"):
+        small_monch(middle_stride=32)
 
 
 def test_every_ablation_is_another_network():
