@@ -1,0 +1,57 @@
+"""Learning curves of trainings side by side: `python scripts/learning_curves.py OUT/monch OUT/unet --out curves.png`."""
+
+import csv
+import sys
+from pathlib import Path
+
+import fire
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.files import write_atomically
+from monch_monai.handlers.checkpoints import HISTORY
+
+
+def draw(*runs: str, out: str, score: str = "dice any nucleus") -> None:
+    """Draws a score of validations by epoch and by time, and prints it as a table.
+
+    The time of an epoch is that of the run's fastest, since others may have shared the machine.
+
+    Args:
+        runs: folders of trainings, each named by its last part.
+        out: PNG to write.
+        score: column of `history.csv`.
+    """
+    if not runs:
+        raise InputError("no run: give the folders of trainings")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    by_epoch, by_time = figure.subplots(1, 2, sharey=True)
+    print(f"| run | minutes an epoch | {score} after each validated epoch |\n|---|---|---|")
+    for folder in map(Path, runs):
+        rows = [row for row in _history(folder) if row.get(score)]
+        minutes = min(float(row["seconds"]) for row in _history(folder)) / 60
+        epochs, values = [int(row["epoch"]) for row in rows], [float(row[score]) for row in rows]
+        by_epoch.plot(epochs, values, marker=".", label=folder.name)
+        by_time.plot([minutes * epoch for epoch in epochs], values, marker=".", label=folder.name)
+        told = ", ".join(f"{epoch}: {value:.3f}" for epoch, value in zip(epochs, values, strict=True))
+        print(f"| {folder.name} | {minutes:.1f} | {told} |")
+    by_epoch.set(xlabel="epochs (the same tiles)", ylabel=score)
+    by_time.set(xlabel="minutes")
+    by_time.legend()
+    for axes in (by_epoch, by_time):
+        axes.grid(alpha=0.3)
+    write_atomically(Path(out), lambda part: figure.savefig(part, format="png", dpi=110))
+
+
+def _history(folder: Path) -> list[dict[str, str]]:
+    path = folder / HISTORY
+    if not path.is_file():
+        raise InputError(f"{folder} has no {HISTORY}: give the folder of a training")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+    show_input_errors_in_one_line()
+    fire.Fire(draw, name="learning_curves.py")
