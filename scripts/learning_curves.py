@@ -1,4 +1,4 @@
-"""Learning curves of trainings side by side: `python scripts/learning_curves.py OUT/monch OUT/unet --out curves.png`."""
+"""Learning curves of trainings side by side: `python scripts/learning_curves.py RUN RUN --out curves.png`."""
 
 import csv
 import sys
