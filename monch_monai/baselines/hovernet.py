@@ -8,11 +8,13 @@ from monai.apps.pathology.losses import HoVerNetLoss
 from monai.apps.pathology.transforms import HoVerNetInstanceMapPostProcessing, HoVerNetNuclearTypePostProcessing
 from monai.config import KeysCollection
 from monai.networks.nets import HoVerNet
-from monai.transforms import MapTransform
+from monai.transforms import ComputeHoVerMaps, MapTransform
 from monai.utils import HoVerNetBranch
+from skimage.measure import label
 from torch import Tensor, nn
 
 from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.errors import InputError
 from monch_monai.losses import one_hot
 
 BRANCHES = {
@@ -21,6 +23,8 @@ BRANCHES = {
     HoVerNetBranch.NC.value: len(CLASSES),
 }
 """Channels of each branch, in order."""
+SIZE = 256
+"""Height and width of the images that MONAI's fast HoVer-Net takes."""
 SURE = 20.0
 """A logit that no loss notices."""
 
@@ -37,9 +41,35 @@ class HoVerNetMaps(nn.Module):
         self.hovernet = HoVerNet(mode="fast", out_classes=len(CLASSES), decoder_padding=True, **settings)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Maps `[B, 10, H, W]`, channels as in `BRANCHES`, of images `[B, 3, H, W]`; MONAI has it for 256x256 alone."""
+        """Maps `[B, 10, H, W]`, channels as in `BRANCHES`, of images `[B, 3, H, W]`.
+
+        Raises:
+            InputError: H or W is not 256, for which alone MONAI has it.
+        """
+        if image.shape[-2:] != (SIZE, SIZE):
+            height, width = image.shape[-2:]
+            raise InputError(f"HoVer-Net takes tiles of {SIZE}x{SIZE} px and larger images; these are {width}x{height}")
         branches = self.hovernet(image)
         return torch.cat([branches[name] for name in BRANCHES], dim=1)
+
+
+class HoVerDistancesd(MapTransform):
+    """Dictionary transform of instance maps `[1, H, W]` to MONAI's horizontal and vertical distances `[2, H, W]`.
+
+    Each piece has a centre of its own: a nucleus that an augmentation mirrored at the tile's edge is there twice.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys)
+        self.distances = ComputeHoVerMaps()
+
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """`data` with distances in place of instance maps."""
+        changed = dict(data)
+        for key in self.key_iterator(changed):
+            pieces = label(torch.as_tensor(changed[key])[0].int().numpy(), connectivity=1)
+            changed[key] = torch.as_tensor(self.distances(pieces[None]))
+        return changed
 
 
 class HoVerNetMapsLoss(nn.Module):
@@ -54,7 +84,7 @@ class HoVerNetMapsLoss(nn.Module):
 
         Args:
             maps: `[B, 10, H, W]`.
-            target: `[B, 3, H, W]`, the class map and the two distances of `ComputeHoVerMapsd`.
+            target: `[B, 3, H, W]`, the class map and the two distances of `HoVerDistancesd`.
         """
         predicted = _branches(maps)
         classes, counts = one_hot(target[:, :1], predicted[HoVerNetBranch.NC.value], IGNORE_INDEX)

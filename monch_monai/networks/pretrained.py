@@ -17,7 +17,7 @@ PROMPTS = ("attributes", "names", "random")
 
 
 def initialise_weights(
-    network: Monch,
+    network: nn.Module,
     encoder_weights: str = "auto",
     text_weights: str | None = None,
     checkpoint: str | Path | None = None,
@@ -28,7 +28,8 @@ def initialise_weights(
 ) -> Origin | None:
     """Gives `network` its image encoder's published weights and the text features of the cell attributes.
 
-    The text tower is dropped when its features are taken.
+    The text tower is dropped when its features are taken. Another network than MONCH stays as it is, or gets the
+    weights of `checkpoint`: it has neither encoder nor words, and settings of these are refused.
 
     Args:
         network: changed in place.
@@ -39,20 +40,35 @@ def initialise_weights(
         freeze: True keeps the image encoder as it is.
         lora_rank: above 0 keeps it as it is but for adapters of that rank in its attention.
         prompts: what the text features are of: the cell `attributes`, the class `names` alone, or nothing, which leaves
-            them `random` directions.
+            them `random` directions. Those of a checkpoint stay.
 
     Returns:
-        Where the encoder weights came from, which the network keeps too; None when resuming.
+        Where the encoder weights came from, which the network keeps too; None when resuming, or of another network.
 
     Raises:
-        InputError: weights are not to be had or not usable, the encoder cannot have adapters, or `prompts` is another.
+        InputError: weights are not to be had or not usable, the encoder cannot have adapters, `prompts` is another, or
+            the network has no use for a setting.
     """
+    resume = flag("resume", resume)
+    freeze, lora_rank = flag("freeze", freeze), whole_number("lora_rank", lora_rank, least=0)
+    if not isinstance(network, Monch):
+        given = {
+            "encoder_weights": encoder_weights not in ("auto", "none"), "text_weights": text_weights is not None,
+            "freeze": freeze, "lora_rank": lora_rank > 0, "prompts": prompts != PROMPTS[0],
+        }  # fmt: skip
+        for name in (name for name, is_set in given.items() if is_set):
+            raise InputError(
+                f"{name} is a setting of MONCH, which {type(network).__name__} does not have: leave it out"
+            )
+        if checkpoint is not None and not resume:
+            load_checkpoint(network, checkpoint)
+        return None
     if prompts not in PROMPTS:
         raise InputError(f"prompts is {prompts!r}: give one of {', '.join(PROMPTS)}")
-    origin = None if flag("resume", resume) else _load(network, encoder_weights, text_weights, checkpoint, prompts)
-    if flag("freeze", freeze):
+    origin = None if resume else _load(network, encoder_weights, text_weights, checkpoint, prompts)
+    if freeze:
         network.image_encoder.freeze()
-    if whole_number("lora_rank", lora_rank, least=0):
+    if lora_rank:
         add_adapters(network.image_encoder, lora_rank)
     return origin
 
@@ -77,6 +93,10 @@ def _load(
     network: Monch, encoder_weights: str, text_weights: str | None, checkpoint: str | Path | None, prompts: str
 ) -> Origin:
     if checkpoint is not None:
+        if prompts != PROMPTS[0]:
+            raise InputError(
+                f"prompts is {prompts}, but a checkpoint keeps its own: leave --prompts or --checkpoint out"
+            )
         path = load_checkpoint(network, checkpoint)
         return Origin(f"checkpoint {path.name}: {network.encoder_origin}", pretrained=True)
     text_encoder, origin = load_published(network.image_encoder, encoder_weights, text_weights)
@@ -85,5 +105,5 @@ def _load(
     if prompts == "names":
         sentences = len(network.text_features) // network.num_classes
         network.set_prompts({c.name: [c.name] * sentences for c in CLASSES}, text_encoder)
-    network.encoder_origin = origin.text
+    network.encoder_origin = origin.text if prompts == PROMPTS[0] else f"prompts {prompts}: {origin.text}"
     return origin

@@ -112,16 +112,19 @@ class EvaluatedRun:
             scores["classes"], scores["organs"], scores["over_organs"], record["settings"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{place} is not a whole evaluation ({error!r}): evaluate again") from error
-        return cls(place, scores, timed, _row(switches), _backbone(backbone), record)
+        return cls(place, scores, timed, _row(switches, str(record["encoder_weights"])), _backbone(backbone), record)
 
 
-def _row(switches: dict[str, Any]) -> str:
+def _row(switches: dict[str, Any], origin: str) -> str:
     """Name of a network's row in Tables 3 to 5; a network with two parts off has none of the paper's."""
     network = str(switches.get("_target_", "")).rpartition(".")[2]
     if network in BASELINES:
         return BASELINES[network]
     off = [name for key, (_, name) in ABLATIONS.items() if str(switches.get(key, True)).lower() == "false"]
     off += [f"without {STAGES[q]}" for q in QUERIES if q not in switches.get("queries", QUERIES)]
+    if switches.get("middle_stride"):
+        off.append(f"middle map of stride {switches['middle_stride']}")
+    off += [f"prompts {words}" for words in ("names", "random") if f": prompts {words}:" in origin]
     return " ".join(off) or WHOLE
 
 

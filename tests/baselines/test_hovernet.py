@@ -4,7 +4,8 @@ import torch
 from monai.transforms import ComputeHoVerMaps
 from skimage.draw import disk
 
-from monch_monai.baselines import HoVerNetMapsLoss, HoVerNetNucleid
+from monch_monai.baselines import HoVerDistancesd, HoVerNetMaps, HoVerNetMapsLoss, HoVerNetNucleid
+from monch_monai.errors import InputError
 from tests.fakes.network import noise
 
 CENTRES = {1: (20, 20), 2: (20, 37), 3: (48, 40)}
@@ -20,9 +21,13 @@ def instance_map() -> np.ndarray:
     return made
 
 
+def distances_of(instance_map: np.ndarray) -> np.ndarray:
+    return HoVerDistancesd("instances")({"instances": instance_map[None]})["instances"].numpy()
+
+
 def target_of(instance_map: np.ndarray) -> torch.Tensor:
     """Class map and distances, `[1, 3, H, W]`."""
-    distances = torch.as_tensor(ComputeHoVerMaps()(instance_map[None]))
+    distances = torch.from_numpy(distances_of(instance_map))
     return torch.cat([torch.from_numpy(CLASS_OF[instance_map])[None].float(), distances])[None]
 
 
@@ -37,12 +42,29 @@ def perfect_maps(target: torch.Tensor) -> torch.Tensor:
 def test_perfect_maps_cost_nothing_and_others_do(instance_map: np.ndarray) -> None:
     target = target_of(instance_map)
     loss, maps = HoVerNetMapsLoss(), perfect_maps(target)
-    # A class that the tile lacks costs MONAI's soft Dice nearly 1 each: classes 4 and 5 here.
     least = float(loss(maps, target))
+    # MONAI's Dice of a batch sums over classes; the two that the tile lacks cost their smoothing alone.
+    assert least < 0.05
     for branch in (slice(0, 2), slice(2, 4), slice(4, 10)):
         wrong = maps.clone()
         wrong[:, branch] = -wrong[:, branch]
         assert float(loss(wrong, target)) > least + 0.1
+
+
+def test_a_nucleus_mirrored_at_the_edge_has_two_centres(instance_map: np.ndarray) -> None:
+    mirrored = instance_map.copy()
+    mirrored[disk((10, 54), 5)] = 3
+    distances = distances_of(mirrored)
+    for centre, radius in ((CENTRES[3], 9), ((10, 54), 5)):
+        here = np.zeros_like(mirrored, dtype=bool)
+        here[disk(centre, radius)] = True
+        alone = ComputeHoVerMaps()(here[None].astype(np.int32))
+        assert np.allclose(distances[:, here], alone[:, here])
+
+
+def test_other_tiles_are_refused() -> None:
+    with pytest.raises(InputError, match="takes tiles of 256x256 px and larger images; these are 96x64"):
+        HoVerNetMaps()(noise(1, 3, 64, 96))
 
 
 def test_ignored_pixels_teach_nothing(instance_map: np.ndarray) -> None:

@@ -3,31 +3,46 @@ from pathlib import Path
 
 import pytest
 from monai.bundle import ConfigParser
+from torch import nn
 
 from monch_monai.datasets import write_synthetic
+from monch_monai.errors import InputError
+from monch_monai.files import sha256
+from monch_monai.networks import initialise_weights
 from monch_monai.report.tables import EvaluatedRun
 from tests.bundle.conftest import CONFIGS, run_bundle
 
 NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}
-OWN = {"mean", "std", "learning_rate", "network_def", "weights", "loss", "optimizer", "validate", "feature_maps"}
-"""What a baseline has of its own. HoVer-Net's tiles also need their distances."""
+OWN = {"mean", "std", "learning_rate", "network_def", "loss", "optimizer#params", "feature_maps"}
+TILES = {"train#preprocessing#transforms", "validate#postprocessing"}
+"""What a baseline has of its own, and HoVer-Net besides: its tiles need their distances, its nuclei their maps."""
 
 
 def test_a_baseline_is_trained_on_the_same_tiles_as_monch() -> None:
     plain = ConfigParser.load_config_file(CONFIGS / "train.json")["train"]["preprocessing"]["transforms"]
     its_own = ConfigParser.load_config_file(CONFIGS / "baselines" / "hovernet.json")["train#preprocessing#transforms"]
-    for transform in plain:
-        same = [other for other in its_own if other["_target_"] == transform["_target_"]]
-        alike = {"keys", "mode", "reader"}
-        assert {k: v for k, v in transform.items() if k not in alike} in [
-            {k: v for k, v in other.items() if k not in alike} for other in same
-        ]
+    more = ("LoadImaged", "monch_monai.baselines.HoVerDistancesd", "ConcatItemsd")
+
+    def steps(transforms: list[dict]) -> list[dict]:
+        kept = [t for t in transforms if t["_target_"] not in more]
+        return [{k: v for k, v in t.items() if k not in ("keys", "mode")} for t in kept]
+
+    assert steps(its_own) == steps(plain)
+    assert [t["_target_"] for t in its_own if t not in plain and t["_target_"] in more] == ["LoadImaged", *more[1:]]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_baseline_changes_nothing_but_the_network_and_what_it_needs(name: str) -> None:
     changes = ConfigParser.load_config_file(CONFIGS / "baselines" / f"{name}.json")
-    assert {key.split("#")[0] for key in changes if not key.startswith("_desc")} - {"train"} <= OWN
+    assert {key for key in changes if key != "_desc_"} <= (OWN | TILES if name == "hovernet" else OWN)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("encoder_weights", "published"), ("freeze", True), ("lora_rank", 4), ("prompts", "names")]
+)
+def test_settings_of_monch_are_refused(setting: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"{setting} is a setting of MONCH, which Linear does not have"):
+        initialise_weights(nn.Linear(2, 2), **{setting: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "tile_size"), [("unet", 64), pytest.param("hovernet", 256, marks=pytest.mark.slow)])
@@ -44,5 +59,8 @@ def test_a_baseline_trains_by_the_recipe_and_is_evaluated(name: str, tile_size: 
     assert done.returncode == 0, done.stderr
     run = EvaluatedRun.read(tmp_path)
     assert (run.system, run.record["encoder_weights"]) == (NAMES[name], None)
+    assert run.record["checkpoint"]["sha256"] == sha256(tmp_path / "best.pt")
+    validated = (tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")
+    assert run.scores["classes"]["any nucleus"]["dice"] == pytest.approx(float(validated[-1]), abs=1e-6)
     assert json.loads((tmp_path / "evaluation" / "nuclei.json").read_text(encoding="utf-8"))["images"] == 1
     assert (tmp_path / "evaluation" / "report.html").is_file()

@@ -133,6 +133,9 @@ def test_words_are_attributes_or_names_or_none():
         initialise_weights(network, "none", prompts=prompts)
         made[prompts] = network.text_features.unflatten(0, (6, 3))
         assert torch.equal(network.text_features, before) is (prompts == "random")
+        told = network.encoder_origin.split(": ")
+        assert told[-1] == "random"
+        assert (f"prompts {prompts}" in told) is (prompts != "attributes")
     assert torch.equal(made["names"][:, 0], made["names"][:, 1])
     assert not torch.allclose(made["names"][0], made["names"][1])
     assert not torch.allclose(made["attributes"][:, 0], made["attributes"][:, 1])

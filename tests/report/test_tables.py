@@ -173,7 +173,24 @@ def test_our_rows_over_organs_are_of_the_pooled_images_and_of_the_organs(alone):
 
 
 def test_each_overlay_of_an_ablation_has_its_row():
-    assert {path.stem for path in ABLATIONS.glob("*.json")} == set(ROWS)
+    ours = {"prompts_names", "prompts_random", "middle_stride_8"}
+    assert {path.stem for path in ABLATIONS.glob("*.json")} == set(ROWS) | ours
+
+
+@pytest.mark.parametrize(
+    ("network", "weights", "row"),
+    [
+        ({"middle_stride": 8, "channels": 128}, "clip_rn50: weights.pt", "middle map of stride 8"),
+        ({}, "clip_rn50: prompts names: weights.pt", "prompts names"),
+        ({}, "clip_rn50: prompts random: random", "prompts random"),
+        ({"_target_": "UNet"}, None, "U-Net"),
+        ({"_target_": "monch_monai.baselines.HoVerNetMaps"}, None, "HoVer-Net"),
+    ],
+)
+def test_what_is_not_the_papers_network_has_a_row_of_its_own(network, weights, row, tmp_path):
+    run = EvaluatedRun.read(write_evaluation(tmp_path, network=network, encoder_weights=weights))
+    assert run.row == row
+    assert run.system.startswith(row)
 
 
 @pytest.mark.parametrize("overlay", ROWS)
