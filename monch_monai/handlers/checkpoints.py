@@ -83,7 +83,7 @@ class Checkpoints:
         """Restores the interrupted training, when resuming.
 
         Raises:
-            InputError: it is damaged or of another network.
+            InputError: it is damaged, of another network or of another recipe.
         """
         if not self.resume:
             return
@@ -91,6 +91,7 @@ class Checkpoints:
         try:
             state = torch.load(path, map_location=engine.state.device, weights_only=True)
             refuse_another_encoder(self.network.state_dict(), state["network"], path)
+            self._refuse_another_recipe(state, path)
             self.network.load_state_dict(state["network"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
@@ -108,6 +109,17 @@ class Checkpoints:
         self.evaluator.state.best_metric_epoch = state["best_metric_epoch"]
         rate = self.optimizer.param_groups[0]["lr"]
         logger.info("resumed after epoch %d of %s, at its learning rate %g and on its schedule", epoch, path, rate)
+
+    def _refuse_another_recipe(self, state: dict[str, Any], path: Path) -> None:
+        """Compares what would load without a word and train on as something else."""
+        began = {"a moving average": "average" in state, "a schedule": state["schedule"]}
+        goes_on = {"a moving average": self.average is not None, "a schedule": type(self.lr_scheduler).__name__}
+        for name in began:
+            if began[name] != goes_on[name]:
+                told = " and ".join(f"{value}" for value in (began[name], goes_on[name]))
+                raise InputError(
+                    f"{path} is of another recipe ({name}: {told}): give the overlays that the training began with"
+                )
 
     def start_epoch(self, engine: Engine) -> None:
         """Starts the clock and the loss's mean."""
@@ -147,6 +159,7 @@ class Checkpoints:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": self.lr_scheduler.state_dict(),
+            "schedule": type(self.lr_scheduler).__name__,
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
             "best_metric": validated.best_metric,

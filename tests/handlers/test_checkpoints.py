@@ -15,10 +15,13 @@ from monch_monai.metrics import ImageCounts
 class ScriptedRun:
     """A training whose weight equals its epoch and whose validations score as told."""
 
-    def __init__(self, folder, scores, **settings):
+    def __init__(self, folder, scores, schedule="ConstantLR", **settings):
         self.network = nn.Linear(1, 1, bias=False)
         optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0)
-        scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        if schedule == "StepLR":
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=1.0)
+        else:
+            scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
         validated = State(
             epoch=0, key_metric_name="mean_dice", metrics={}, metric_details={}, best_metric=-1, best_metric_epoch=-1
         )
@@ -67,6 +70,22 @@ def test_a_moving_average_is_kept_in_place_of_the_network_and_goes_on_with_it(tm
     assert (weight(tmp_path / "best.pt"), weight(tmp_path / "last.pt")) == (0.5, 0.5)
     resumed = ScriptedRun(tmp_path, [0.2, 0.6, 0.5], average=resumed_average, resume=True).run(3)
     assert (float(resumed_average.weight), float(resumed.network.weight)) == (0.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("began", "goes_on", "words"),
+    [
+        ({"average": nn.Linear(1, 1, bias=False)}, {}, "a moving average: True and False"),
+        ({}, {"average": nn.Linear(1, 1, bias=False)}, "a moving average: False and True"),
+        ({}, {"schedule": "StepLR"}, "a schedule: ConstantLR and StepLR"),
+    ],
+)
+def test_another_recipe_does_not_go_on(tmp_path, began, goes_on, words):
+    ScriptedRun(tmp_path, [0.2], **began).run(1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=f"is of another recipe .{words}.: give the overlays"):
+        ScriptedRun(tmp_path, [0.2, 0.3], resume=True, **goes_on).run(2)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_after_resuming_a_worse_epoch_does_not_become_the_best(tmp_path):
