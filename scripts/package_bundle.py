@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import fire
@@ -45,19 +46,25 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
             large_files.yml with their SHA-256, for `python -m monai.bundle download_large_files`. OUTPUT gets
             them, to be put there.
     """
+    if weights_url and not str(weights_url).startswith(("https://", "http://")):
+        raise InputError(f"weights_url is {weights_url!r}; give the address of a folder, https://…")
     folder = Path(str(output))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"output {folder} cannot be made ({error}): give another") from error
     target = folder / f"{NAME}_v{monch_monai.__version__}.zip"
+    checksum = target.with_name(f"{target.name}.sha256")
+    checksum.unlink(missing_ok=True)  # of an earlier zip, which the new one replaces
     with tempfile.TemporaryDirectory() as scratch:
         files, apart = bundle_files(Path(scratch), model, weights_url)
+        for name, path in apart.items():
+            if (folder / Path(name).name).resolve() in {path.resolve(), (REPOSITORY / "bundle" / name).resolve()}:
+                raise InputError(f"output {folder} is where the weights themselves lie: give another")
         write_atomically(target, lambda part: _write_zip(Path(part), files))
         for name, path in apart.items():
-            shutil.copyfile(path, folder / Path(name).name)
+            write_atomically(folder / Path(name).name, partial(shutil.copyfile, path))
             logger.info("for %s: %s", weights_url, folder / Path(name).name)
-    checksum = target.with_name(f"{target.name}.sha256")
     write_text_atomically(checksum, f"{sha256(target)}  {target.name}\n")
     logger.info("%d files, %.1f MB: %s and %s", len(files), target.stat().st_size / 1e6, target, checksum.name)
     return target

@@ -8,12 +8,13 @@ import json
 import logging
 import shutil
 import subprocess
+import tempfile
 import zipfile
 from pathlib import Path
 
 import fire
 from huggingface_hub import HfApi
-from package_bundle import NAME, TWIN, WEIGHTS, package
+from package_bundle import NAME, REPOSITORY, TWIN, WEIGHTS, package
 
 from monch_monai import __version__
 from monch_monai.errors import InputError, show_input_errors_in_one_line
@@ -22,6 +23,7 @@ from monch_monai.settings import flag
 
 PLACES = ("github", "huggingface")
 MODEL_INFO = "model_info.json"
+LATEST = "latest_version"
 
 
 def publish(
@@ -42,7 +44,11 @@ def publish(
         raise InputError(f"to is {to!r}; give one of {', '.join(PLACES)}")
     if str(repo).count("/") != 1:
         raise InputError(f"repo is {repo!r}; give OWNER/NAME")
+    if to == "huggingface" and weights_url:
+        raise InputError("weights_url is for GitHub; a repository of the hub holds the weights itself: leave it out")
     sends = not flag("dry_run", dry_run)
+    if sends and _git("status", "--porcelain", "--untracked-files=no"):
+        raise InputError("there are changes that are not committed: commit them, so that what is sent has a commit")
     archive = package(output, model, weights_url)
     if to == "github":
         apart = [archive.with_name(Path(name).name) for name in (WEIGHTS, TWIN)] if weights_url else []
@@ -62,7 +68,7 @@ def _to_github(archive: Path, apart: list[Path], repo: str, sends: bool) -> None
     }  # as MONAI's zoo
     write_text_atomically(archive.with_name(MODEL_INFO), json.dumps(entry, indent=4) + "\n")
     command = ["gh", "release", "create", tag, *map(str, files), "--repo", repo, "--title", f"MONCH {__version__}"]
-    command += ["--notes", f"SHA-256 of {archive.name}: {sha256(archive)}"]
+    command += ["--target", _git("rev-parse", "HEAD"), "--notes", f"SHA-256 of {archive.name}: {sha256(archive)}"]
     print(f"GitHub repository {repo}, release {tag}:")
     for path in files:
         print(f"{path.stat().st_size:>12,}  {sha256(path)}  {path.name}")
@@ -83,20 +89,39 @@ def _to_huggingface(archive: Path, repo: str, sends: bool) -> None:
             print(f"{entry.file_size:>12,}  {digest}  {entry.filename.removeprefix(f'{NAME}/')}")
     if not sends:
         return
-    hub = HfApi()
+    with tempfile.TemporaryDirectory() as scratch:
+        send(HfApi(), repo, hub_folder(archive, Path(scratch)))
+
+
+def send(hub: HfApi, repo: str, folder: Path) -> None:
+    """Uploads a folder to a repository and tags it as monai.bundle.push_to_hf_hub does, which `load` looks for.
+
+    Raises:
+        InputError: the repository has this version already.
+    """
     hub.create_repo(repo, exist_ok=True)
-    hub.upload_folder(repo_id=repo, folder_path=hub_folder(archive))
-    for tag in (__version__, "latest_version"):  # as monai.bundle.push_to_hf_hub, which `load` and `download` look for
-        hub.create_tag(repo, tag=tag, exist_ok=True)
+    tags = {tag.name for tag in hub.list_repo_refs(repo).tags}
+    if __version__ in tags:
+        raise InputError(f"{repo} has version {__version__} already: give the next one a number of its own")
+    hub.upload_folder(repo_id=repo, folder_path=folder)
+    hub.create_tag(repo, tag=__version__)
+    if LATEST in tags:  # a tag does not move
+        hub.delete_tag(repo, tag=LATEST)
+    hub.create_tag(repo, tag=LATEST)
 
 
-def hub_folder(archive: Path) -> Path:
-    """Unpacks the zip beside itself, with the head that the hub reads on top of the model card; returns the folder.
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InputError(f"{REPOSITORY} is no git checkout ({done.stderr.strip()}): publish from a clone")
+    return done.stdout.strip()
+
+
+def hub_folder(archive: Path, folder: Path) -> Path:
+    """Unpacks the zip into `folder`, with the head that the hub reads on top of the model card; returns the folder.
 
     MONAI's own push would write the code's licence there, under which the weights are not.
     """
-    folder = archive.with_suffix("")
-    shutil.rmtree(folder, ignore_errors=True)
     with zipfile.ZipFile(archive) as bundle:
         bundle.extractall(folder)
     card = folder / NAME / "README.md"

@@ -8,6 +8,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import monai.bundle
 import pytest
@@ -18,6 +19,7 @@ from monai.bundle.scripts import download_large_files, get_bundle_info
 from safetensors.torch import load_file
 
 import monch_monai
+from monch_monai.errors import InputError
 from tests.bundle.conftest import REPOSITORY
 from tests.fakes.served import served
 
@@ -167,7 +169,12 @@ def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(tmp_path: Path, di
 
 @pytest.mark.parametrize(
     ("given", "problem"),
-    [(["--to", "ngc", "--repo", "a/b"], "to is 'ngc'"), (["--to", "github", "--repo", "monch"], "repo is 'monch'")],
+    [
+        (["--to", "ngc", "--repo", "a/b"], "to is 'ngc'"),
+        (["--to", "github", "--repo", "monch"], "repo is 'monch'"),
+        (["--to", "huggingface", "--repo", "a/b", "--weights_url", "https://c/d"], "weights_url is for GitHub"),
+        (["--to", "github", "--repo", "a/b", "--weights_url"], "weights_url is True; give the address of a folder"),
+    ],
 )
 def test_publish_refuses_in_one_line(tmp_path: Path, given: list[str], problem: str) -> None:
     done = run_script("publish.py", *given, "--output", tmp_path / "dist")
@@ -216,6 +223,58 @@ def test_the_hubs_page_gives_the_weights_no_licence_of_the_code(
 
     with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as archive:
         archive.writestr("monch/README.md", "# Model Overview\n")
-    head, card = (hub_folder(tmp_path / "bundle.zip") / "README.md").read_text(encoding="utf-8").split("---\n")[1:]
+    folder = hub_folder(tmp_path / "bundle.zip", tmp_path / "there")
+    head, card = (folder / "README.md").read_text(encoding="utf-8").split("---\n")[1:]
     assert yaml.safe_load(head)["license"] == "other"
     assert card == "# Model Overview\n"
+
+
+class Hub:
+    """A repository of the Hugging Face Hub, as far as `send` knows it: tags, and what each was put on."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, int] = {}
+        self.uploads = 0
+
+    def create_repo(self, repo: str, exist_ok: bool) -> None:
+        assert (repo, exist_ok) == ("a/b", True)
+
+    def list_repo_refs(self, repo: str) -> SimpleNamespace:
+        return SimpleNamespace(tags=[SimpleNamespace(name=name) for name in self.tags])
+
+    def upload_folder(self, repo_id: str, folder_path: Path) -> None:
+        self.uploads += 1
+
+    def create_tag(self, repo: str, tag: str) -> None:
+        assert tag not in self.tags  # the hub refuses
+        self.tags[tag] = self.uploads
+
+    def delete_tag(self, repo: str, tag: str) -> None:
+        del self.tags[tag]
+
+
+def test_the_latest_version_moves_and_a_version_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    import publish
+
+    hub = Hub()
+    publish.send(hub, "a/b", tmp_path)
+    assert hub.tags == {monch_monai.__version__: 1, "latest_version": 1}
+    with pytest.raises(InputError, match=r"a/b has version .* already"):
+        publish.send(hub, "a/b", tmp_path)
+    assert hub.uploads == 1
+    monkeypatch.setattr(publish, "__version__", "9.9.9")
+    publish.send(hub, "a/b", tmp_path)
+    assert hub.tags == {monch_monai.__version__: 1, "9.9.9": 2, "latest_version": 2}
+
+
+def test_weights_are_not_laid_upon_themselves(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1)}, tmp_path / "model.pt")
+    before = (tmp_path / "model.pt").read_bytes()
+    done = run_script(
+        "package_bundle.py", "--output", tmp_path, "--model", tmp_path / "model.pt", "--weights_url", "https://a/b"
+    )
+    assert done.returncode == 1
+    assert "is where the weights themselves lie: give another" in done.stderr.splitlines()[-1]
+    assert {path.name for path in tmp_path.iterdir()} == {"model.pt"}
+    assert (tmp_path / "model.pt").read_bytes() == before
