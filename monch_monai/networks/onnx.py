@@ -10,6 +10,29 @@ from torch import Tensor, nn
 from monch_monai.errors import InputError
 
 
+def open_session(path: str | Path, device: str = "cpu") -> Any:
+    """ONNX Runtime's session of a file, on the GPU of `device` where this ONNX Runtime can, else on the CPU.
+
+    Raises:
+        InputError: ONNX Runtime is not installed, or the file is no ONNX model that it can run.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError("ONNX Runtime is not installed: pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    here = torch.device(device)
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if here.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": here.index or 0}))
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is no ONNX model that can run here ({reason}): export it again") from error
+
+
 class OnnxNetwork(nn.Module):
     """A network exported to ONNX, in the place of the one it was exported from.
 
@@ -31,21 +54,7 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         if not Path(path).is_file():
             raise InputError(f"{path} does not exist: write it with export.json, or give --onnx_file")
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise InputError("ONNX Runtime is not installed: pip install onnxruntime") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        here = torch.device(device)
-        providers: list[Any] = ["CPUExecutionProvider"]
-        if here.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": here.index or 0}))
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # ONNX Runtime's errors have no common base
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path} is no ONNX model that can run here ({reason}): export it again") from error
+        self.session = open_session(path, device)
         self.input_name = self.session.get_inputs()[0].name
         self.about: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         self.encoder_origin = self.about.get("encoder", "unknown")

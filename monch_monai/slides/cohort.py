@@ -64,7 +64,7 @@ class Cohort:
 
     Attributes:
         slides: paths.
-        fingerprint: SHA-256 over names and sizes.
+        fingerprint: SHA-256 over names and fingerprints.
 
     Raises:
         InputError: there is no slide, or two slides would write the same folder.
@@ -85,8 +85,8 @@ class Cohort:
         self.segmenter = segmenter
         self.engine = engine if engine is not None else one_after_another
         self.dry_run = flag("dry_run", dry_run)
-        sizes = [(slide.name, fingerprint(slide)) for slide in self.slides]
-        self.fingerprint = hashlib.sha256(repr(sizes).encode()).hexdigest()
+        told = [(slide.name, _known(slide)) for slide in self.slides]
+        self.fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()
 
     def run(self) -> None:
         """Segments all slides, and writes `cohort.csv` after each.
@@ -141,6 +141,14 @@ def find_slides(path: str | Path | None) -> list[Path]:
         if twin is not slide:
             raise InputError(f"{twin.name} and {slide.name} would both write {stem(slide)}: rename one")
     return slides
+
+
+def _known(slide: Path) -> str:
+    """Fingerprint of a slide; one that cannot be read is reported when its turn comes."""
+    try:
+        return fingerprint(slide)
+    except InputError:
+        return "unreadable"
 
 
 def write_cohort(path: Path, outcomes: Iterable[Outcome]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from monch_monai.class_map import class_map
 from monch_monai.errors import InputError
 from monch_monai.inferers import MixedPrecisionInferer
+from monch_monai.networks.onnx import open_session
 from monch_monai.settings import flag
 from monch_monai.slides.stitching import Prediction
 
@@ -97,7 +98,7 @@ class OnnxPredictor:
         device: `cuda` runs on the GPU where this ONNX Runtime can.
 
     Raises:
-        InputError: the file or ONNX Runtime is not there.
+        InputError: the file or ONNX Runtime is not there, or it is no ONNX model.
     """
 
     def __init__(self, path: str | Path, mean: Sequence[float], std: Sequence[float], device: str = "cpu") -> None:
@@ -135,16 +136,8 @@ class OnnxPredictor:
 
     def _open(self) -> Any:
         if self.session is None:
-            try:
-                import onnxruntime
-            except ImportError as error:
-                raise InputError("onnx needs ONNX Runtime: pip install onnxruntime") from error
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = torch.get_num_threads()
-            wanted = ["CUDAExecutionProvider"] * self.device.startswith("cuda") + ["CPUExecutionProvider"]
-            able = [name for name in wanted if name in onnxruntime.get_available_providers()]
-            self.session = onnxruntime.InferenceSession(str(self.path), options, providers=able)
-            logger.info("network by ONNX Runtime, %s", ", ".join(able))
+            self.session = open_session(self.path, self.device)
+            logger.info("network by ONNX Runtime, %s", ", ".join(self.session.get_providers()))
         return self.session
 
     def __getstate__(self) -> dict[str, Any]:

@@ -219,15 +219,21 @@ def stem(path: Path) -> str:
 def fingerprint(path: Path) -> str:
     """SHA-256 over the size and both ends of a slide's file, or of each file in its folder: slides are too large to
     read whole, and differ there.
+
+    Raises:
+        InputError: it cannot be read.
     """
     told = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        size = file.stat().st_size
-        told.update(f"{size} ".encode())
-        with file.open("rb") as opened:
-            told.update(opened.read(ENDS))
-            opened.seek(max(ENDS, size - ENDS))
-            told.update(opened.read(ENDS))
+    try:
+        for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+            size = file.stat().st_size
+            told.update(f"{size} ".encode())
+            with file.open("rb") as opened:
+                told.update(opened.read(ENDS))
+                opened.seek(max(ENDS, size - ENDS))
+                told.update(opened.read(ENDS))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): replace or remove it") from error
     return told.hexdigest()
 
 

@@ -2,6 +2,7 @@ import csv
 import logging
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,23 @@ def test_broken_slides_stop_no_others_and_are_named_at_the_end(folder, tmp_path,
         assert words in rows[name]["error"]
         assert sum(words in record.message and name in record.message for record in caplog.records) == 1
         assert "\n" not in rows[name]["error"]
+
+
+def test_a_slide_that_may_not_be_read_stops_no_others(folder, tmp_path, monkeypatch):
+    opened = Path.open
+
+    def refused(path, *arguments, **settings):
+        if path.name == "first.tif":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **settings)
+
+    for name in ("cut.tif", "lost.tif", "photo.svs"):
+        (folder / name).unlink()
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(InputError, match=r"^1 of 2 slides have no result: first.tif; see above$"):
+        Cohort(folder, tmp_path / "out", segmenter(tmp_path / "out")).run()
+    assert (tmp_path / "out" / "last").is_dir()
+    assert "first.tif cannot be read (Permission denied)" in (tmp_path / "out" / "cohort.csv").read_text()
 
 
 def test_a_second_run_skips_what_is_done(folder, tmp_path):

@@ -44,8 +44,11 @@ def test_the_network_sees_normalised_tiles_and_answers_by_the_one_rule(tiles):
 
 
 def test_settings_tell_what_files_of_weights_do_not():
-    told = [NetworkPredictor(small_monch(**switch), MEAN, STD).settings for switch in ({}, {"cutoff": 0.5}, {"k": 4})]
-    assert len({settings["network"] for settings in told}) == 3
+    told = [
+        NetworkPredictor(small_monch(**switch), MEAN, STD).settings
+        for switch in ({}, {"cutoff": 0.5}, {"k": 4}, {"num_heads": 2})
+    ]
+    assert len({settings["network"] for settings in told}) == 4
     assert NetworkPredictor(small_monch(), MEAN, STD).settings == told[0]
     assert in_float32(small_monch()).settings == {**told[0], "amp": False}
 
@@ -90,6 +93,9 @@ def test_an_export_for_other_tiles_is_refused(tiles, exported, tmp_path):
     with pytest.raises(InputError, match=r"takes tiles of .96, 96. px: give --tile_size 96"):
         OnnxPredictor(exported[0], MEAN, STD)(tiles[:, :64, :64])
     with pytest.raises(InputError, match="does not exist"):
+        OnnxPredictor(tmp_path / "no.onnx", MEAN, STD)
+    (tmp_path / "no.onnx").write_bytes(b"no model")
+    with pytest.raises(InputError, match=r"no\.onnx is no ONNX model that can run here"):
         OnnxPredictor(tmp_path / "no.onnx", MEAN, STD)
 
 
