@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monch_monai.classes import IGNORE_INDEX
+from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.errors import InputError
 
 
 class PerClassBCE(nn.Module):
@@ -15,13 +16,15 @@ class PerClassBCE(nn.Module):
     Args:
         ignore_index: class-map value of pixels that do not count. A batch of nothing else has loss 0.
         class_weights: weight of each class's map in the mean over classes, background first; None weighs all alike.
+
+    Raises:
+        InputError: the weights are not one of at least 0 for each class, or all 0.
     """
 
     def __init__(self, ignore_index: int = IGNORE_INDEX, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
         self.ignore_index = ignore_index
-        weights = None if class_weights is None else torch.tensor(class_weights) / sum(class_weights)
-        self.register_buffer("shares", weights, persistent=False)
+        self.register_buffer("shares", None if class_weights is None else _shares(class_weights), persistent=False)
         self.shares: Tensor | None
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -34,6 +37,16 @@ class PerClassBCE(nn.Module):
         loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")  # [B, T, H, W]
         loss = loss.mean(dim=1) if self.shares is None else (loss * self.shares.to(loss)[:, None, None]).sum(dim=1)
         return (loss * counts).sum() / counts.sum().clamp(min=1)
+
+
+def _shares(weights: Sequence[float]) -> Tensor:
+    try:
+        given = torch.tensor(weights, dtype=torch.float32)
+    except (TypeError, ValueError):
+        given = torch.zeros(0)
+    if given.shape != (len(CLASSES),) or not given.isfinite().all() or given.min() < 0 or not given.any():
+        raise InputError(f"class_weights is {weights!r}; give {len(CLASSES)} numbers of at least 0, background first")
+    return given / given.sum()
 
 
 class BCEAndDice(nn.Module):

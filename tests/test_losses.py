@@ -5,6 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monch_monai.errors import InputError
 from monch_monai.losses import BCEAndDice, PerClassBCE
 from tests.fakes.network import noise
 
@@ -49,6 +50,12 @@ def test_class_weights_weigh_the_maps():
     assert float(PerClassBCE()(logits, target)) == pytest.approx(float(sum(alone)) / 6, abs=1e-6)
     weighed = PerClassBCE(class_weights=[3, 1, 1, 1, 1, 1])(logits, target)
     assert float(weighed) == pytest.approx(float(3 * alone[0] + sum(alone[1:])) / 8, abs=1e-6)
+
+
+@pytest.mark.parametrize("weights", [[1], [0] * 6, [-1, 1, 1, 1, 1, 1], [float("nan"), 1, 1, 1, 1, 1], ["a"] * 6, 3])
+def test_class_weights_that_are_none_are_refused(weights):
+    with pytest.raises(InputError, match="give 6 numbers of at least 0, background first"):
+        BCEAndDice(class_weights=weights)
 
 
 def test_a_sure_and_right_prediction_costs_nothing_and_a_wrong_one_its_logit():

@@ -31,11 +31,17 @@ def add_adapters(encoder: ImageEncoder, rank: int) -> None:
 
 
 def merge_adapters(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with its adapters added to the weights they adapt, under the names that these have without."""
+    """A state dict with its adapters added to the weights they adapt, under the names that these have without.
+
+    Raises:
+        InputError: an adapter is not whole.
+    """
     merged = {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
     for name, down in state.items():
         match = NAME.fullmatch(name)
         if match:
-            up = state[f"{match[1]}.lora_B.default.weight"]
-            merged[f"{match[1]}.weight"] = merged[f"{match[1]}.weight"] + up @ down
+            adapted, other = f"{match[1]}.weight", f"{match[1]}.lora_B.default.weight"
+            if adapted not in merged or other not in state:
+                raise InputError(f"the weights have the adapter {name}, but not {other} and what both adapt")
+            merged[adapted] = merged[adapted] + state[other] @ down
     return merged

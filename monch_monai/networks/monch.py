@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from monch_monai.classes import CLASSES, PIXEL_SHARES
 from monch_monai.encoders import ImageEncoder, TextEncoder
+from monch_monai.errors import InputError
 from monch_monai.networks.blocks import conv_norm_act
 from monch_monai.networks.features import MultiGrainedFeatures, Rescale
 from monch_monai.networks.fusion import Fusion
@@ -49,8 +50,8 @@ class Monch(nn.Module):
             the default, the middle map is made of all maps from there on.
 
     Raises:
-        ValueError: `channels` is not a multiple of 4 and of `num_heads`, or the encoder has no map of `middle_stride`.
-        InputError: a switch is neither true nor false.
+        InputError: a switch is neither true nor false, `channels` is not a multiple of 4 and of `num_heads`, a query is
+            unknown, or the encoder has no map of `middle_stride`.
     """
 
     def __init__(
@@ -77,11 +78,11 @@ class Monch(nn.Module):
         mgfe, ppd = flag("mgfe", mgfe), flag("ppd", ppd)  # a command line hands "false" on as text
         high_pass, topology = flag("high_pass", high_pass), flag("topology", topology)
         if channels % 4 or channels % num_heads:
-            raise ValueError(f"channels must be a multiple of 4 and of num_heads = {num_heads}; got {channels}")
+            raise InputError(f"channels must be a multiple of 4 and of num_heads = {num_heads}; got {channels}")
         strides = list(image_encoder.strides)
         middle_stride = strides[-1] if middle_stride is None else middle_stride
         if middle_stride not in strides:
-            raise ValueError(f"middle_stride must be one of the encoder's {strides}; got {middle_stride}")
+            raise InputError(f"middle_stride must be one of the encoder's {strides}; got {middle_stride}")
         self.skips = strides.index(middle_stride)  # number of maps finer than the middle one
         self.num_classes = num_classes
         self.image_encoder = image_encoder

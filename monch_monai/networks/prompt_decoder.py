@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from monch_monai.errors import InputError
 from monch_monai.networks.blocks import conv_norm_act
 from monch_monai.networks.features import Scales
 
@@ -29,7 +30,7 @@ class PromptDecoder(nn.Module):
         super().__init__()
         unknown = sorted(set(queries) - set(QUERIES))
         if unknown:
-            raise ValueError(f"queries must be of {list(QUERIES)}; got {unknown}")
+            raise InputError(f"queries must be of {list(QUERIES)}; got {unknown}")
         source_dims = dict(zip(QUERIES, (channels, channels, text_dim, channels), strict=True))
         self.attend = nn.ModuleDict(
             {name: CrossAttention(channels, dim, num_heads) for name, dim in source_dims.items() if name in queries}
@@ -78,6 +79,10 @@ class CrossAttention(nn.Module):
         self.g_k = nn.Linear(source_dim, channels)
         self.g_v = nn.Linear(source_dim, channels)
         self.out = nn.Linear(channels, channels)
+
+    def extra_repr(self) -> str:
+        """What shapes of parameters do not tell."""
+        return f"num_heads={self.num_heads}"
 
     def forward(
         self, query: Tensor, source: Tensor, at: Tensor | None = None, source_at: Tensor | None = None
