@@ -10,13 +10,20 @@ MISTAKES = {"missed": (255, 140, 0), "not there": (255, 0, 255), "of another cla
 """Colours of a truth's nuclei taken for background, of background taken for a nucleus, and of mistaken classes."""
 
 
-def draw_contours(image: NDArray[np.uint8], class_map: NDArray[np.uint8], width: int = 2) -> NDArray[np.uint8]:
+def draw_contours(
+    image: NDArray[np.uint8],
+    class_map: NDArray[np.uint8],
+    width: int = 2,
+    instance_map: NDArray[np.integer] | None = None,
+) -> NDArray[np.uint8]:
     """Copy of `image [H, W, 3]` with the outline of each region of `class_map [H, W]` in its class's colour.
 
-    Outlines lie inside the regions, `width` pixels wide. Touching regions of one class share one outline.
+    Outlines lie inside the regions, `width` pixels wide. Touching regions of one class share one outline, unless
+    `instance_map [H, W]` tells them apart.
     """
+    regions = class_map if instance_map is None else instance_map
     window = 2 * width + 1
-    edge = minimum_filter(class_map, window) != maximum_filter(class_map, window)
+    edge = minimum_filter(regions, window) != maximum_filter(regions, window)
     drawn = image.copy()
     for nucleus in NUCLEUS_CLASSES:
         drawn[edge & (class_map == nucleus.index)] = nucleus.color

@@ -98,3 +98,13 @@ def test_under_mistakes_the_image_is_pale_grey():
     ]  # fmt: skip
     assert drawn.dtype == np.uint8
     assert picture[25, 5].tolist() == [30, 60, 90]
+
+
+def test_touching_nuclei_of_one_class_are_told_apart_by_their_ids():
+    classes = square(1)
+    ids = np.where(np.arange(40) < 20, classes, 2 * classes)
+    drawn = draw_contours(image(), classes, width=1, instance_map=ids)
+    red = (drawn == NUCLEUS_CLASSES[0].color).all(axis=2)
+    assert red[12, [10, 19, 20, 29]].all()
+    assert not red[12, [15, 25]].any()
+    assert not (draw_contours(image(), classes, width=1)[12, 19:21] == NUCLEUS_CLASSES[0].color).all(axis=1).any()

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 class PredictionWriter:
     """Writes, for each image, `STEM_classes.png` (`.nii.gz` for NIfTI input) and `STEM_overlay.png`, where nuclei are
-    wanted also `STEM_instances.tif` and `STEM_nuclei.geojson`, and at the end `summary.csv`: pixels and nuclei of each
-    class, a row an image.
+    wanted also `STEM_instances.tif` and `STEM_nuclei.geojson` (the overlay is then of nuclei), and at the end
+    `summary.csv`: pixels and nuclei of each class, a row an image.
 
     Args:
         output_dir: folder for all of it.
@@ -61,7 +61,7 @@ class PredictionWriter:
             class_map = torch.as_tensor(item["pred"])[0].cpu().numpy().astype(np.uint8)
             suffix = ".nii.gz" if is_nifti(source) else ".png"
             write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
-            write_picture(self.output_dir / f"{stem(source)}_overlay.png", draw_contours(read_rgb(source), class_map))
+            drawn, instance_map = class_map, None
             counts = np.bincount(class_map.ravel(), minlength=len(CLASSES)).tolist()
             instances, outlines = (self.output_dir / f"{stem(source)}_{s}" for s in ("instances.tif", "nuclei.geojson"))
             if self.watershed is None:  # those of an earlier run do not belong to this class map
@@ -71,7 +71,11 @@ class PredictionWriter:
                 nuclei = self.watershed(class_map, torch.as_tensor(item["probs"]).cpu().numpy())
                 write_instance_map(instances, nuclei.instance_map)
                 write_geojson(outlines, nuclei)
+                instance_map = nuclei.instance_map
+                drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
                 counts += np.bincount(nuclei.classes, minlength=len(CLASSES))[1:].tolist()
+            overlay = draw_contours(read_rgb(source), drawn, instance_map=instance_map)
+            write_picture(self.output_dir / f"{stem(source)}_overlay.png", overlay)
             self.counts[source.name] = counts
 
     def write_summary(self, engine: Engine | None = None) -> None:

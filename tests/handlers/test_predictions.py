@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
+from monch_monai.classes import CLASSES
 from monch_monai.data.images import read_class_map, read_rgb
 from monch_monai.errors import InputError
 from monch_monai.handlers import PredictionWriter
@@ -16,6 +17,7 @@ from monch_monai.nuclei import WatershedNuclei
 from monch_monai.overlay import draw_contours
 from tests.fakes.pictures import AFFINE, class_picture, picture, save_picture, save_rgb24
 
+NAMES = [c.name for c in CLASSES]
 COUNTS = class_picture()
 COUNTS[39, 69] = 0  # predictions hold no ignored pixels
 
@@ -97,6 +99,9 @@ def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, o
     assert np.array_equal(ids > 0, COUNTS > 0)
     features = json.loads((out / "a_nuclei.geojson").read_text())["features"]
     names = [feature["properties"]["classification"]["name"] for feature in features]
+    class_of = np.array([0, *(NAMES.index(name) for name in names)], np.uint8)
+    overlay = draw_contours(picture(), class_of[ids], instance_map=ids)
+    assert np.array_equal(read_rgb(out / "a_overlay.png"), overlay)
     header, row = summary(out)
     counted = dict(zip(header, row, strict=True))
     assert header[7:] == [
