@@ -26,7 +26,7 @@ def show_input_errors_in_one_line() -> None:
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     found = find_input_error(error)
     if isinstance(error, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
+        print("\ninterrupted", file=sys.stderr)
     elif found is None:
         sys.__excepthook__(kind, error, trace)
     else:

@@ -13,6 +13,7 @@ from monch_monai.errors import InputError
 from monch_monai.settings import flag
 
 NETWORK_MPP = 0.25
+COARSEST = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +76,12 @@ class ResolutionInferer(Inferer):
         mpp: resolution of the images, µm per pixel.
 
     Raises:
-        InputError: `mpp` is not a positive number.
+        InputError: `mpp` is not a positive number, or so coarse that a nucleus has no pixels to be known by.
     """
 
     def __init__(self, inferer: Inferer, mpp: float = NETWORK_MPP) -> None:
-        if not isinstance(mpp, int | float) or not mpp > 0:
-            raise InputError(f"mpp is {mpp!r}; give µm per pixel, a number above 0 (40x is about 0.25)")
+        if not isinstance(mpp, int | float) or not 0 < mpp <= COARSEST:
+            raise InputError(f"mpp is {mpp!r}; give µm per pixel, above 0 and up to {COARSEST:g} (40x is about 0.25)")
         self.inferer = inferer
         self.mpp = mpp
         logger.info("images are taken to be at %g µm/px (--mpp)", mpp)

@@ -135,9 +135,11 @@ def test_a_smooth_image_comes_back_in_place(mpp):
     assert inner.abs().max() < 0.02
 
 
-@pytest.mark.parametrize("mpp", [0, -0.25, math.nan])
-def test_a_resolution_that_is_not_positive_is_refused(mpp):
-    with pytest.raises(ValueError, match=rf"mpp is {mpp}; give µm per pixel, a number above 0 \(40x is about 0.25\)"):
+@pytest.mark.parametrize("mpp", [0, -0.25, math.nan, 40])
+def test_a_resolution_that_is_none_is_refused(mpp):
+    with pytest.raises(
+        ValueError, match=rf"mpp is {mpp}; give µm per pixel, above 0 and up to 2 \(40x is about 0.25\)"
+    ):
         ResolutionInferer(SimpleInferer(), mpp=mpp)
 
 

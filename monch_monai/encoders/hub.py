@@ -53,6 +53,12 @@ def in_folder(folder: Path, publication: Publication) -> Path:
 def by_hand(publication: Publication) -> str:
     """What to do where the hub is out of reach."""
     command = f"hf download {publication.hub} {publication.files[0]} --local-dir FOLDER"
+    if publication.gated:
+        hub = huggingface_hub.constants.ENDPOINT
+        return (
+            f"ask for it at {hub}/{publication.hub}, and where that can be reached run `{command}` with HF_TOKEN set "
+            "to an access token of yours; give FOLDER here"
+        )
     return f"where it can be reached run `{command}`, and give FOLDER here"
 
 

@@ -4,7 +4,7 @@ from monch_monai.runs.command_line import CommandLine
 from monch_monai.runs.processes import Processes
 from monch_monai.runs.record import write_record
 from monch_monai.runs.results import evaluation_results, find_checkpoint, training_results
-from monch_monai.runs.run import Run
+from monch_monai.runs.run import Run, three_quarters
 
 __all__ = [
     "CommandLine",
@@ -12,6 +12,7 @@ __all__ = [
     "Run",
     "evaluation_results",
     "find_checkpoint",
+    "three_quarters",
     "training_results",
     "write_record",
 ]

@@ -98,12 +98,22 @@ class Run:
                 part.unlink()  # of a run that was killed while it wrote
             log = logging.FileHandler(self.output_dir / LOG, encoding="utf-8")
         except OSError as error:
-            raise InputError(f"output_dir {self.output_dir} cannot be written ({error}): give another") from error
+            reason = error.strerror or error
+            raise InputError(f"output_dir {self.output_dir} cannot be written ({reason}): give another") from error
         log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self.early_log.setTarget(log)
         self.early_log.flush()
         logging.getLogger().removeHandler(self.early_log)
         logging.getLogger().addHandler(log)
+
+
+def three_quarters(epochs: int) -> int:
+    """Three quarters of a training's epochs, at least 1.
+
+    Raises:
+        InputError: `epochs` is not a whole number above 0.
+    """
+    return max(1, round(0.75 * whole_number("epochs", epochs, least=1)))
 
 
 def check_device(device: str) -> None:

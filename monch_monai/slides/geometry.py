@@ -30,8 +30,8 @@ class Mpp:
     def __post_init__(self) -> None:
         """Refuses what is no length."""
         for value in (self.x, self.y):
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
-                raise InputError(f"mpp is {value!r}; give µm per pixel, a number above 0 (40x is about 0.25)")
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < COARSEST:
+                raise InputError(f"mpp is {value!r}; give µm per pixel, from 0 to {COARSEST:g} (40x is about 0.25)")
 
     @property
     def mean(self) -> float:

@@ -168,6 +168,7 @@ QUICK_REFUSALS = {
     "missing device": (["--device", "cuda:99"], "device 'cuda:99' cannot be used", "give --device cpu"),
     "nothing to resume": (["--resume", "true"], "there is nothing to resume", "leave --resume out"),
     "unknown argument": (["--train#trainer#max_epoch", 1], "not a setting", "did you mean --train#trainer#max_epochs?"),
+    "epochs in words": (["--epochs", "abc"], "epochs is 'abc'", "give a whole number of at least 1"),
     "no epochs": (["--epochs", 0], "epochs is 0", "give a whole number of at least 1"),
     "words for numbers": (["--batch_size", "many"], "batch_size is 'many'", "give a whole number"),
     "negative seed": (["--seed", -1], "seed is -1", "give a whole number of at least 0"),

@@ -5,9 +5,9 @@ from monch_monai.errors import InputError
 from monch_monai.slides.geometry import Box, Mpp, Point, Rectangle, Size, working_grid
 
 
-@pytest.mark.parametrize("value", [0, -0.25, float("inf"), "0.25", True, float("nan")])
+@pytest.mark.parametrize("value", [0, -0.25, 40, float("inf"), "0.25", True, float("nan")])
 def test_refuses_what_is_no_resolution(value):
-    with pytest.raises(InputError, match="give µm per pixel, a number above 0"):
+    with pytest.raises(InputError, match="give µm per pixel, from 0 to 20"):
         Mpp(value, 0.25)
 
 
