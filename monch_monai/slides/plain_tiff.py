@@ -76,7 +76,7 @@ def _mpp(page: tifffile.TiffPage) -> Mpp | None:
         if not set(units) <= set(UM_PER_OME_UNIT):
             return None
         x, y = (float(attributes[f"PhysicalSize{a}"]) * UM_PER_OME_UNIT[u] for a, u in zip("XY", units, strict=True))
-        return Mpp(x, y)
+        return Mpp(x, y) if max(x, y) < COARSEST else None
     um = UM_PER_UNIT.get(int(page.tags.valueof("ResolutionUnit", 1)))
     resolutions = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
     if um is None or any(not r or not r[0] or not r[1] for r in resolutions):

@@ -97,7 +97,8 @@ def test_dicom_reads_the_same(pixels, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "unit", "mpp"), [(0.25, None, 0.25), (250, "nm", 0.25), (2.5e-4, "mm", 0.25), (1, "pixel", None)]
+    ("size", "unit", "mpp"),
+    [(0.25, None, 0.25), (250, "nm", 0.25), (2.5e-4, "mm", 0.25), (1, "pixel", None), (25, "µm", None)],
 )
 def test_ome_says_the_unit_of_its_resolution(pixels, tmp_path, size, unit, mpp):
     file = tmp_path / "strips.ome.tif"
