@@ -53,13 +53,16 @@ def in_folder(folder: Path, publication: Publication) -> Path:
 def by_hand(publication: Publication) -> str:
     """What to do where the hub is out of reach."""
     command = f"hf download {publication.hub} {publication.files[0]} --local-dir FOLDER"
-    if publication.gated:
-        hub = huggingface_hub.constants.ENDPOINT
-        return (
-            f"ask for it at {hub}/{publication.hub}, and where that can be reached run `{command}` with HF_TOKEN set "
-            "to an access token of yours; give FOLDER here"
-        )
-    return f"where it can be reached run `{command}`, and give FOLDER here"
+    way = f"where it can be reached run `{command}`, and give FOLDER here"
+    return f"{_asking(publication)}; or {way}" if publication.gated else way
+
+
+def _asking(publication: Publication) -> str:
+    hub = huggingface_hub.constants.ENDPOINT
+    return (
+        f"sign in at {hub}/{publication.hub}, accept its terms ({publication.licence}), and set HF_TOKEN to an access "
+        f"token of yours ({hub}/settings/tokens)"
+    )
 
 
 def _answered(publication: Publication) -> str:
@@ -93,11 +96,7 @@ def _answered(publication: Publication) -> str:
     if isinstance(answer, InputError):
         raise answer
     if isinstance(answer, GatedRepoError) or (publication.gated and isinstance(answer, RepositoryNotFoundError)):
-        raise InputError(
-            f"{publication.hub} is given to those who asked: sign in at {hub}/{publication.hub}, accept its terms "
-            f"({publication.licence}), and set HF_TOKEN to an access token of yours ({hub}/settings/tokens); or "
-            f"{by_hand(publication)}"
-        ) from answer
+        raise InputError(f"{publication.hub} is given to those who asked: {by_hand(publication)}") from answer
     if isinstance(answer, HfHubHTTPError):
         reason = " ".join(str(answer).split())[:200]
         raise InputError(f"the hub {hub} refuses {publication.hub} ({reason}): {by_hand(publication)}") from answer
