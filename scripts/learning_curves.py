@@ -29,8 +29,9 @@ def draw(*runs: str, out: str, score: str = "dice any nucleus") -> None:
     by_epoch, by_time = figure.subplots(1, 2, sharey=True)
     print(f"| run | minutes an epoch | {score} after each validated epoch |\n|---|---|---|")
     for folder in map(Path, runs):
-        rows = [row for row in _history(folder) if row.get(score)]
-        minutes = min(float(row["seconds"]) for row in _history(folder)) / 60
+        history = _history(folder)
+        rows = [row for row in history if row.get(score)]
+        minutes = min(float(row["seconds"]) for row in history) / 60
         epochs, values = [int(row["epoch"]) for row in rows], [float(row[score]) for row in rows]
         by_epoch.plot(epochs, values, marker=".", label=folder.name)
         by_time.plot([minutes * epoch for epoch in epochs], values, marker=".", label=folder.name)

@@ -102,18 +102,23 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> tuple
     return dict(sorted(files.items())), large
 
 
-def _tracked(*folders: str) -> list[str]:
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(REPOSITORY), *arguments, "--", *folders], capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise InputError(f"{REPOSITORY} is no git checkout ({done.stderr.strip()}): package from a clone")
-        return done.stdout
+def git(*arguments: str) -> str:
+    """What git says here.
 
-    if git("status", "--porcelain", "--untracked-files=no"):
+    Raises:
+        InputError: this is no git checkout.
+    """
+    done = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InputError(f"{REPOSITORY} is no git checkout ({done.stderr.strip()}): package from a clone")
+    return done.stdout
+
+
+def _tracked(*folders: str) -> list[str]:
+    if git("status", "--porcelain", "--untracked-files=no", "--", *folders):
         logger.warning("there are changes that are not committed; they are in the zip")
-    return [name for name in git("ls-files", "-z").split("\0") if name and (REPOSITORY / name).is_file()]
+    names = git("ls-files", "-z", "--", *folders).split("\0")
+    return [name for name in names if name and (REPOSITORY / name).is_file()]
 
 
 def _twin(weights: Path, scratch: Path) -> Path:

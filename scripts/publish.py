@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fire
 from huggingface_hub import HfApi
-from package_bundle import NAME, REPOSITORY, TWIN, WEIGHTS, package
+from package_bundle import NAME, TWIN, WEIGHTS, git, package
 
 from monch_monai import __version__
 from monch_monai.errors import InputError, show_input_errors_in_one_line
@@ -47,7 +47,7 @@ def publish(
     if to == "huggingface" and weights_url:
         raise InputError("weights_url is for GitHub; a repository of the hub holds the weights itself: leave it out")
     sends = not flag("dry_run", dry_run)
-    if sends and _git("status", "--porcelain", "--untracked-files=no"):
+    if sends and git("status", "--porcelain", "--untracked-files=no"):
         raise InputError("there are changes that are not committed: commit them, so that what is sent has a commit")
     archive = package(output, model, weights_url)
     if to == "github":
@@ -68,7 +68,12 @@ def _to_github(archive: Path, apart: list[Path], repo: str, sends: bool) -> None
     }  # as MONAI's zoo
     write_text_atomically(archive.with_name(MODEL_INFO), json.dumps(entry, indent=4) + "\n")
     command = ["gh", "release", "create", tag, *map(str, files), "--repo", repo, "--title", f"MONCH {__version__}"]
-    command += ["--target", _git("rev-parse", "HEAD"), "--notes", f"SHA-256 of {archive.name}: {sha256(archive)}"]
+    command += [
+        "--target",
+        git("rev-parse", "HEAD").strip(),
+        "--notes",
+        f"SHA-256 of {archive.name}: {sha256(archive)}",
+    ]
     print(f"GitHub repository {repo}, release {tag}:")
     for path in files:
         print(f"{path.stat().st_size:>12,}  {sha256(path)}  {path.name}")
@@ -108,13 +113,6 @@ def send(hub: HfApi, repo: str, folder: Path) -> None:
     if LATEST in tags:  # a tag does not move
         hub.delete_tag(repo, tag=LATEST)
     hub.create_tag(repo, tag=LATEST)
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise InputError(f"{REPOSITORY} is no git checkout ({done.stderr.strip()}): publish from a clone")
-    return done.stdout.strip()
 
 
 def hub_folder(archive: Path, folder: Path) -> Path:
