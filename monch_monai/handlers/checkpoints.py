@@ -116,7 +116,7 @@ class Checkpoints:
         goes_on = {"a moving average": self.average is not None, "a schedule": type(self.lr_scheduler).__name__}
         for name in began:
             if began[name] != goes_on[name]:
-                told = " and ".join(f"{value}" for value in (began[name], goes_on[name]))
+                told = f"{began[name]} and {goes_on[name]}"
                 raise InputError(
                     f"{path} is of another recipe ({name}: {told}): give the overlays that the training began with"
                 )

@@ -100,7 +100,7 @@ def _load(
         path = load_checkpoint(network, checkpoint)
         return Origin(f"checkpoint {path.name}: {network.encoder_origin}", pretrained=True)
     text_encoder, origin = load_published(network.image_encoder, encoder_weights, text_weights)
-    if prompts == "attributes":
+    if prompts == PROMPTS[0]:
         network.set_prompts(ATTRIBUTES, text_encoder)
     if prompts == "names":
         sentences = len(network.text_features) // network.num_classes

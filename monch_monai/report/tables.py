@@ -18,6 +18,7 @@ from typing import Any
 from monch_monai.classes import TISSUES
 from monch_monai.errors import InputError
 from monch_monai.files import write_text_atomically
+from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.networks.prompt_decoder import QUERIES
 from monch_monai.report.paper import (
     CLASS_ORDER,
@@ -124,7 +125,7 @@ def _row(switches: dict[str, Any], origin: str) -> str:
     off += [f"without {STAGES[q]}" for q in QUERIES if q not in switches.get("queries", QUERIES)]
     if switches.get("middle_stride"):
         off.append(f"middle map of stride {switches['middle_stride']}")
-    off += [f"prompts {words}" for words in ("names", "random") if f": prompts {words}:" in origin]
+    off += [f"prompts {words}" for words in PROMPTS if f": prompts {words}:" in origin]
     return " ".join(off) or WHOLE
 
 
