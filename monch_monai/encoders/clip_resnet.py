@@ -23,7 +23,7 @@ class ClipResNet(ImageEncoder):
         sizes: of its image tower, `layers` and `width`, where they are not the model's.
     """
 
-    strides = (4, 8, 16)
+    strides = (2, 4, 8, 16)
 
     def __init__(self, model: str = "RN50", **sizes: Any) -> None:
         super().__init__()
@@ -31,17 +31,24 @@ class ClipResNet(ImageEncoder):
         vision = config["vision_cfg"] | sizes
         width = vision["width"]
         self.name = f"clip_{model.lower()}"
-        self.channels = (4 * width, 8 * width, 16 * width)
+        self.channels = (width, 4 * width, 8 * width, 16 * width)
         self.publication = openai_clip(model, OPEN_CLIP_RESNET)
         self.matcher = {"stem": r"^(?:conv|bn)\d", "blocks": r"^layer(\d+)\.(\d+)"}
         self.trunk = ModifiedResNet(vision["layers"], config["embed_dim"], heads=width // 2, width=width)
         del self.trunk.layer4, self.trunk.attnpool
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """`[B, 3, H, W]` to `[B, c, H/4, W/4]`, `[B, 2c, H/8, W/8]`, `[B, 4c, H/16, W/16]`; c = 256 for RN50."""
-        stride_4 = self.trunk.layer1(self.trunk.stem(image))
-        stride_8 = self.trunk.layer2(stride_4)
-        return stride_4, stride_8, self.trunk.layer3(stride_8)
+        """`[B, 3, H, W]` to maps of c channels at stride 2, 4c at 4, 8c at 8 and 16c at 16; c = 64 for RN50."""
+        trunk, x = self.trunk, image
+        for conv, norm, act in (
+            (trunk.conv1, trunk.bn1, trunk.act1),
+            (trunk.conv2, trunk.bn2, trunk.act2),
+            (trunk.conv3, trunk.bn3, trunk.act3),
+        ):
+            x = act(norm(conv(x)))
+        stride_4 = trunk.layer1(trunk.avgpool(x))
+        stride_8 = trunk.layer2(stride_4)
+        return x, stride_4, stride_8, trunk.layer3(stride_8)
 
 
 class ClipResNet50(ClipResNet):

@@ -58,7 +58,7 @@ class Monch(nn.Module):
         self,
         image_encoder: ImageEncoder,
         num_classes: int = len(CLASSES),
-        channels: int = 256,
+        channels: int = 128,
         head_channels: int = 64,
         num_heads: int = 8,
         k: int = 9,

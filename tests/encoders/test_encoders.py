@@ -65,6 +65,18 @@ def test_the_middle_map_has_stride_16_and_lies_as_the_image_does(family):
     assert abs(column - 2) <= 1
 
 
+def test_a_resnets_maps_are_those_of_its_own_stem_and_stages():
+    torch.manual_seed(1)
+    encoder, image = SMALL["clip_resnet"]().eval(), noise(1, 3, 64, 96)
+    trunk = encoder.trunk
+    with torch.no_grad():
+        stride_2, stride_4, *_ = encoder(image)
+        stem = trunk.stem(image)  # ends by pooling
+        assert stride_2.shape[-2:] == (32, 48)
+        assert torch.equal(trunk.avgpool(stride_2), stem)
+        assert torch.equal(stride_4, trunk.layer1(stem))
+
+
 @pytest.mark.parametrize("family", SMALL)
 @pytest.mark.parametrize("size", [(34, 62), (250, 198), (64, 320)])
 def test_any_even_size_is_taken(family, size):

@@ -180,7 +180,7 @@ def test_each_overlay_of_an_ablation_has_its_row():
 @pytest.mark.parametrize(
     ("network", "weights", "row"),
     [
-        ({"middle_stride": 8, "channels": 128}, "clip_rn50: weights.pt", "middle map of stride 8"),
+        ({"middle_stride": 8}, "clip_rn50: weights.pt", "middle map of stride 8"),
         ({}, "clip_rn50: prompts names: weights.pt", "prompts names"),
         ({}, "clip_rn50: prompts random: random", "prompts random"),
         ({"_target_": "UNet"}, None, "U-Net"),
