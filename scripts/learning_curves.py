@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import fire
@@ -13,7 +14,7 @@ from monch_monai.files import write_atomically
 from monch_monai.handlers.checkpoints import HISTORY
 
 
-def draw(*runs: str, out: str, score: str = "dice any nucleus") -> None:
+def draw(*runs: str, out: str, score: str = "dice any nucleus", minutes: Sequence[float] | None = None) -> None:
     """Draws a score of validations by epoch and by time, and prints it as a table.
 
     The time of an epoch is that of the run's fastest, since others may have shared the machine.
@@ -22,21 +23,24 @@ def draw(*runs: str, out: str, score: str = "dice any nucleus") -> None:
         runs: folders of trainings, each named by its last part.
         out: PNG to write.
         score: column of `history.csv`.
+        minutes: an epoch of each run, measured apart, for runs that did not have the machine on equal terms.
     """
     if not runs:
         raise InputError("no run: give the folders of trainings")
+    if minutes is not None and len(minutes) != len(runs):
+        raise InputError(f"{len(minutes)} minutes for {len(runs)} runs: give --minutes one number for each, as '[2,1]'")
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     by_epoch, by_time = figure.subplots(1, 2, sharey=True)
     print(f"| run | minutes an epoch | {score} after each validated epoch |\n|---|---|---|")
-    for folder in map(Path, runs):
+    for number, folder in enumerate(map(Path, runs)):
         history = _history(folder)
         rows = [row for row in history if row.get(score)]
-        minutes = min(float(row["seconds"]) for row in history) / 60
+        an_epoch = minutes[number] if minutes else min(float(row["seconds"]) for row in history) / 60
         epochs, values = [int(row["epoch"]) for row in rows], [float(row[score]) for row in rows]
         by_epoch.plot(epochs, values, marker=".", label=folder.name)
-        by_time.plot([minutes * epoch for epoch in epochs], values, marker=".", label=folder.name)
+        by_time.plot([an_epoch * epoch for epoch in epochs], values, marker=".", label=folder.name)
         told = ", ".join(f"{epoch}: {value:.3f}" for epoch, value in zip(epochs, values, strict=True))
-        print(f"| {folder.name} | {minutes:.1f} | {told} |")
+        print(f"| {folder.name} | {an_epoch:.1f} | {told} |")
     by_epoch.set(xlabel="epochs (the same tiles)", ylabel=score)
     by_time.set(xlabel="minutes")
     by_time.legend()
