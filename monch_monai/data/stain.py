@@ -10,17 +10,19 @@ from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 
 
-def jitter_stain(image: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def jitter_stain(image: Tensor, scale: Tensor, shift: Tensor, density: Tensor | float = 1.0) -> Tensor:
     """Image `[3, H, W]`, 0 to 1, with each stain's amount multiplied by `scale` `[3]` and raised by `shift` `[3]`.
 
+    Then the optical density of the whole, or of each colour channel, is multiplied by `density`, a number or `[3]`.
+
     Amounts are those of Ruifrok and Johnston's (2001) colour deconvolution into haematoxylin, eosin and residual, with
-    scikit-image's matrix: `-ln(image) = amounts @ rgb_from_hed`. Both steps together are one product in optical
-    density, `od @ inverse @ diag(scale) @ matrix + shift @ matrix`. The idea of jittering them is that of Tellez et
-    al. (2018).
+    scikit-image's matrix: `-ln(image) = amounts @ rgb_from_hed`. All steps together are one product in optical
+    density, `(od @ inverse @ diag(scale) @ matrix + shift @ matrix) * density`. The idea of jittering them is that of
+    Tellez et al. (2018).
     """
     matrix, inverse = (torch.as_tensor(m, dtype=torch.float32) for m in (rgb_from_hed, hed_from_rgb))
-    density = -torch.log(image.clamp(min=1 / 255))
-    mixed = torch.einsum("chw,cd->dhw", density, inverse @ torch.diag(scale) @ matrix)
+    matrix = matrix * density
+    mixed = torch.einsum("chw,cd->dhw", -torch.log(image.clamp(min=1 / 255)), inverse @ torch.diag(scale) @ matrix)
     return torch.exp(-(mixed + (shift @ matrix)[:, None, None])).clamp(0, 1)
 
 
@@ -30,23 +32,30 @@ class RandStainJitterd(RandomizableTransform, MapTransform):
     Args:
         keys: of the images.
         strength: each stain's amount is multiplied by a number in 1 ± strength and raised by one in ± strength / 10;
-            0.2 is plain to see, and 0 leaves images alone.
+            0.2 is plain to see, and 0 leaves the stains in the proportions they had.
         prob: how often.
+        density: the optical density of each colour channel is multiplied by a factor from 1 / (1 + density) to
+            1 + density: 1 halves to doubles it, as thickness, staining time and scanner do from one laboratory to
+            another; 0 leaves it. Of the factor's logarithm three quarters are common to the channels, a quarter is each
+            channel's own, both uniform.
     """
 
-    def __init__(self, keys: KeysCollection, strength: float = 0.2, prob: float = 0.5) -> None:
+    def __init__(self, keys: KeysCollection, strength: float = 0.2, prob: float = 0.5, density: float = 0.0) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
         self.strength = strength
+        self.density = density
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Jitters the images of one dictionary, all alike."""
         item = dict(data)
         self.randomize(None)
-        if not self._do_transform or self.strength == 0:
+        if not self._do_transform or self.strength == self.density == 0:
             return item
         scale = torch.as_tensor(1 + self.R.uniform(-1, 1, 3) * self.strength, dtype=torch.float32)
         shift = torch.as_tensor(self.R.uniform(-1, 1, 3) * self.strength / 10, dtype=torch.float32)
+        exponent = 0.75 * self.R.uniform(-1, 1) + 0.25 * self.R.uniform(-1, 1, 3)
+        density = torch.as_tensor((1 + self.density) ** exponent, dtype=torch.float32)
         for key in self.key_iterator(item):
-            item[key] = jitter_stain(item[key], scale, shift)
+            item[key] = jitter_stain(item[key], scale, shift, density)
         return item
