@@ -73,7 +73,26 @@ def test_values_stay_between_0_and_1(seed):
     assert changed.max() <= 1
 
 
-def test_strength_0_leaves_the_very_image():
+@pytest.mark.parametrize("factor", [2.0, torch.tensor([0.5, 1.5, 0.8])])
+def test_optical_density_is_multiplied_after_the_stains(factor):
+    scale, shift = torch.tensor([1.2, 0.9, 1.0]), torch.tensor([0.02, 0.0, 0.01])
+    before = -jitter_stain(stained(AMOUNTS), scale, shift).log()
+    after = -jitter_stain(stained(AMOUNTS), scale, shift, factor).log()
+    assert_close(after, before * torch.as_tensor(factor).reshape(-1, 1, 1))
+
+
+def test_density_of_each_channel_lies_between_a_half_and_twice_and_channels_stay_near_each_other():
+    image, jitter = stained(AMOUNTS[:1]), RandStainJitterd(["image"], strength=0, prob=1.0, density=1.0)
+    jitter.set_random_state(seed=0)
+    factors = torch.stack([jitter({"image": image})["image"].log() / image.log() for _ in range(2000)]).flatten(1)
+    assert 0.5 <= factors.min() < 0.55
+    assert 1.8 < factors.max() <= 2 + 1e-4
+    assert_close(factors.log().mean(), torch.tensor(0.0), atol=0.02, rtol=0)
+    apart = factors.amax(dim=1) / factors.amin(dim=1)
+    assert 1.3 < apart.max() <= 2**0.5 + 1e-4
+
+
+def test_strength_and_density_0_leave_the_very_image():
     image = noise()
     assert jittered(image, strength=0) is image
 
