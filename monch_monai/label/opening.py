@@ -9,7 +9,8 @@ from monch_monai.data.images import read_rgb
 from monch_monai.errors import InputError
 from monch_monai.inferers import NETWORK_MPP
 from monch_monai.slides.reader import SUFFIXES as SLIDE_SUFFIXES
-from monch_monai.slides.reader import ImageSlide, Slide, open_slide
+from monch_monai.slides.reader import open_slide
+from monch_monai.slides.slide import ImageSlide, Slide
 
 SUFFIXES = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *SLIDE_SUFFIXES)))
 

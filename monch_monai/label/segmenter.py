@@ -24,9 +24,9 @@ from monch_monai.runs.run import check_device
 from monch_monai.slides.geometry import Box, Point, Rectangle, Size, working_grid
 from monch_monai.slides.nuclei_table import FoundNuclei
 from monch_monai.slides.predictors import Predictor
-from monch_monai.slides.reader import ImageSlide
 from monch_monai.slides.segment import segment_rectangle
 from monch_monai.slides.segmenter import fingerprint, stem
+from monch_monai.slides.slide import ImageSlide
 from monch_monai.slides.stitching import Prediction
 
 

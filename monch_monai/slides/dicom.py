@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from monch_monai.errors import InputError
 from monch_monai.slides.geometry import Box, Mpp, Size
-from monch_monai.slides.reader import Slide
+from monch_monai.slides.slide import Slide
 
 
 def is_dicom_folder(path: Path) -> bool:

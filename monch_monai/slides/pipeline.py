@@ -21,9 +21,9 @@ from monch_monai.settings import whole_number
 from monch_monai.slides.geometry import Grid
 from monch_monai.slides.nuclei_table import NucleusFinder
 from monch_monai.slides.predictors import Predictor
-from monch_monai.slides.reader import Slide
 from monch_monai.slides.reading import read_grid
 from monch_monai.slides.segment import Region, margin_px, predict
+from monch_monai.slides.slide import Slide
 from monch_monai.slides.stitching import Prediction
 from monch_monai.slides.tiling import Lattice
 from monch_monai.slides.tissue import Tissue

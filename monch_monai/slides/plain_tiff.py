@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monch_monai.errors import InputError
 from monch_monai.slides.geometry import COARSEST, Box, Mpp, Size
-from monch_monai.slides.reader import Slide
+from monch_monai.slides.slide import Slide
 
 UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0, 4: 1000.0, 5: 1.0}
 """µm in TIFF's units of resolution: inch, cm, mm, µm."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import monch_monai
 from monch_monai.slides.geometry import Grid, Mpp
-from monch_monai.slides.reader import Slide
 from monch_monai.slides.segment import Region, regions
+from monch_monai.slides.slide import Slide
 from monch_monai.slides.tiling import Lattice
 from monch_monai.slides.tissue import Tissue
 

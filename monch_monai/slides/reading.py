@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.sparse import csr_array
 
 from monch_monai.slides.geometry import Box, Grid
-from monch_monai.slides.reader import Slide
+from monch_monai.slides.slide import Slide
 from monch_monai.slides.tiling import cores
 
 STRIPE = 2048

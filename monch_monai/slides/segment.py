@@ -14,8 +14,8 @@ from monch_monai.settings import whole_number
 from monch_monai.slides.geometry import Box, Grid, Rectangle, working_grid
 from monch_monai.slides.nuclei_table import SCHEMA, FoundNuclei, NucleusFinder
 from monch_monai.slides.predictors import Predictor
-from monch_monai.slides.reader import Slide
 from monch_monai.slides.reading import read_grid
+from monch_monai.slides.slide import Slide
 from monch_monai.slides.stitching import Prediction, cut_cell, paste_cell
 from monch_monai.slides.tiling import Cell, Lattice, cores
 

@@ -17,8 +17,8 @@ from skimage.filters import threshold_otsu
 from monch_monai.errors import InputError
 from monch_monai.settings import fraction
 from monch_monai.slides.geometry import Box, Grid, Mpp
-from monch_monai.slides.reader import Slide
 from monch_monai.slides.reading import overview
+from monch_monai.slides.slide import Slide
 
 TISSUE_MPP = 8.0
 LEAST_SATURATION, MOST_SATURATION = 0.04, 0.10

@@ -6,8 +6,9 @@ from PIL import Image
 from monch_monai.errors import InputError
 from monch_monai.slides.geometry import Box, Mpp, Size, working_grid
 from monch_monai.slides.plain_tiff import TiffSlide
-from monch_monai.slides.reader import ImageSlide, OpenSlideSlide, open_slide
+from monch_monai.slides.reader import OpenSlideSlide, open_slide
 from monch_monai.slides.reading import overview, read_grid
+from monch_monai.slides.slide import ImageSlide
 from tests.fakes.dicom import write_dicom
 from tests.fakes.slides import write_slide
 

@@ -4,9 +4,10 @@ import shapely
 
 from monch_monai.classes import CLASSES
 from monch_monai.slides.geometry import Point, Rectangle, Size
-from monch_monai.slides.reader import ImageSlide, open_slide
+from monch_monai.slides.reader import open_slide
 from monch_monai.slides.segment import segment_rectangle
 from monch_monai.slides.segmenter import SlideSegmenter
+from monch_monai.slides.slide import ImageSlide
 from tests.fakes.slides import Nucleus, colours, on_seams, paint, write_slide
 from tests.slides.reading_back import assert_found, nuclei_of, segment
 
