@@ -1,13 +1,17 @@
 """Stain augmentation: more or less haematoxylin, eosin and residual than there was."""
 
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
+
+from monch_monai.errors import InputError
 
 
 def jitter_stain(image: Tensor, scale: Tensor, shift: Tensor, density: Tensor | float = 1.0) -> Tensor:
@@ -34,28 +38,46 @@ class RandStainJitterd(RandomizableTransform, MapTransform):
         strength: each stain's amount is multiplied by a number in 1 ± strength and raised by one in ± strength / 10;
             0.2 is plain to see, and 0 leaves the stains in the proportions they had.
         prob: how often.
-        density: the optical density of each colour channel is multiplied by a factor from 1 / (1 + density) to
-            1 + density: 1 halves to doubles it, as thickness, staining time and scanner do from one laboratory to
-            another; 0 leaves it. Of the factor's logarithm three quarters are common to the channels, a quarter is each
-            channel's own, both uniform.
+        density_range: of the factor that the optical density of each colour channel is multiplied by, as
+            thickness, staining time and scanner do from one laboratory to another. It is uniform in its logarithm, of
+            which three quarters are common to the channels and a quarter is each channel's own.
+
+    Raises:
+        InputError: the range is not two numbers above 0, the smaller first.
     """
 
-    def __init__(self, keys: KeysCollection, strength: float = 0.2, prob: float = 0.5, density: float = 0.0) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        strength: float = 0.2,
+        prob: float = 0.5,
+        density_range: Sequence[float] = (1.0, 1.0),
+    ) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
         self.strength = strength
-        self.density = density
+        self.log_density = _log_range(density_range)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Jitters the images of one dictionary, all alike."""
         item = dict(data)
         self.randomize(None)
-        if not self._do_transform or self.strength == self.density == 0:
+        if not self._do_transform or (self.strength == 0 and not any(self.log_density)):
             return item
         scale = torch.as_tensor(1 + self.R.uniform(-1, 1, 3) * self.strength, dtype=torch.float32)
         shift = torch.as_tensor(self.R.uniform(-1, 1, 3) * self.strength / 10, dtype=torch.float32)
-        exponent = 0.75 * self.R.uniform(-1, 1) + 0.25 * self.R.uniform(-1, 1, 3)
-        density = torch.as_tensor((1 + self.density) ** exponent, dtype=torch.float32)
+        log_density = 0.75 * self.R.uniform(*self.log_density) + 0.25 * self.R.uniform(*self.log_density, 3)
+        density = torch.as_tensor(np.exp(log_density), dtype=torch.float32)
         for key in self.key_iterator(item):
             item[key] = jitter_stain(item[key], scale, shift, density)
         return item
+
+
+def _log_range(limits: Sequence[float]) -> tuple[float, float]:
+    try:
+        low, high = (float(limit) for limit in limits)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not 0 < low <= high < math.inf:
+        raise InputError(f"density_range is {limits!r}; give two numbers above 0, the smaller first, as [0.7,2.5]")
+    return math.log(low), math.log(high)

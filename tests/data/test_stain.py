@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from monch_monai.data import RandStainJitterd
 from monch_monai.data.stain import jitter_stain
+from monch_monai.errors import InputError
 
 SAME, NOTHING = torch.ones(3), torch.zeros(3)
 STAINS = torch.as_tensor(rgb_from_hed, dtype=torch.float32)
@@ -81,18 +82,24 @@ def test_optical_density_is_multiplied_after_the_stains(factor):
     assert_close(after, before * torch.as_tensor(factor).reshape(-1, 1, 1))
 
 
-def test_density_of_each_channel_lies_between_a_half_and_twice_and_channels_stay_near_each_other():
-    image, jitter = stained(AMOUNTS[:1]), RandStainJitterd(["image"], strength=0, prob=1.0, density=1.0)
+def test_density_of_each_channel_lies_in_its_range_and_channels_stay_near_each_other():
+    image, jitter = stained(AMOUNTS[:1]), RandStainJitterd(["image"], strength=0, prob=1.0, density_range=(0.5, 4))
     jitter.set_random_state(seed=0)
     factors = torch.stack([jitter({"image": image})["image"].log() / image.log() for _ in range(2000)]).flatten(1)
-    assert 0.5 <= factors.min() < 0.55
-    assert 1.8 < factors.max() <= 2 + 1e-4
-    assert_close(factors.log().mean(), torch.tensor(0.0), atol=0.02, rtol=0)
+    assert 0.5 <= factors.min() < 0.6
+    assert 3.3 < factors.max() <= 4 + 1e-4
+    assert_close(factors.log().mean().exp(), torch.tensor(2**0.5), atol=0.03, rtol=0)
     apart = factors.amax(dim=1) / factors.amin(dim=1)
-    assert 1.3 < apart.max() <= 2**0.5 + 1e-4
+    assert 1.5 < apart.max() <= 8**0.25 + 1e-4
 
 
-def test_strength_and_density_0_leave_the_very_image():
+@pytest.mark.parametrize("limits", [(0, 1), (2, 1), (1,), (1, 2, 3), ("a", "b"), 1, None, (1, float("inf")), (-1, 1)])
+def test_a_range_of_density_that_is_none_is_refused(limits):
+    with pytest.raises(InputError, match=r"density_range is .*; give two numbers above 0, the smaller first"):
+        RandStainJitterd(["image"], density_range=limits)
+
+
+def test_strength_0_and_density_as_it_is_leave_the_very_image():
     image = noise()
     assert jittered(image, strength=0) is image
 
