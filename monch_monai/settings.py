@@ -1,5 +1,8 @@
 """Settings as a command line gives them."""
 
+import math
+from collections.abc import Sequence
+
 from monch_monai.errors import InputError
 
 
@@ -35,3 +38,16 @@ def whole_number(name: str, value: int, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(f"{name} is {value!r}; give a whole number of at least {least}")
     return value
+
+
+def factor_range(name: str, value: Sequence[float]) -> tuple[float, float]:
+    """`value`, two numbers above 0, the smaller first.
+
+    Raises:
+        InputError: it is not.
+    """
+    given = list(value) if isinstance(value, list | tuple) else []
+    numbers = [v for v in given if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(given) != 2 or len(numbers) != 2 or not 0 < numbers[0] <= numbers[1] < math.inf:
+        raise InputError(f"{name} is {value!r}; give two numbers above 0, the smaller first, as [0.7,2.5]")
+    return numbers[0], numbers[1]

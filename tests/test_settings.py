@@ -3,7 +3,7 @@ import math
 import pytest
 
 from monch_monai.errors import InputError
-from monch_monai.settings import flag, fraction, whole_number
+from monch_monai.settings import factor_range, flag, fraction, whole_number
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,17 @@ def test_a_fraction_is_a_number_from_0_to_1(value):
 def test_what_is_no_fraction_is_refused(value):
     with pytest.raises(InputError, match=r"stain_jitter is .*; give a number from 0 to 1"):
         fraction("stain_jitter", value)
+
+
+@pytest.mark.parametrize("value", [[0.7, 2.5], (1, 1)])
+def test_a_range_of_factors_is_two_numbers_above_0(value):
+    assert factor_range("density_range", value) == tuple(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[0, 1], [2, 1], [1], [1, 2, 3], ["1", "2"], [True, 2], "12", 1, None, [1, math.inf], [1, math.nan], [-1, 1]],
+)
+def test_what_is_no_range_of_factors_is_refused(value):
+    with pytest.raises(InputError, match=r"density_range is .*; give two numbers above 0, the smaller first"):
+        factor_range("density_range", value)

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from monch_monai.files import PART
 from monch_monai.handlers.checkpoints import BEST, HISTORY, LAST, STATE
 from monch_monai.runs.command_line import CommandLine
 from monch_monai.runs.processes import RECORD, Processes
-from monch_monai.settings import flag, fraction, whole_number
+from monch_monai.settings import factor_range, flag, fraction, whole_number
 
 LOG = "log.txt"
 TRAINING_FILES = (RECORD, LOG, BEST, LAST, STATE, HISTORY, "overlays", "tensorboard")
@@ -40,6 +40,7 @@ class Run:
         resume: whether a training goes on.
         counts: settings that must be whole numbers of at least 1, by name.
         fractions: settings that must be numbers from 0 to 1, by name.
+        factor_ranges: settings that must be two numbers above 0, the smaller first, by name.
         processes: those that run together; None where this one runs alone.
 
     Raises:
@@ -56,6 +57,7 @@ class Run:
         resume: bool | str = False,
         counts: Mapping[str, int] = MappingProxyType({}),
         fractions: Mapping[str, float] = MappingProxyType({}),
+        factor_ranges: Mapping[str, Sequence[float]] = MappingProxyType({}),
         processes: Processes | None = None,
     ) -> None:
         self.kind = kind
@@ -70,6 +72,8 @@ class Run:
             whole_number(name, value, least=1)
         for name, share in fractions.items():
             fraction(name, share)
+        for name, limits in factor_ranges.items():
+            factor_range(name, limits)
         check_device(device)
         if processes is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             overlays = "multi_gpu_train.json or multi_gpu_evaluate.json"

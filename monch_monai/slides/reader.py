@@ -1,4 +1,4 @@
-"""Slides as files."""
+"""Opens files as slides: by OpenSlide, tifffile or wsidicom."""
 
 from pathlib import Path
 from typing import Any

@@ -71,6 +71,15 @@ def test_labels_stay_class_maps_and_follow_their_images(unbalanced: Path) -> Non
         assert brightness[nuclei].mean() < brightness[~nuclei].mean() - 0.5
 
 
+def test_twice_the_optical_density_darkens_images_and_leaves_labels(unbalanced: Path) -> None:
+    settings = {"augmentation": 1.0, "stain_jitter": 0.0, "num_workers": 0}
+    plain, dark = (batches(unbalanced, density_range=[factor, factor], **settings) for factor in (1, 2))
+    for before, after in zip(plain, dark, strict=True):
+        assert torch.equal(before["label"], after["label"])
+        assert (after["image"] <= before["image"] + 1e-3).all()
+        assert after["image"].mean() < before["image"].mean() - 0.3
+
+
 def test_without_augmentation_tiles_are_only_turned_by_right_angles_and_flipped(unbalanced: Path) -> None:
     tiles = np.load(unbalanced / "all" / "classes.npy")
     turned = {np.rot90(t, k)[:, ::f].tobytes() for t in tiles for k in range(4) for f in (1, -1)}

