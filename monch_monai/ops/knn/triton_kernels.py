@@ -99,5 +99,5 @@ def _nearest(
     for rank in range(0, k * dilation):
         nearest_left = tl.max(best, axis=1)
         best = tl.where(best == nearest_left[:, None], none - 1, best)
-        wanted = row_is_node & (rank % dilation == 0)
-        tl.store(nearest + (image + rows) * k + rank // dilation, (~nearest_left) & 0xFFFFFFFF, mask=wanted)
+        if rank % dilation == 0:
+            tl.store(nearest + (image + rows) * k + rank // dilation, (~nearest_left) & 0xFFFFFFFF, mask=row_is_node)
