@@ -24,7 +24,7 @@ def fraction(name: str, value: float) -> float:
     Raises:
         InputError: it is not.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+    if not _is_number(value) or not 0 <= value <= 1:
         raise InputError(f"{name} is {value!r}; give a number from 0 to 1")
     return value
 
@@ -46,8 +46,11 @@ def factor_range(name: str, value: Sequence[float]) -> tuple[float, float]:
     Raises:
         InputError: it is not.
     """
-    given = list(value) if isinstance(value, list | tuple) else []
-    numbers = [v for v in given if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(given) != 2 or len(numbers) != 2 or not 0 < numbers[0] <= numbers[1] < math.inf:
+    are_two = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
+    if not are_two or not 0 < value[0] <= value[1] < math.inf:
         raise InputError(f"{name} is {value!r}; give two numbers above 0, the smaller first, as [0.7,2.5]")
-    return numbers[0], numbers[1]
+    return value[0], value[1]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

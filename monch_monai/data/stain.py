@@ -71,11 +71,13 @@ class RandStainJitterd(RandomizableTransform, MapTransform):
             return item
         scale = torch.as_tensor(1 + self.R.uniform(-1, 1, 3) * self.strength, dtype=torch.float32)
         shift = torch.as_tensor(self.R.uniform(-1, 1, 3) * self.strength / 10, dtype=torch.float32)
-        density_factor = self._density_factor() if self.log_limits.any() else 1.0
+        density_factor = self._density_factor()
         for key in self.key_iterator(item):
             item[key] = jitter_stain(item[key], scale, shift, density_factor)
         return item
 
-    def _density_factor(self) -> Tensor:
+    def _density_factor(self) -> Tensor | float:
+        if not self.log_limits.any():
+            return 1.0  # and draws nothing, so that seeds give what they gave without a range
         logarithm = 0.75 * self.R.uniform(*self.log_limits) + 0.25 * self.R.uniform(*self.log_limits, 3)
         return torch.as_tensor(np.exp(logarithm), dtype=torch.float32)
