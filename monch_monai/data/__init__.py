@@ -1,5 +1,6 @@
 """Prepared datasets of tiles, picture files, how MONAI reads both, and how training tiles are drawn and varied."""
 
+from monch_monai.data.density import LightenTissued, note_density
 from monch_monai.data.images import ReadableImages
 from monch_monai.data.readers import ClassMapReader, InstanceMapReader, RGBReader, read_instance_map
 from monch_monai.data.sampling import RankTileSampler, tile_sampler, tiles_at_once
@@ -11,12 +12,14 @@ __all__ = [
     "ClassMapReader",
     "Fold",
     "InstanceMapReader",
+    "LightenTissued",
     "RGBReader",
     "RandStainJitterd",
     "RankTileSampler",
     "ReadableImages",
     "Tile",
     "Tiles",
+    "note_density",
     "read_instance_map",
     "tile_sampler",
     "tiles_at_once",

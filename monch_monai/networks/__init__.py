@@ -1,6 +1,6 @@
 """The network: features, decoder, head; its weights; and its exports."""
 
-from monch_monai.networks.checkpoint import load_checkpoint, refuse_another_encoder
+from monch_monai.networks.checkpoint import load_checkpoint, refuse_another_encoder, trained_density
 from monch_monai.networks.export import export_network
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import OnnxNetwork
@@ -14,4 +14,5 @@ __all__ = [
     "load_checkpoint",
     "parameter_groups",
     "refuse_another_encoder",
+    "trained_density",
 ]

@@ -1,5 +1,6 @@
 """Weights of a network from a file."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,11 @@ from torch import Tensor, nn
 from monch_monai.encoders import merge_adapters
 from monch_monai.errors import InputError
 from monch_monai.networks.monch import Monch
+from monch_monai.networks.onnx import open_session
+from monch_monai.settings import flag
+
+DENSITY = "trained_density"
+"""Name of what `monch_monai.networks.Monch` keeps so, in files of any kind."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +36,8 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     refuse_another_encoder(network.state_dict(), state, file)
     state = merge_adapters(state)
     expected = network.state_dict()
+    if DENSITY in expected:
+        state.setdefault(DENSITY, torch.zeros(3))  # earlier checkpoints do not tell it
     wrong = {
         "missing": [name for name in expected if name not in state],
         "unexpected": [name for name in state if name not in expected],
@@ -78,6 +86,28 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"checkpoint {path} is not a flat state dict of tensors: give a best.pt or last.pt")
     return state
+
+
+def trained_density(path: str | Path, lighten: bool | str = True) -> list[float] | None:
+    """Mean optical density of the tissue that a file's network was trained on, by channel; None where it is not told.
+
+    Args:
+        path: a checkpoint, or an ONNX file of `export_network`'s.
+        lighten: False gives None: images are not to be lightened to it.
+
+    Raises:
+        InputError: the file cannot be read, or `lighten` is neither true nor false.
+    """
+    if not flag("lighten", lighten):
+        return None
+    if Path(path).suffix == ".onnx":
+        told = json.loads(open_session(path).get_modelmeta().custom_metadata_map.get(DENSITY, "[]"))
+    else:
+        told = read_state(path).get(DENSITY, torch.zeros(0)).tolist()
+    if not any(told):
+        return None
+    logger.info("images darker than the tissue of its training are lightened to that (--lighten false leaves them)")
+    return [float(value) for value in told]
 
 
 def save_safetensors(state: Mapping[str, Tensor], path: str | Path, about: dict[str, str] | None = None) -> None:

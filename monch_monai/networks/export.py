@@ -61,6 +61,7 @@ def export_network(
         "version": monch_monai.__version__,
         "classes": [c.name for c in CLASSES],
         "encoder": network.encoder_origin,
+        "trained_density": network.trained_density.tolist(),
         **(properties or {}),
     }
     forms, paths = Forms(network), []

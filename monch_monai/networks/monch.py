@@ -27,7 +27,8 @@ class Monch(nn.Module):
     """MONCH: multi-organ, multi-class nucleus segmentation from an image and words, with a single branch.
 
     Text features are computed once, by `set_prompts`, and live in the state dict: a checkpoint needs no text tower.
-    Until then they are fixed random directions, one a sentence.
+    Until then they are fixed random directions, one a sentence. The optical density `[3]` of the tissue trained on, by
+    channel, lives there too as `trained_density`, for images to be lightened to; 0 where nobody has said.
 
     Args:
         image_encoder: gives the middle map and, where it has them, finer ones.
@@ -103,6 +104,8 @@ class Monch(nn.Module):
         self.register_buffer("origin_bytes", torch.zeros(ORIGIN_BYTES, dtype=torch.uint8))
         self.origin_bytes: Tensor
         self.encoder_origin = "random"
+        self.register_buffer("trained_density", torch.zeros(3))
+        self.trained_density: Tensor
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of each class at each pixel.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from monch_monai.errors import InputError
-from monch_monai.networks import load_checkpoint
+from monch_monai.networks import load_checkpoint, trained_density
 from monch_monai.networks.checkpoint import save_safetensors
 from tests.fakes.network import noise, small_monch
 
@@ -55,6 +55,34 @@ def test_weights_come_back_from_safetensors(tmp_path):
     save_safetensors(trained.state_dict(), tmp_path / "model.safetensors")
     load_checkpoint(fresh, tmp_path / "model.safetensors")
     assert all(torch.equal(value, trained.state_dict()[name]) for name, value in fresh.state_dict().items())
+
+
+DENSITY = torch.tensor([0.25, 0.5, 0.125])
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_checkpoint_tells_the_density_of_the_tissue_it_was_trained_on(tmp_path, ending, caplog):
+    trained, path = small_monch(), tmp_path / f"model.{ending}"
+    trained.trained_density.copy_(DENSITY)
+    save_safetensors(trained.state_dict(), path) if ending != "pt" else saved(path, trained.state_dict())
+    with caplog.at_level(logging.INFO):
+        assert trained_density(path) == DENSITY.tolist()
+    assert "--lighten false leaves them" in caplog.text
+    assert trained_density(path, lighten="false") is None
+    with pytest.raises(InputError, match="lighten is 'maybe'; give true or false"):
+        trained_density(path, lighten="maybe")
+
+
+def test_a_checkpoint_from_before_densities_were_noted_loads_and_tells_none(tmp_path):
+    trained, fresh = small_monch(seed=1), small_monch(seed=2)
+    fresh.trained_density.copy_(DENSITY)
+    state = trained.state_dict()
+    del state["trained_density"]
+    path = saved(tmp_path / "early.pt", state)
+    load_checkpoint(fresh, path)
+    assert fresh.trained_density.tolist() == [0, 0, 0]
+    assert trained_density(path) is None
+    assert trained_density(saved(tmp_path / "unsaid.pt", trained.state_dict())) is None
 
 
 def test_a_pickle_named_safetensors_is_not_opened_as_one(tmp_path):
@@ -127,7 +155,7 @@ def test_weights_of_an_ablation_are_refused_by_what_is_missing_and_what_is_too_m
 
 def test_an_empty_state_dict_is_refused(tmp_path):
     everything = len(small_monch().state_dict())
-    assert f"{everything} missing" in refusal(saved(tmp_path / "best.pt", OrderedDict()))
+    assert f"{everything - 1} missing" in refusal(saved(tmp_path / "best.pt", OrderedDict()))
 
 
 def test_a_checkpoint_with_another_encoder_is_refused_by_both_names(tmp_path):

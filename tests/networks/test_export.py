@@ -1,3 +1,4 @@
+import copy
 import json
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from monch_monai.errors import InputError
-from monch_monai.networks import Monch, OnnxNetwork, export_network
+from monch_monai.networks import Monch, OnnxNetwork, export_network, trained_density
 from monch_monai.networks.export import Forms
 from monch_monai.slides.predictors import OnnxPredictor
 from tests.fakes.encoders import SMALL
@@ -152,12 +153,15 @@ def test_what_onnx_runtime_cannot_run_is_refused(tmp_path, content, problem):
 
 
 @pytest.mark.slow
-def test_an_onnx_file_knows_how_its_images_are_normalised(tmp_path, network):
+def test_an_onnx_file_knows_how_its_images_are_prepared(tmp_path, network):
     pytest.importorskip("onnxruntime")
     mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
+    network = copy.deepcopy(network)
+    network.trained_density.copy_(torch.tensor([0.25, 0.5, 0.125]))
     (path,) = export_network(network, tmp_path, "onnx", {"mean": mean, "std": std})
     read = OnnxNetwork(path)
     assert (read.mean, read.std) == (mean, std)
     predictor = OnnxPredictor(path, mean=[0.5] * 3, std=[0.5] * 3)
     assert predictor.mean.ravel().tolist() == pytest.approx(mean)
     assert predictor.std.ravel().tolist() == pytest.approx(std)
+    assert trained_density(path) == [0.25, 0.5, 0.125]
