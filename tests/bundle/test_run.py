@@ -10,11 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 from monai.bundle import load as load_bundle
 from PIL import Image
 
 from monch_monai.classes import CLASSES
+from monch_monai.data.density import lightened
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.errors import InputError, find_input_error
 from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
@@ -139,6 +140,38 @@ def test_inference_reports_and_counts_the_unreadable_one_and_fails_at_the_end(in
     nuclei = json.loads((folder / "field_nuclei.geojson").read_text(encoding="utf-8"))["features"]
     assert sum(int(rows["field.png"][f"{c.name} nuclei"]) for c in CLASSES[1:]) == len(nuclei)
     assert "cannot be read" in rows["notes.png"]["error"]
+
+
+def test_inference_lightens_what_is_darker_than_the_tissue_trained_on(
+    trained: Trained, inferred: Trained, tmp_path: Path
+) -> None:
+    checkpoint = trained[0] / "best.pt"
+    reference = torch.load(checkpoint, weights_only=True)["trained_density"].tolist()
+    tissue = synthetic_tile(np.random.default_rng(1), 64).image  # as crowded as the tiles trained on
+    dark, darker = (tmp_path / name for name in ("dark.png", "darker.png"))
+    for path, factor in ((dark, 1.3), (darker, 1.8)):
+        Image.fromarray(lightened(tissue, (factor,) * 3)).save(path)
+
+    def seen(path: Path, **settings: object) -> torch.Tensor:
+        parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "inference.json"))
+        parser.update({"checkpoint": str(checkpoint), **settings})
+        return parser.get_parsed_content("preprocessing")({"image": str(path)})["image"]
+
+    as_it_is = seen(darker, lighten=False)
+    apart = (as_it_is - seen(dark, lighten=False)).abs().mean()
+    assert (seen(darker) - seen(dark)).abs().mean() < 0.4 * apart  # means are of 8 µm, so not to the last
+    assert (seen(darker) > as_it_is + 0.1).float().mean() > 0.5
+    assert torch.equal(seen(darker, reference_density=None), as_it_is)
+    record = json.loads((inferred[0] / "run.json").read_text(encoding="utf-8"))
+    assert record["settings"]["reference_density"] == pytest.approx(reference)
+    assert all(0.05 < density < 1.5 for density in reference)
+
+
+@pytest.mark.parametrize("lighten", [False, True])
+def test_evaluation_takes_tiles_as_they_are_unless_told(trained: Trained, lighten: bool) -> None:
+    parser = ConfigParser(ConfigParser.load_config_files([CONFIGS / "train.json", CONFIGS / "evaluate.json"]))
+    parser.update({"checkpoint": str(trained[0] / "best.pt"), **({"lighten": True} if lighten else {})})
+    assert (parser.get_parsed_content("validate#preprocessing").transforms[3].reference is not None) == lighten
 
 
 def test_inference_leaves_no_part_behind(inferred: Trained) -> None:
