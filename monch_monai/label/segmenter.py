@@ -16,7 +16,9 @@ from monai.transforms import LoadImaged
 from numpy.typing import NDArray
 from torch import nn
 
+from monch_monai.data.density import lightening
 from monch_monai.errors import InputError
+from monch_monai.inferers import NETWORK_MPP
 from monch_monai.label.annotations import Outline
 from monch_monai.label.opening import open_image
 from monch_monai.label.reviewed import MOST_PIXELS, rasterise
@@ -24,9 +26,10 @@ from monch_monai.runs.run import check_device
 from monch_monai.slides.geometry import Box, Point, Rectangle, Size, working_grid
 from monch_monai.slides.nuclei_table import FoundNuclei
 from monch_monai.slides.predictors import Predictor
+from monch_monai.slides.reading import in_small
 from monch_monai.slides.segment import segment_rectangle
 from monch_monai.slides.segmenter import fingerprint, stem
-from monch_monai.slides.slide import ImageSlide
+from monch_monai.slides.slide import ImageSlide, LightenedSlide, Slide
 from monch_monai.slides.stitching import Prediction
 
 
@@ -92,6 +95,7 @@ class Segmenter:
     def __init__(self, root: Path, weights: Path, slides_dir: Path, device: str = "cpu") -> None:
         check_device(device)
         self.root, self.weights, self.slides_dir, self.device = root, weights, slides_dir, device
+        self._lightenings: dict[str, tuple[float, ...]] = {}
 
     def __call__(self, path: str | Path, part: Box | None = None, mpp: float | None = None) -> Segmented:
         """Nuclei of a part of an image, or of the whole.
@@ -118,7 +122,8 @@ class Segmenter:
                 return Segmented(box, self._find(prediction, whole, box, grid), prediction)
             if box != whole:
                 rectangle = Rectangle(Point(box.x, box.y), Size(box.width, box.height))
-                return Segmented(box, segment_rectangle(image, self._predictor, rectangle, self._find), None)
+                seen = LightenedSlide(image, self._lightening(Path(path), image))
+                return Segmented(box, segment_rectangle(seen, self._predictor, rectangle, self._find), None)
         return Segmented(whole, self._whole_slide(Path(path), image.resolution.mean if mpp else None), None)
 
     def _predict(self, image: ImageSlide) -> Prediction:
@@ -132,6 +137,19 @@ class Segmenter:
             item["pred"] = config.get_parsed_content("inferer")(item["image"][None].to(self.device), self._network)[0]
             item = config.get_parsed_content("postprocessing")(item)
         return Prediction(item["pred"][0].cpu().numpy(), item["probs"].cpu().numpy())
+
+    def _lightening(self, path: Path, slide: Slide) -> tuple[float, ...]:
+        """As `inference_wsi.json` has it of the whole slide; made once a slide."""
+        known = fingerprint(path)
+        if known not in self._lightenings:
+            grid = working_grid(slide.size, slide.resolution, slide.downsamples, NETWORK_MPP)
+            self._lightenings[known] = lightening(in_small(slide, grid), self._reference_density)
+        return self._lightenings[known]
+
+    @cached_property
+    def _reference_density(self) -> list[float] | None:
+        told: list[float] | None = self._config("inference_wsi.json").get_parsed_content("reference_density")
+        return told
 
     def _whole_slide(self, path: Path, mpp: float | None) -> pa.Table:
         # Processes forked off a server may hang on its threads' locks.

@@ -19,6 +19,7 @@ from monch_monai.label.uncertainty import mean_uncertainty
 from monch_monai.settings import whole_number
 from monch_monai.slides.geometry import Box, Point, Rectangle, Size, working_grid
 from monch_monai.slides.nuclei_table import PROBS
+from monch_monai.slides.reading import in_small
 from monch_monai.slides.tissue import TissueFinder
 
 PATCH = (1024, 1024)
@@ -139,7 +140,7 @@ def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | 
         if not is_slide(path):
             return tuple(parts)
         grid = working_grid(image.size, image.resolution, image.downsamples, NETWORK_MPP)
-        tissue = TissueFinder()(image, grid)
+        tissue = TissueFinder()(in_small(image, grid), grid)
         rectangles = [Rectangle(Point(part.x, part.y), Size(w, h)) for part in parts]
         return tuple(p for p, r in zip(parts, rectangles, strict=True) if tissue.touches(grid.box_of(r)))
 

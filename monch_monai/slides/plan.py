@@ -8,7 +8,7 @@ from typing import Any
 import monch_monai
 from monch_monai.slides.geometry import Grid, Mpp
 from monch_monai.slides.segment import Region, regions
-from monch_monai.slides.slide import Slide
+from monch_monai.slides.slide import LightenedSlide, Slide
 from monch_monai.slides.tiling import Lattice
 from monch_monai.slides.tissue import Tissue
 
@@ -19,6 +19,7 @@ class Plan:
 
     Attributes:
         slide: open.
+        lightening: factors of its optical density, by channel, for the network.
         source_mpp: of level 0.
         grid: the working grid.
         tissue: where nuclei are reported.
@@ -28,12 +29,18 @@ class Plan:
     """
 
     slide: Slide
+    lightening: tuple[float, ...]
     source_mpp: Mpp
     grid: Grid
     tissue: Tissue
     grown: Tissue
     lattice: Lattice
     side: int
+
+    @property
+    def seen(self) -> Slide:
+        """The slide as the network sees it."""
+        return LightenedSlide(self.slide, self.lightening)
 
     def regions(self) -> Iterator[Region]:
         """Regions with tissue, row by row, each with the tiles that are in or near tissue."""
@@ -53,6 +60,7 @@ class Plan:
             "source_mpp": [self.source_mpp.x, self.source_mpp.y],
             "working_mpp": [self.grid.mpp.x, self.grid.mpp.y],
             "level0_px_per_working_px": list(self.grid.per_level0),
+            "optical_density_times": [round(factor, 3) for factor in self.lightening],
         }
 
     def own_cells(self, region: Region) -> int:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_array
 
+from monch_monai.data.density import TISSUE_MPP
 from monch_monai.slides.geometry import Box, Grid
 from monch_monai.slides.slide import Slide
 from monch_monai.slides.tiling import cores
@@ -51,6 +52,16 @@ def _weights(first: int, count: int, scale: float) -> tuple[range, csr_array]:
     starts = np.arange(0, weights.size + 1, weights.shape[1])
     entries = (weights.ravel().astype(np.float32), (taps - pixels.start).ravel(), starts)
     return pixels, csr_array(entries, shape=(count, len(pixels)))
+
+
+def in_small(slide: Slide, grid: Grid) -> NDArray[np.uint8]:
+    """The whole slide `[H, W, 3]` at `TISSUE_MPP`, where tissue is told from glass.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    wanted = TISSUE_MPP / grid.mpp.mean * math.sqrt(grid.per_level0[0] * grid.per_level0[1])
+    return overview(slide, max(1.0, wanted))
 
 
 def overview(slide: Slide, downsample: float) -> NDArray[np.uint8]:

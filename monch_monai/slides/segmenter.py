@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 import monch_monai
+from monch_monai.data.density import lightening
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.inferers import NETWORK_MPP
@@ -25,6 +26,7 @@ from monch_monai.slides.pipeline import Pipeline, Seconds
 from monch_monai.slides.plan import Plan
 from monch_monai.slides.predictors import Predictor
 from monch_monai.slides.reader import open_slide
+from monch_monai.slides.reading import in_small
 from monch_monai.slides.results import SUMMARY, write_results
 from monch_monai.slides.segment import REGION, Region, margin_px
 from monch_monai.slides.tiling import Lattice
@@ -55,6 +57,8 @@ class SlideSegmenter:
         tissue_min_area_mm2: as of `TissueFinder`.
         separation_um: as of `WatershedNuclei`.
         min_area_um2: as of `WatershedNuclei`.
+        reference_density: mean optical density of tissue, by channel, that darker slides are lightened to; None leaves
+            all as they are.
         nuclei: GeoJSON file of another tool's nuclei, to be given classes instead of finding our own.
         gzip: whether GeoJSON is written as `nuclei.geojson.gz`.
         num_workers: threads that read ahead.
@@ -83,6 +87,7 @@ class SlideSegmenter:
         tissue_min_area_mm2: float = 0.01,
         separation_um: float = 0.25,
         min_area_um2: float = 2.0,
+        reference_density: Sequence[float] | None = None,
         nuclei: str | Path | None = None,
         gzip: bool | str = False,
         num_workers: int = 1,
@@ -99,6 +104,7 @@ class SlideSegmenter:
         self.mpp = None if mpp is None else Mpp(mpp, mpp)
         self.tissue = TissueFinder(tissue_threshold, tissue_min_area_mm2) if flag("tissue", tissue) else None
         self.find = FoundNuclei(separation_um, min_area_um2) if nuclei is None else GivenNuclei.read(nuclei)
+        self.reference_density = reference_density
         self.gzip = flag("gzip", gzip)
         self.working_mpp = working_mpp
         self.seconds = Seconds()
@@ -112,6 +118,7 @@ class SlideSegmenter:
             "tissue": None if self.tissue is None else [tissue_threshold, tissue_min_area_mm2],
             "nucleus_separation_um": separation_um,
             "nucleus_min_area_um2": min_area_um2,
+            "reference_density": reference_density,
             "nuclei": None if nuclei is None else sha256(Path(nuclei)),
             "gzip": self.gzip,
             "predictor": getattr(predictor, "settings", None),
@@ -135,10 +142,13 @@ class SlideSegmenter:
         """
         slide = open_slide(path, None if self.mpp is None else self.mpp.x)
         grid = working_grid(slide.size, slide.resolution, slide.downsamples, self.working_mpp)
-        tissue = Tissue.everywhere(grid) if self.tissue is None else self.tissue(slide, grid)
+        small = in_small(slide, grid)
+        tissue = Tissue.everywhere(grid) if self.tissue is None else self.tissue(small, grid)
         if isinstance(self.find, GivenNuclei):
             tissue = tissue.joined(self.find.boxes(grid))
-        return Plan(slide, slide.resolution, grid, tissue, tissue.grown(margin_px(grid)), self.lattice, self.side)
+        factors = lightening(small, self.reference_density)
+        grown = tissue.grown(margin_px(grid))
+        return Plan(slide, factors, slide.resolution, grid, tissue, grown, self.lattice, self.side)
 
     def __call__(self, path: Path) -> dict[str, Any]:
         """Segments a slide, unless that is done; returns what `summary.json` says.
@@ -169,6 +179,9 @@ class SlideSegmenter:
 
     def _segment(self, path: Path, target: Path, work: WorkFolder, settings: dict[str, Any]) -> dict[str, Any]:
         plan = self.plan(path)
+        if min(plan.lightening) < 1:
+            factors = ", ".join(f"{factor:.2f}" for factor in plan.lightening)
+            logger.info("%s: lightened for the network, optical density times %s (R, G, B)", path.name, factors)
         try:
             if work.open(settings):
                 logger.info("%s: going on where an earlier run ended", path.name)
@@ -208,7 +221,7 @@ class SlideSegmenter:
                     nuclei += found
                     bar.set_postfix(nuclei=nuclei, refresh=False)
 
-            return self.pipeline.run(plan.slide, plan.grid, plan.tissue, todo, self.find, work, report)
+            return self.pipeline.run(plan.seen, plan.grid, plan.tissue, todo, self.find, work, report)
 
 
 def stem(path: Path) -> str:

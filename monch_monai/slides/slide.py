@@ -1,10 +1,12 @@
 """Slides: which rectangle of which level is which pixels, and how large a pixel is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monch_monai.data.density import lightened
 from monch_monai.errors import InputError
 from monch_monai.slides.geometry import Box, Mpp, Size
 
@@ -89,6 +91,27 @@ class ImageSlide(Slide):
 
     def close(self) -> None:
         """Does nothing: there is no file."""
+
+
+class LightenedSlide(Slide):
+    """A slide as the network sees it: lightened to the tissue that it was trained on.
+
+    Args:
+        slide: as it is.
+        factors: of each channel's optical density, as `monch_monai.data.density.lightening` gives them.
+    """
+
+    def __init__(self, slide: Slide, factors: Sequence[float]) -> None:
+        self.slide, self.factors = slide, factors
+        self.name, self.size, self.mpp = slide.name, slide.size, slide.mpp
+        self.sizes, self.downsamples = slide.sizes, slide.downsamples
+
+    def _pixels(self, level: int, box: Box) -> NDArray[np.uint8]:
+        return lightened(self.slide._pixels(level, box), self.factors)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self.slide.close()
 
 
 def reason(error: Exception) -> str:

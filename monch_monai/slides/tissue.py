@@ -17,10 +17,7 @@ from skimage.filters import threshold_otsu
 from monch_monai.errors import InputError
 from monch_monai.settings import fraction
 from monch_monai.slides.geometry import Box, Grid, Mpp
-from monch_monai.slides.reading import overview
-from monch_monai.slides.slide import Slide
 
-TISSUE_MPP = 8.0
 LEAST_SATURATION, MOST_SATURATION = 0.04, 0.10
 BLACK = 0.12
 """Largest colour, of 1, of a pixel that is no tissue."""
@@ -114,14 +111,8 @@ class TissueFinder:
             raise InputError(f"tissue_min_area_mm2 is {min_area_mm2!r}; give mm², a number of at least 0")
         self.threshold, self.min_area_mm2 = threshold, min_area_mm2
 
-    def __call__(self, slide: Slide, grid: Grid) -> Tissue:
-        """Tissue of a slide.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        wanted = TISSUE_MPP / grid.mpp.mean * np.sqrt(grid.per_level0[0] * grid.per_level0[1])
-        small = overview(slide, max(1.0, float(wanted)))
+    def __call__(self, small: NDArray[np.uint8], grid: Grid) -> Tissue:
+        """Tissue of a slide that is `small`, `[H, W, 3]`, as a whole (`monch_monai.slides.reading.in_small`)."""
         height, width = small.shape[:2]
         per_px = (grid.width / width, grid.height / height)
         mask = self.of_image(small, per_px[0] * per_px[1] * grid.mpp.x * grid.mpp.y)

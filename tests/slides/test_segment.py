@@ -1,13 +1,17 @@
+import json
+
 import numpy as np
 import pytest
 import shapely
+from PIL import Image
 
 from monch_monai.classes import CLASSES
+from monch_monai.data.density import in_small, lightened, lightening, tissue_density
 from monch_monai.slides.geometry import Point, Rectangle, Size
 from monch_monai.slides.reader import open_slide
 from monch_monai.slides.segment import segment_rectangle
 from monch_monai.slides.segmenter import SlideSegmenter
-from monch_monai.slides.slide import ImageSlide
+from monch_monai.slides.slide import ImageSlide, LightenedSlide
 from tests.fakes.slides import Nucleus, colours, on_seams, paint, write_slide
 from tests.slides.reading_back import assert_found, nuclei_of, segment
 
@@ -62,6 +66,24 @@ def test_an_image_in_memory_is_a_slide():
     found = segment_rectangle(ImageSlide(paint(nuclei, (100, 64)), mpp=0.25), colours)
     assert_found(found, [nuclei[0]], (100, 64), place=0.05, area=1e-4, mpp=0.25, others=1)
     assert segment_rectangle(ImageSlide(paint([], (40, 40)), mpp=0.5), colours).num_rows == 0
+
+
+def test_a_darker_slide_is_seen_as_light_as_the_reference(tmp_path):
+    nuclei, size = on_seams((900, 800), 300), (900, 800)
+    pale = paint(nuclei, size)
+    dark = lightened(pale, (1.6, 1.7, 1.8))  # here: darkened
+    reference = tissue_density(in_small(pale, 0.25)).tolist()
+    path = write_slide(tmp_path / "dark.tif", dark)
+    assert segment(path, tmp_path / "as_it_is").num_rows < len(nuclei) / 2
+    found = segment(path, tmp_path / "lightened", reference_density=reference)
+    assert_found(found, nuclei, size, place=0.05, area=1e-4, mpp=0.25)
+    summary = json.loads((tmp_path / "lightened" / "dark" / "summary.json").read_text())
+    assert summary["optical_density_times"] == pytest.approx([1 / 1.6, 1 / 1.7, 1 / 1.8], rel=0.02)
+    assert summary["settings"]["reference_density"] == reference
+    picture = np.asarray(Image.open(tmp_path / "lightened" / "dark" / "thumbnail.png"))
+    assert (picture[10, 200] == dark[10, 200]).all()  # people see the slide as it is
+    seen = LightenedSlide(ImageSlide(dark, mpp=0.25), lightening(in_small(dark, 0.25), reference))
+    assert sorted(segment_rectangle(seen, colours)["geometry"].to_pylist()) == sorted(found["geometry"].to_pylist())
 
 
 def test_touching_nuclei_on_a_corner_are_told_apart_alike(tmp_path):
