@@ -55,6 +55,25 @@ def test_touching_nuclei_are_separated_about_where_they_touch():
     assert panoptic_quality(panoptic_counts(guess, truth)).pq[0] > 0.95
 
 
+def ellipse(shape, x, y, long, short, degrees):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    along, across = (columns - x) * c + (rows - y) * s, (rows - y) * c - (columns - x) * s
+    return (along / long) ** 2 + (across / short) ** 2 <= 1
+
+
+@pytest.mark.parametrize("mpp", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("degrees", range(0, 180, 20))
+def test_a_long_slanted_nucleus_is_one_at_any_resolution(mpp, degrees):
+    size = int(24 / mpp)
+    nucleus = ellipse((size, size), size / 2, size / 2 + 0.3, 7 / mpp, 2.2 / mpp, degrees).astype(np.uint8)
+    assert nuclei_of(nucleus, mpp=mpp).classes.tolist() == [1]
+
+
+def test_touching_nuclei_are_separated_at_a_coarse_resolution():
+    assert len(nuclei_of(painted((40, 48, 6, 1), (50, 48, 6, 1)), mpp=0.5).classes) == 2
+
+
 def test_a_row_of_three_touching_nuclei_is_three():
     assert len(nuclei_of(painted((20, 48, 12, 2), (40, 48, 12, 2), (60, 48, 12, 2))).classes) == 3
 
