@@ -61,13 +61,12 @@ def lightening(small: NDArray[np.uint8], reference: Sequence[float] | None) -> t
 
 
 def lightened(image: NDArray[np.uint8], factors: Sequence[float]) -> NDArray[np.uint8]:
-    """RGB image `[..., 3]` with each channel's optical density multiplied by its factor."""
+    """RGB image `[H, W, 3]` with each channel's optical density multiplied by its factor."""
     if all(factor == 1 for factor in factors):
         return image
-    values = np.arange(256)[:, None] / 255.0
-    table = np.round(255 * values ** np.asarray(factors)).astype(np.uint8)  # exp(-factor * od) is a power of exp(-od)
-    changed: NDArray[np.uint8] = table[image, np.arange(3)]
-    return changed
+    values = np.arange(256) / 255
+    tables = [255 * values**factor for factor in factors]  # exp(-factor * od) is a power of exp(-od)
+    return np.asarray(Image.fromarray(image).point(np.concatenate(tables).round().astype(int).tolist()))
 
 
 class LightenTissued(MapTransform):

@@ -14,8 +14,8 @@ from monch_monai.errors import InputError
 FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
 """Pixels that share an edge are connected, pixels that share a corner are not."""
 LEAST_DEPTH_PX = 0.75
-"""Smallest rise that tells nuclei apart: lower ones are the steps of a slanted edge. Given true class maps at 0.5 µm/px of
-six CoNSeP training fields, the pooled PQ is 0.76 at 0.75 px, and 0.60 at the 0.5 px that 0.25 µm would be."""
+"""Smallest rise that tells nuclei apart: lower ones are the steps of a slanted edge. Given true maps at 0.5 µm/px,
+of six of CoNSeP's fields, the pooled PQ is 0.76 at 0.75 px, and 0.60 at the 0.5 px that 0.25 µm would be."""
 
 
 class Nuclei(NamedTuple):
