@@ -127,7 +127,7 @@ class Segmenter:
         return Segmented(whole, self._whole_slide(Path(path), image.resolution.mean if mpp else None), None)
 
     def _predict(self, image: ImageSlide) -> Prediction:
-        config = self._config("inference.json", mpp=image.resolution.mean)
+        config = self._config("inference.json", mpp=image.resolution.mean, reference_density=self._reference_density)
         meta = {"original_channel_dim": -1, "filename_or_obj": image.name}
         item = {"image": MetaTensor(torch.from_numpy(image.pixels).float(), meta=meta)}
         for transform in config.get_parsed_content("preprocessing").transforms:
@@ -140,6 +140,8 @@ class Segmenter:
 
     def _lightening(self, path: Path, slide: Slide) -> tuple[float, ...]:
         """As `inference_wsi.json` has it of the whole slide; made once a slide."""
+        if self._reference_density is None:
+            return lightening(None, None)
         known = fingerprint(path)
         if known not in self._lightenings:
             grid = working_grid(slide.size, slide.resolution, slide.downsamples, NETWORK_MPP)
@@ -148,7 +150,10 @@ class Segmenter:
 
     @cached_property
     def _reference_density(self) -> list[float] | None:
-        told: list[float] | None = self._config("inference_wsi.json").get_parsed_content("reference_density")
+        config = self._config("inference.json")
+        told: list[float] | None = None
+        if "reference_density" in config:  # which working copies of earlier versions lack
+            told = config.get_parsed_content("reference_density")
         return told
 
     def _whole_slide(self, path: Path, mpp: float | None) -> pa.Table:

@@ -1,6 +1,5 @@
 """Weights of a network from a file."""
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from monch_monai.encoders import merge_adapters
 from monch_monai.errors import InputError
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.onnx import open_session
+from monch_monai.networks.onnx import told_by_onnx
 from monch_monai.settings import flag
 
 DENSITY = "trained_density"
@@ -88,25 +87,30 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def trained_density(path: str | Path, lighten: bool | str = True) -> list[float] | None:
-    """Mean optical density of the tissue that a file's network was trained on, by channel; None where it is not told.
+def trained_density(
+    checkpoint: str | Path | None = None, onnx: str | Path | None = None, lighten: bool | str = True
+) -> list[float] | None:
+    """Optical density `[3]` of the tissue that a network was trained on, which darker images are to be lightened to.
 
     Args:
-        path: a checkpoint, or an ONNX file of `export_network`'s.
-        lighten: False gives None: images are not to be lightened to it.
+        checkpoint: file of its weights.
+        onnx: file of `export_network`'s, which is asked where it is given.
+        lighten: whether images are to be lightened.
+
+    Returns:
+        As `monch_monai.data.note_density` noted it; None where it is not told, no file is given, or `lighten` is False.
 
     Raises:
         InputError: the file cannot be read, or `lighten` is neither true nor false.
     """
-    if not flag("lighten", lighten):
+    file = checkpoint if onnx is None else onnx
+    if not flag("lighten", lighten) or file is None:
         return None
-    if Path(path).suffix == ".onnx":
-        told = json.loads(open_session(path).get_modelmeta().custom_metadata_map.get(DENSITY, "[]"))
-    else:
-        told = read_state(path).get(DENSITY, torch.zeros(0)).tolist()
-    if not any(told):
+    told = read_state(file).get(DENSITY, torch.zeros(3)).tolist() if onnx is None else told_by_onnx(file, DENSITY)
+    if not told or not any(told):
+        logger.info("%s does not tell how dark the tissue of its training was: images are taken as they are", file)
         return None
-    logger.info("images darker than the tissue of its training are lightened to that (--lighten false leaves them)")
+    logger.info("images darker than the tissue that %s was trained on are lightened to it", file)
     return [float(value) for value in told]
 
 

@@ -33,6 +33,19 @@ def open_session(path: str | Path, device: str = "cpu") -> Any:
         raise InputError(f"{path} is no ONNX model that can run here ({reason}): export it again") from error
 
 
+def told_by_onnx(path: str | Path, name: str) -> Any:
+    """What an ONNX file of `export_network`'s tells under a name; None where it tells nothing.
+
+    Raises:
+        InputError: it cannot be read, or is damaged there.
+    """
+    told = open_session(path).get_modelmeta().custom_metadata_map.get(name)
+    try:
+        return None if told is None else json.loads(told)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: its {name} is {told!r}; export it again") from error
+
+
 class OnnxNetwork(nn.Module):
     """A network exported to ONNX, in the place of the one it was exported from.
 

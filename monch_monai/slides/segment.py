@@ -138,6 +138,8 @@ def segment_rectangle(
 ) -> pa.Table:
     """Nuclei whose centroid lies in a rectangle, each whole, in px of level 0; the same that a run of the slide finds.
 
+    (A run lightens slides that are darker than its network's training; a `LightenedSlide` of the slide does so here.)
+
     For rectangles that a person looks at: it runs in this process, and tiles' answers stay in memory.
 
     Args:

@@ -142,8 +142,8 @@ class SlideSegmenter:
         """
         slide = open_slide(path, None if self.mpp is None else self.mpp.x)
         grid = working_grid(slide.size, slide.resolution, slide.downsamples, self.working_mpp)
-        small = in_small(slide, grid)
-        tissue = Tissue.everywhere(grid) if self.tissue is None else self.tissue(small, grid)
+        small = in_small(slide, grid) if self.tissue or self.reference_density else None
+        tissue = Tissue.everywhere(grid) if self.tissue is None or small is None else self.tissue(small, grid)
         if isinstance(self.find, GivenNuclei):
             tissue = tissue.joined(self.find.boxes(grid))
         factors = lightening(small, self.reference_density)

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_dilation, label, uniform_filter
 from skimage.filters import threshold_otsu
 
+from monch_monai.data.density import BLACK, LEAST_SATURATION
 from monch_monai.errors import InputError
 from monch_monai.settings import fraction
 from monch_monai.slides.geometry import Box, Grid, Mpp
 
-LEAST_SATURATION, MOST_SATURATION = 0.04, 0.10
-BLACK = 0.12
-"""Largest colour, of 1, of a pixel that is no tissue."""
+MOST_SATURATION = 0.10
 GAP_UM = 50.0
 HOLE_MM2 = 0.01
 

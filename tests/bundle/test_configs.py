@@ -51,6 +51,8 @@ def test_inference_prepares_images_as_validation_does() -> None:
     for transform in validation:
         transform["keys"] = "image"
     assert of_images(load("inference.json")) == validation
+    (lightener,) = (t for t in load("inference.json")["preprocessing"]["transforms"] if "Lighten" in t["_target_"])
+    assert lightener["mpp"] == "@mpp"
 
 
 def test_metadata_has_the_class_table() -> None:

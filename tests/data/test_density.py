@@ -5,7 +5,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from monch_monai.data import LightenTissued, Tiles, note_density, write_tiles
-from monch_monai.data.density import in_small, lightened, lightening, tissue_density
+from monch_monai.data.density import lightened, lightening, shrunk, tissue_density
 from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold
 from tests.fakes.network import small_monch
@@ -28,6 +28,19 @@ def test_density_is_that_of_tissue_whatever_glass_there_is():
     assert tissue_density(coloured(PURPLE, PINK)) == pytest.approx(np.mean([PURPLE, PINK], axis=0), abs=0.01)
 
 
+BLACK, PEN, GREY = ((4.0, 4.0, 4.0), (2.2, 2.4, 2.2), (0.2, 0.2, 0.2))
+
+
+@pytest.mark.parametrize("other", [BLACK, PEN, GREY])
+def test_what_is_no_tissue_does_not_count(other):
+    assert tissue_density(coloured(PURPLE, other)) == pytest.approx(PURPLE, abs=0.01)
+
+
+def test_too_little_tissue_is_not_judged():
+    assert tissue_density(coloured(PURPLE, side=4)) is not None
+    assert tissue_density(coloured(PURPLE, side=4)[1:]) is None
+
+
 def test_glass_has_no_density_and_is_left_alone():
     assert tissue_density(coloured(GLASS)) is None
     assert lightening(coloured(GLASS), PINK) == (1, 1, 1)
@@ -35,7 +48,7 @@ def test_glass_has_no_density_and_is_left_alone():
 
 @pytest.mark.parametrize(("mpp", "size"), [(0.25, (3, 6)), (0.5, (6, 12)), (8.0, (96, 192)), (0.01, (1, 1))])
 def test_an_image_in_small_has_pixels_of_eight_micrometres(mpp, size):
-    assert in_small(coloured(PURPLE, PINK, side=96), mpp).shape == (*size, 3)
+    assert shrunk(coloured(PURPLE, PINK, side=96), mpp).shape == (*size, 3)
 
 
 def test_channels_darker_than_the_reference_are_lightened_to_it_and_paler_ones_left():
@@ -72,10 +85,10 @@ def as_item(pixels):
 
 
 def test_the_transform_lightens_images_and_keeps_what_they_are():
-    pixels = coloured(PURPLE, PINK, GLASS)
+    pixels = coloured(PURPLE, PINK, GLASS, side=96)
     item = as_item(pixels)
     made = LightenTissued("image", (0.2, 0.4, 0.1), mpp=0.5)(item)
-    expected = lightened(pixels, lightening(in_small(pixels, 0.5), (0.2, 0.4, 0.1)))
+    expected = lightened(pixels, lightening(shrunk(pixels, 0.5), (0.2, 0.4, 0.1)))
     assert (made["image"].numpy().transpose(1, 2, 0) == expected).all()
     assert (expected > pixels).any()
     assert made["image"].meta["filename_or_obj"] == "a.png"
@@ -90,21 +103,27 @@ def test_the_transform_without_a_reference_leaves_the_very_image():
 
 
 def tiles_of(folder, *images):
-    empty = np.zeros((64, 64), np.uint8)
+    empty = np.zeros((128, 128), np.uint8)
     tiles = [Tile(i, empty, empty.astype(np.uint16), "Colon", f"f{n}") for n, i in enumerate(images)]
-    write_tiles(folder, {"train": Fold(len(tiles), lambda start: tiles[start:], 64)}, {})
+    write_tiles(folder, {"train": Fold(len(tiles), lambda start: tiles[start:], 128)}, {})
     return Tiles(folder)
 
 
 def test_a_network_keeps_the_median_tile(tmp_path):
-    tiles = tiles_of(tmp_path / "d", *(coloured(d, side=64) for d in (PURPLE, PINK, PINK, GLASS)))
+    tiles = tiles_of(tmp_path / "d", *(coloured(d, side=128) for d in (PURPLE, PINK, PINK, GLASS)))
     network = small_monch()
     assert note_density(network, tiles, ["train"]) == pytest.approx(PINK, abs=0.01)
     assert network.state_dict()["trained_density"].tolist() == pytest.approx(PINK, abs=0.01)
 
 
+def test_a_network_that_goes_on_keeps_the_density_it_has(tmp_path):
+    tiles, network = tiles_of(tmp_path / "d", coloured(PINK, side=128)), small_monch()
+    assert note_density(network, tiles, ["train"], known=[0.25, 0.5, 0.125]) == [0.25, 0.5, 0.125]
+    assert network.trained_density.tolist() == [0.25, 0.5, 0.125]
+
+
 def test_without_tissue_or_a_place_nothing_is_noted(tmp_path):
-    glass = tiles_of(tmp_path / "glass", coloured(GLASS, side=64))
+    glass = tiles_of(tmp_path / "glass", coloured(GLASS, side=128))
     network = small_monch()
     assert note_density(network, glass, ["train"]) is None
     assert not network.trained_density.any()

@@ -67,13 +67,13 @@ def test_a_checkpoint_tells_the_density_of_the_tissue_it_was_trained_on(tmp_path
     save_safetensors(trained.state_dict(), path) if ending != "pt" else saved(path, trained.state_dict())
     with caplog.at_level(logging.INFO):
         assert trained_density(path) == DENSITY.tolist()
-    assert "--lighten false leaves them" in caplog.text
+    assert f"darker than the tissue that {path} was trained on are lightened" in caplog.text
     assert trained_density(path, lighten="false") is None
     with pytest.raises(InputError, match="lighten is 'maybe'; give true or false"):
         trained_density(path, lighten="maybe")
 
 
-def test_a_checkpoint_from_before_densities_were_noted_loads_and_tells_none(tmp_path):
+def test_a_checkpoint_from_before_densities_were_noted_loads_and_tells_none(tmp_path, caplog):
     trained, fresh = small_monch(seed=1), small_monch(seed=2)
     fresh.trained_density.copy_(DENSITY)
     state = trained.state_dict()
@@ -81,7 +81,10 @@ def test_a_checkpoint_from_before_densities_were_noted_loads_and_tells_none(tmp_
     path = saved(tmp_path / "early.pt", state)
     load_checkpoint(fresh, path)
     assert fresh.trained_density.tolist() == [0, 0, 0]
-    assert trained_density(path) is None
+    with caplog.at_level(logging.INFO):
+        assert trained_density(path) is None
+    assert f"{path} does not tell how dark the tissue of its training was" in caplog.text
+    assert trained_density() is None
     assert trained_density(saved(tmp_path / "unsaid.pt", trained.state_dict())) is None
 
 

@@ -164,4 +164,4 @@ def test_an_onnx_file_knows_how_its_images_are_prepared(tmp_path, network):
     predictor = OnnxPredictor(path, mean=[0.5] * 3, std=[0.5] * 3)
     assert predictor.mean.ravel().tolist() == pytest.approx(mean)
     assert predictor.std.ravel().tolist() == pytest.approx(std)
-    assert trained_density(path) == [0.25, 0.5, 0.125]
+    assert trained_density(onnx=path) == [0.25, 0.5, 0.125]

@@ -6,7 +6,7 @@ import shapely
 from PIL import Image
 
 from monch_monai.classes import CLASSES
-from monch_monai.data.density import in_small, lightened, lightening, tissue_density
+from monch_monai.data.density import lightened, lightening, shrunk, tissue_density
 from monch_monai.slides.geometry import Point, Rectangle, Size
 from monch_monai.slides.reader import open_slide
 from monch_monai.slides.segment import segment_rectangle
@@ -72,7 +72,7 @@ def test_a_darker_slide_is_seen_as_light_as_the_reference(tmp_path):
     nuclei, size = on_seams((900, 800), 300), (900, 800)
     pale = paint(nuclei, size)
     dark = lightened(pale, (1.6, 1.7, 1.8))  # here: darkened
-    reference = tissue_density(in_small(pale, 0.25)).tolist()
+    reference = tissue_density(shrunk(pale, 0.25)).tolist()
     path = write_slide(tmp_path / "dark.tif", dark)
     assert segment(path, tmp_path / "as_it_is").num_rows < len(nuclei) / 2
     found = segment(path, tmp_path / "lightened", reference_density=reference)
@@ -82,7 +82,7 @@ def test_a_darker_slide_is_seen_as_light_as_the_reference(tmp_path):
     assert summary["settings"]["reference_density"] == reference
     picture = np.asarray(Image.open(tmp_path / "lightened" / "dark" / "thumbnail.png"))
     assert (picture[10, 200] == dark[10, 200]).all()  # people see the slide as it is
-    seen = LightenedSlide(ImageSlide(dark, mpp=0.25), lightening(in_small(dark, 0.25), reference))
+    seen = LightenedSlide(ImageSlide(dark, mpp=0.25), lightening(shrunk(dark, 0.25), reference))
     assert sorted(segment_rectangle(seen, colours)["geometry"].to_pylist()) == sorted(found["geometry"].to_pylist())
 
 
