@@ -1,0 +1,55 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from monch_monai.data.density import lightened
+from monch_monai.label.segmenter import Segmenter
+from monch_monai.slides.geometry import Box
+from monch_monai.slides.stitching import Prediction
+from tests.fakes.network import small_monch
+from tests.fakes.slides import paint, write_slide
+from tests.fakes.trained import tissue, write_small_bundle
+
+
+@pytest.fixture
+def segmenter(tmp_path):
+    """Of untrained weights that tell of pale tissue."""
+    network = small_monch()
+    network.trained_density.copy_(torch.tensor([0.07, 0.2, 0.12]))
+    root = write_small_bundle(tmp_path / "bundle", network)
+    return Segmenter(root, root / "models" / "model.pt", tmp_path / "slides")
+
+
+def leaves_images_as_they_are(segmenter):
+    path = segmenter.root / "configs" / "inference.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"lighten": False}), encoding="utf-8")
+    return Segmenter(segmenter.root, segmenter.weights, segmenter.slides_dir)
+
+
+def test_a_picture_is_seen_lightened(segmenter, tmp_path):
+    Image.fromarray(tissue(0, 256, 256, 20).image).save(tmp_path / "field.png")
+    probs = segmenter(tmp_path / "field.png").picture.probs
+    as_it_is = leaves_images_as_they_are(segmenter)(tmp_path / "field.png").picture.probs
+    assert np.abs(probs - as_it_is).max() > 1e-3
+
+
+def test_a_part_of_a_slide_is_seen_as_light_as_the_whole(segmenter, tmp_path):
+    pixels = paint([], (1024, 512))
+    pixels[:, 512:] = lightened(pixels[:, 512:], (2.0, 2.0, 2.0))
+    path = write_slide(tmp_path / "slide.tif", pixels)
+    seen = []
+    segmenter.__dict__["_predictor"] = lambda tiles: seen.append(tiles) or _nothing(tiles)
+    segmenter(path, Box(0, 0, 128, 128))
+    segmenter(path, Box(800, 200, 128, 128))
+    pale, dark = (tiles[0, 100, 100].astype(float) for tiles in (seen[0], seen[-1]))
+    assert (pale > pixels[0, 0]).all()
+    assert np.log(dark / 255) == pytest.approx(2 * np.log(pale / 255), rel=0.05)
+
+
+def _nothing(tiles):
+    count, height, width = tiles.shape[:3]
+    return Prediction(np.zeros((count, height, width), np.uint8), np.zeros((count, 5, height, width), np.float16))
