@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from PIL import Image
@@ -34,6 +35,8 @@ LEAST_PIXELS = 16
 """Pixels of `TISSUE_MPP`, 0.001 mm², below which tissue is too little to be judged by."""
 MOST_TILES = 500
 """Tiles that a training set's density is taken from, evenly spread."""
+FACTORS = "optical_density_times"
+"""Under which an image's metadata tell by what its channels' optical density was multiplied, as text."""
 TILE_MPP = 0.25
 """µm per pixel of prepared tiles."""
 
@@ -83,7 +86,7 @@ def lightened(image: NDArray[np.uint8], factors: Sequence[float]) -> NDArray[np.
 class LightenTissued(MapTransform):
     """Lightens RGB images that are darker than the tissue a network was trained on.
 
-    Images are `[3, H, W]` with whole values of 0 to 255.
+    Images are `[3, H, W]` with whole values of 0 to 255; their metadata tell the factors, under `FACTORS`.
 
     Args:
         keys: of the images.
@@ -100,8 +103,10 @@ class LightenTissued(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item) if self.reference is not None else ():
             pixels = np.asarray(item[key]).astype(np.uint8).transpose(1, 2, 0)
-            changed = lightened(pixels, lightening(shrunk(pixels, self.mpp), self.reference))
-            item[key] = item[key].new_tensor(changed.transpose(2, 0, 1))
+            factors = lightening(shrunk(pixels, self.mpp), self.reference)
+            item[key] = item[key].new_tensor(lightened(pixels, factors).transpose(2, 0, 1))
+            if isinstance(item[key], MetaTensor):
+                item[key].meta[FACTORS] = " ".join(f"{factor:.2f}" for factor in factors)
         return item
 
 

@@ -23,6 +23,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *NIFTI_SUFFIXES)
 MIN_SIZE = 32
 """Smallest height and width that is segmented, in pixels."""
 
+GREY = 8
+"""Largest range of a grey pixel's colours, of 255; JPEG adds some."""
+
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 logger = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ def find_images(path: str | Path | None) -> list[Path]:
     if path is None:
         raise InputError("no images given: give --dataset_dir, a folder of images or one image")
     source = Path(path)
-    wanted = f"an image ({', '.join(SUFFIXES)})"
+    wanted = f"an image ({', '.join(SUFFIXES)}; slides are for inference_wsi.json)"
     if source.is_dir():
         images = sorted(p for p in source.iterdir() if p.is_file() and p.name.lower().endswith(SUFFIXES))
         if not images:
@@ -90,11 +93,13 @@ class ReadableImages:
         contents = hashlib.sha256()
         for path in tqdm(paths, desc="checking images", leave=False, mininterval=1):
             try:
-                read_rgb(path)
+                pixels = read_rgb(path)
             except InputError as error:
                 logger.error("%s", error)
                 self.unreadable[path] = str(error)
             else:
+                if np.ptp(pixels, axis=2).max() <= GREY:
+                    logger.warning("%s has no colour: of an image that is not H&E in colour nothing can be told", path)
                 self.items.append({"image": str(path)})
                 contents.update(path.name.encode() + path.read_bytes())
         self.fingerprint = contents.hexdigest()

@@ -10,6 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
+from monch_monai.data.density import FACTORS
 from monch_monai.data.images import is_nifti, read_rgb, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
 from monch_monai.files import write_text_atomically
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 class PredictionWriter:
     """Writes, for each image, `STEM_classes.png` (`.nii.gz` for NIfTI input) and `STEM_overlay.png`, where nuclei are
     wanted also `STEM_instances.tif` and `STEM_nuclei.geojson` (the overlay is then of nuclei), and at the end
-    `summary.csv`: pixels and nuclei of each class, a row an image.
+    `summary.csv`: pixels and nuclei of each class and the factors it was lightened by, a row an image.
 
     Args:
         output_dir: folder for all of it.
@@ -45,7 +46,7 @@ class PredictionWriter:
         self.output_dir = Path(output_dir)
         self.unreadable = unreadable or {}
         self.watershed = watershed if flag("nuclei", nuclei) else None
-        self.counts: dict[str, list[int]] = {}
+        self.rows: dict[str, list[int | str]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Registers with an evaluator whose output has `image` with its file's name, the class map `pred` and, for
@@ -76,7 +77,7 @@ class PredictionWriter:
                 counts += np.bincount(nuclei.classes, minlength=len(CLASSES))[1:].tolist()
             overlay = draw_contours(read_rgb(source), drawn, instance_map=instance_map)
             write_picture(self.output_dir / f"{stem(source)}_overlay.png", overlay)
-            self.counts[source.name] = counts
+            self.rows[source.name] = [*counts, item["image"].meta.get(FACTORS, "")]
 
     def write_summary(self, engine: Engine | None = None) -> None:
         """Writes `summary.csv`."""
@@ -85,8 +86,9 @@ class PredictionWriter:
             names += [f"{c.name} nuclei" for c in NUCLEUS_CLASSES]
         text = io.StringIO()
         table = csv.writer(text)
+        names.append(FACTORS)
         table.writerow(["image", *names, "error"])
-        table.writerows([image, *counts, ""] for image, counts in self.counts.items())
+        table.writerows([image, *row, ""] for image, row in self.rows.items())
         table.writerows([path.name, *[""] * len(names), reason] for path, reason in self.unreadable.items())
         write_text_atomically(self.output_dir / "summary.csv", text.getvalue())
 
@@ -96,8 +98,8 @@ class PredictionWriter:
         Raises:
             InputError: some images could not be read.
         """
-        logger.info("%d images segmented; results and summary.csv are in %s", len(self.counts), self.output_dir)
+        logger.info("%d images segmented; results and summary.csv are in %s", len(self.rows), self.output_dir)
         if self.unreadable:
-            total = len(self.counts) + len(self.unreadable)
+            total = len(self.rows) + len(self.unreadable)
             names = ", ".join(path.name for path in self.unreadable)
             raise InputError(f"{len(self.unreadable)} of {total} images could not be read and have no result: {names}")

@@ -13,6 +13,8 @@ NUCLEI_PER_MM2 = 4000
 """Of cellular tissue; a slide may have a third or twice as many."""
 BYTES_PER_NUCLEUS = {"geojson": 1000, "geojson.gz": 150, "parquet": 300}
 BYTES_PER_MM2_OF_CLASSES = 300_000
+PICTURE_BYTES = 6 * 2**20
+"""Of the thumbnail and the picture of the tissue."""
 PROCESS_BYTES = 1000 * 2**20
 """PyTorch, MONAI and the network's weights."""
 TILE_BYTES = 40 * 2**20
@@ -43,7 +45,7 @@ def estimate(plan: Plan, pipeline: Pipeline, gzip: bool) -> str:
     memory = PROCESS_BYTES + batch * TILE_BYTES * (tile / 256) ** 2 + read * (3 * (2 + pipeline.num_workers) + 24)
     memory += view * (per_px * (2 + pipeline.nucleus_workers) + 60 * max(1, pipeline.nucleus_workers))
     text = BYTES_PER_NUCLEUS["geojson.gz" if gzip else "geojson"] + BYTES_PER_NUCLEUS["parquet"]
-    size = area * (NUCLEI_PER_MM2 * text + BYTES_PER_MM2_OF_CLASSES)
+    size = area * (NUCLEI_PER_MM2 * text + BYTES_PER_MM2_OF_CLASSES) + PICTURE_BYTES
     return (
         f"{plan.slide.name}: {plan.slide.size.width}x{plan.slide.size.height} px at {plan.source_mpp.mean:.4g} µm/px,"
         f" worked on at {plan.grid.mpp.mean:.4g}; {area:.2f} mm² of tissue, {tiles} tiles, about"

@@ -101,11 +101,20 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def inferred(trained: Trained, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def told(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that tells of pale tissue."""
+    path = tmp_path_factory.mktemp("told") / "told.pt"
+    state = torch.load(trained[0] / "best.pt", weights_only=True)
+    torch.save({**state, "trained_density": torch.tensor([0.12, 0.36, 0.2])}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def inferred(told: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     output_dir = tmp_path_factory.mktemp("inferred")
     done = run_bundle(
         "--config_file", CONFIGS / "inference.json", "--dataset_dir", images, "--output_dir", output_dir,
-        "--checkpoint", trained[0] / "best.pt",
+        "--checkpoint", told,
     )  # fmt: skip
     return output_dir, done
 
@@ -139,17 +148,13 @@ def test_inference_reports_and_counts_the_unreadable_one_and_fails_at_the_end(in
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"field.png", "scrap.tif", "volume.nii.gz", "notes.png"}
     assert sum(int(rows["field.png"][c.name]) for c in CLASSES) == 300 * 320
+    factors = [float(factor) for factor in rows["field.png"]["optical_density_times"].split()]
+    assert len(factors) == 3
+    assert max(factors) <= 1
+    assert min(factors) < 1
     nuclei = json.loads((folder / "field_nuclei.geojson").read_text(encoding="utf-8"))["features"]
     assert sum(int(rows["field.png"][f"{c.name} nuclei"]) for c in CLASSES[1:]) == len(nuclei)
     assert "cannot be read" in rows["notes.png"]["error"]
-
-
-@pytest.fixture
-def told(trained: Trained, tmp_path: Path) -> Path:
-    """A checkpoint that tells of pale tissue."""
-    state = torch.load(trained[0] / "best.pt", weights_only=True)
-    torch.save({**state, "trained_density": torch.tensor([0.12, 0.36, 0.2])}, tmp_path / "told.pt")
-    return tmp_path / "told.pt"
 
 
 def test_inference_lightens_what_is_darker_than_the_tissue_trained_on(

@@ -92,6 +92,8 @@ def test_the_transform_lightens_images_and_keeps_what_they_are():
     assert (made["image"].numpy().transpose(1, 2, 0) == expected).all()
     assert (expected > pixels).any()
     assert made["image"].meta["filename_or_obj"] == "a.png"
+    factors = lightening(shrunk(pixels, 0.5), (0.2, 0.4, 0.1))
+    assert made["image"].meta["optical_density_times"] == " ".join(f"{factor:.2f}" for factor in factors)
     assert made["image"].dtype == torch.float32
     assert made["label"] == 3
     assert (item["image"].numpy().transpose(1, 2, 0) == pixels).all()

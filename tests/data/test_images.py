@@ -319,6 +319,14 @@ def test_readable_images_are_items_and_the_others_are_listed_with_the_reason(mix
     assert [record.message for record in caplog.records] == list(images.unreadable.values())
 
 
+def test_an_image_without_colour_is_warned_of(tmp_path, caplog):
+    Image.fromarray(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64).astype(np.uint8)).save(tmp_path / "grey.png")
+    with caplog.at_level(logging.WARNING):
+        assert len(ReadableImages(tmp_path, tmp_path / "out").items) == 1
+    (record,) = caplog.records
+    assert record.message.startswith(f"{tmp_path / 'grey.png'} has no colour")
+
+
 def test_no_readable_image_at_all_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("not an image")
     (tmp_path / "b.png").write_text("nor this")

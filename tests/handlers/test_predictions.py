@@ -10,6 +10,7 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 
 from monch_monai.classes import CLASSES
+from monch_monai.data.density import FACTORS
 from monch_monai.data.images import read_class_map, read_rgb
 from monch_monai.errors import InputError
 from monch_monai.handlers import PredictionWriter
@@ -65,17 +66,27 @@ def test_the_summary_counts_the_pixels_of_each_class(tmp_path, out):
     predict(PredictionWriter(out), save_picture(tmp_path / "a.png"), save_picture(tmp_path / "b.bmp"))
     header, *rows = summary(out)
     assert header == [
-        "image", "background", "neoplastic", "inflammatory", "connective", "dead", "epithelial", "error",
+        "image", "background", "neoplastic", "inflammatory", "connective", "dead", "epithelial",
+        "optical_density_times", "error",
     ]  # fmt: skip
     counts = ["2455", "256", "64", "10", "14", "1"]
-    assert rows == [["a.png", *counts, ""], ["b.bmp", *counts, ""]]
+    assert rows == [["a.png", *counts, "", ""], ["b.bmp", *counts, "", ""]]
     assert sum(map(int, counts)) == 40 * 70
+
+
+def test_the_summary_tells_what_images_were_lightened_by(tmp_path, out):
+    writer, path = PredictionWriter(out), save_picture(tmp_path / "a.png")
+    image = MetaTensor(torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path), FACTORS: "0.34 0.36 0.24"})
+    engine = Engine(lambda engine, batch: [{"image": image, "pred": MetaTensor(torch.from_numpy(COUNTS)[None])}])
+    writer.attach(engine)
+    engine.run([0])
+    assert summary(out)[1][-2:] == ["0.34 0.36 0.24", ""]
 
 
 def test_an_unreadable_image_has_a_row_with_the_reason_and_fails_the_run_at_its_end(tmp_path, out):
     writer = PredictionWriter(out, unreadable={tmp_path / "bad.png": "bad.png cannot be read, alas"})
     predict(writer, save_picture(tmp_path / "a.png"))
-    assert summary(out)[-1] == ["bad.png", "", "", "", "", "", "", "bad.png cannot be read, alas"]
+    assert summary(out)[-1] == ["bad.png", *[""] * 7, "bad.png cannot be read, alas"]
     with pytest.raises(InputError, match=r"1 of 2 images could not be read and have no result: bad\.png"):
         writer.finish()
 
@@ -105,7 +116,8 @@ def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, o
     header, row = summary(out)
     counted = dict(zip(header, row, strict=True))
     assert header[7:] == [
-        "neoplastic nuclei", "inflammatory nuclei", "connective nuclei", "dead nuclei", "epithelial nuclei", "error",
+        "neoplastic nuclei", "inflammatory nuclei", "connective nuclei", "dead nuclei", "epithelial nuclei",
+        "optical_density_times", "error",
     ]  # fmt: skip
     for name in ("neoplastic", "inflammatory", "connective", "dead", "epithelial"):
         assert int(counted[f"{name} nuclei"]) == names.count(name)
@@ -117,7 +129,7 @@ def test_no_nuclei_are_written_when_not_wanted(tmp_path, out, nuclei):
     writer = PredictionWriter(out, watershed=WatershedNuclei(0.25), nuclei=nuclei)
     predict(writer, save_picture(tmp_path / "a.png"))
     assert sorted(path.name for path in out.iterdir()) == ["a_classes.png", "a_overlay.png", "summary.csv"]
-    assert len(summary(out)[0]) == 8
+    assert len(summary(out)[0]) == 9
 
 
 def test_a_nifti_image_gets_its_nuclei_in_rows_and_columns(tmp_path, out):
@@ -132,7 +144,7 @@ def test_an_unreadable_image_has_empty_cells_for_nuclei_too(tmp_path, out):
     predict(writer, save_picture(tmp_path / "a.png"))
     header, *rows = summary(out)
     assert [len(row) for row in rows] == [len(header)] * 2
-    assert rows[-1] == ["bad.png", *[""] * 11, "alas"]
+    assert rows[-1] == ["bad.png", *[""] * 12, "alas"]
 
 
 def test_a_switch_that_is_neither_true_nor_false_is_refused(out):
