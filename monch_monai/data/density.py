@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from monch_monai.data.readers import RGBReader
-from monch_monai.data.tiles import Tiles
+from monch_monai.data.tiles import Tiles, read_tiles
 
 TISSUE_MPP = 8.0
 """µm per pixel at which tissue is told from glass: nuclei and what lies between them are one."""
@@ -47,11 +46,11 @@ def tissue_density(small: NDArray[np.uint8]) -> NDArray[np.float64] | None:
     Args:
         small: at about `TISSUE_MPP`.
     """
-    colours = small.reshape(-1, 3) / 255
-    density = -np.log((colours * 255 + 1) / 256)
+    colours = small.reshape(-1, 3)
+    density = -np.log((colours + 1.0) / 256)
     largest = colours.max(axis=1)
     coloured = np.ptp(colours, axis=1) > LEAST_SATURATION * largest
-    tissue = density[(density.mean(axis=1) > LEAST_DENSITY) & coloured & (largest > BLACK)]
+    tissue = density[(density.mean(axis=1) > LEAST_DENSITY) & coloured & (largest > BLACK * 255)]
     return tissue.mean(axis=0) if len(tissue) >= LEAST_PIXELS else None
 
 
@@ -130,11 +129,9 @@ def note_density(
     if known is not None:
         place.copy_(torch.tensor(known))
         return known
-    references = [item["image"] for item in tiles.items(folds)]
-    chosen = np.linspace(0, len(references) - 1, min(MOST_TILES, len(references))).round().astype(int)
-    reader = RGBReader()
-    images = (reader.get_data(reader.read(references[i]))[0] for i in chosen)
-    found = [tissue_density(shrunk(image, TILE_MPP)) for image in images]
+    images = [tile.image for fold in folds for tile in read_tiles(tiles.dir / fold)]
+    chosen = np.linspace(0, len(images) - 1, min(MOST_TILES, len(images))).round().astype(int)
+    found = [tissue_density(shrunk(images[i], TILE_MPP)) for i in chosen]
     of_tiles = [density for density in found if density is not None]
     if not of_tiles:
         return None

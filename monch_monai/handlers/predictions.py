@@ -84,9 +84,9 @@ class PredictionWriter:
         names = [c.name for c in CLASSES]
         if self.watershed is not None:
             names += [f"{c.name} nuclei" for c in NUCLEUS_CLASSES]
+        names.append(FACTORS)
         text = io.StringIO()
         table = csv.writer(text)
-        names.append(FACTORS)
         table.writerow(["image", *names, "error"])
         table.writerows([image, *row, ""] for image, row in self.rows.items())
         table.writerows([path.name, *[""] * len(names), reason] for path, reason in self.unreadable.items())

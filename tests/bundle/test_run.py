@@ -175,9 +175,8 @@ def test_inference_lightens_what_is_darker_than_the_tissue_trained_on(
     assert (seen(darker) - seen(dark)).abs().mean() < 0.4 * apart  # means are of 8 µm, so not to the last
     assert (seen(darker) > as_it_is + 0.1).float().mean() > 0.5
     assert torch.equal(seen(darker, reference_density=None), as_it_is)
-    assert torch.equal(
-        seen(darker, checkpoint=str(trained[0] / "best.pt")), as_it_is
-    )  # its tiles were too small to tell
+    small_tiles = str(trained[0] / "best.pt")  # too small to tell how dark tissue is
+    assert torch.equal(seen(darker, checkpoint=small_tiles), as_it_is)
 
 
 @pytest.mark.parametrize("lighten", [False, True])
