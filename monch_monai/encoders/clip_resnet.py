@@ -9,6 +9,7 @@ from torch import Tensor
 
 from monch_monai.encoders.formats import OPEN_CLIP_RESNET
 from monch_monai.encoders.image import ImageEncoder
+from monch_monai.encoders.instance_norm import follow_checkpoints
 from monch_monai.encoders.publication import Format, Publication
 from monch_monai.encoders.text import ClipText
 
@@ -36,6 +37,7 @@ class ClipResNet(ImageEncoder):
         self.matcher = {"stem": r"^(?:conv|bn)\d", "blocks": r"^layer(\d+)\.(\d+)"}
         self.trunk = ModifiedResNet(vision["layers"], config["embed_dim"], heads=width // 2, width=width)
         del self.trunk.layer4, self.trunk.attnpool
+        follow_checkpoints(self)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """`[B, 3, H, W]` to maps of c channels at stride 2, 4c at 4, 8c at 8 and 16c at 16; c = 64 for RN50."""

@@ -129,7 +129,7 @@ class Segmenter:
     def _predict(self, image: ImageSlide) -> Prediction:
         config = self._config("inference.json", mpp=image.resolution.mean, reference_density=self._reference_density)
         meta = {"original_channel_dim": -1, "filename_or_obj": image.name}
-        item = {"image": MetaTensor(torch.from_numpy(image.pixels).float(), meta=meta)}
+        item = {"image": MetaTensor(torch.tensor(image.pixels, dtype=torch.float32), meta=meta)}
         for transform in config.get_parsed_content("preprocessing").transforms:
             if not isinstance(transform, LoadImaged):  # it is loaded
                 item = transform(item)

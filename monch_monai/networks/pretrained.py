@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from monch_monai.classes import CLASSES
-from monch_monai.encoders import Origin, add_adapters, load_published
+from monch_monai.encoders import Origin, add_adapters, load_published, use_instance_norm
 from monch_monai.errors import InputError
 from monch_monai.networks.checkpoint import load_checkpoint
 from monch_monai.networks.monch import Monch
@@ -25,6 +25,7 @@ def initialise_weights(
     freeze: bool | str = False,
     lora_rank: int = 0,
     prompts: str = "attributes",
+    instance_norm: bool | str = False,
 ) -> Origin | None:
     """Gives `network` its image encoder's published weights and the text features of the cell attributes.
 
@@ -41,6 +42,8 @@ def initialise_weights(
         lora_rank: above 0 keeps it as it is but for adapters of that rank in its attention.
         prompts: what the text features are of: the cell `attributes`, the class `names` alone, or nothing, which leaves
             them `random` directions. Those of a checkpoint stay.
+        instance_norm: True exchanges the image encoder's batch normalisation for instance normalisation. Weights that
+            were trained with it keep it without.
 
     Returns:
         Where the encoder weights came from, which the network keeps too; None when resuming, or of another network.
@@ -51,10 +54,12 @@ def initialise_weights(
     """
     resume = flag("resume", resume)
     freeze, lora_rank = flag("freeze", freeze), whole_number("lora_rank", lora_rank, least=0)
+    instance_norm = flag("instance_norm", instance_norm)
     if not isinstance(network, Monch):
         given = {
             "encoder_weights": encoder_weights not in ("auto", "none"), "text_weights": text_weights is not None,
             "freeze": freeze, "lora_rank": lora_rank > 0, "prompts": prompts != PROMPTS[0],
+            "instance_norm": instance_norm,
         }  # fmt: skip
         for name in (name for name, is_set in given.items() if is_set):
             raise InputError(
@@ -66,6 +71,8 @@ def initialise_weights(
     if prompts not in PROMPTS:
         raise InputError(f"prompts is {prompts!r}: give one of {', '.join(PROMPTS)}")
     origin = None if resume else _load(network, encoder_weights, text_weights, checkpoint, prompts)
+    if instance_norm:
+        use_instance_norm(network.image_encoder)
     if freeze:
         network.image_encoder.freeze()
     if lora_rank:
