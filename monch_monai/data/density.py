@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from monch_monai.data.tiles import Tiles, read_tiles
+from monch_monai.data.readers import RGBReader
+from monch_monai.data.tiles import Tiles
 
 TISSUE_MPP = 8.0
 """µm per pixel at which tissue is told from glass: nuclei and what lies between them are one."""
@@ -129,9 +130,11 @@ def note_density(
     if known is not None:
         place.copy_(torch.tensor(known))
         return known
-    images = [tile.image for fold in folds for tile in read_tiles(tiles.dir / fold)]
-    chosen = np.linspace(0, len(images) - 1, min(MOST_TILES, len(images))).round().astype(int)
-    found = [tissue_density(shrunk(images[i], TILE_MPP)) for i in chosen]
+    references = [item["image"] for item in tiles.items(folds)]
+    chosen = np.linspace(0, len(references) - 1, min(MOST_TILES, len(references))).round().astype(int)
+    reader = RGBReader()
+    images = (reader.get_data(reader.read(references[i]))[0] for i in chosen)
+    found = [tissue_density(shrunk(image, TILE_MPP)) for image in images]
     of_tiles = [density for density in found if density is not None]
     if not of_tiles:
         return None

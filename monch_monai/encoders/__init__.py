@@ -3,7 +3,7 @@
 from monch_monai.encoders.adapters import add_adapters, merge_adapters
 from monch_monai.encoders.clip_resnet import ClipResNet, ClipResNet50
 from monch_monai.encoders.image import ImageEncoder
-from monch_monai.encoders.instance_norm import forget_statistics, use_instance_norm
+from monch_monai.encoders.instance_norm import use_instance_norm
 from monch_monai.encoders.sam import Sam, Sam2
 from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
 from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, uni
@@ -23,7 +23,6 @@ __all__ = [
     "add_adapters",
     "clip_vit",
     "conch",
-    "forget_statistics",
     "load_published",
     "merge_adapters",
     "plip",

@@ -26,6 +26,7 @@ class ImageEncoder(nn.Module):
         publication: its published weights.
         trunk: its layers.
         matcher: patterns that tell the layer of the trunk's parameters by their names, as timm has them.
+        instance_norm: buffer of those that have batch normalisation: whether it was exchanged.
     """
 
     name: str

@@ -1,17 +1,19 @@
 """An encoder's weights: those that `--encoder_weights` names, published or random."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monch_monai.encoders.clip_resnet import openai_clip
 from monch_monai.encoders.formats import OPEN_CLIP_TEXT
 from monch_monai.encoders.hub import download, in_folder
 from monch_monai.encoders.image import ImageEncoder
+from monch_monai.encoders.instance_norm import INSTANCE_NORM
 from monch_monai.encoders.publication import Publication
 from monch_monai.encoders.text import ClipText, TextEncoder
 from monch_monai.errors import InputError
@@ -112,11 +114,19 @@ def _find(publication: Publication, name: str, choice: str, setting: str) -> tup
     return path, Origin(f"file {path.name}, SHA-256 {sha256(path)}", pretrained=True)
 
 
+def wanted_by(towers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Tensors that towers take from a published file, each under its tower and our name.
+
+    That is their state dicts but for what checkpoints of this package alone tell.
+    """
+    states = {tower: module.state_dict().items() for tower, module in towers.items()}
+    return {f"{tower}.{name}": v for tower, state in states.items() for name, v in state if name != INSTANCE_NORM}
+
+
 def _load(publication: Publication, path: Path, towers: dict[str, torch.nn.Module]) -> None:
     """Copies a file's tensors into the towers, each under its word in our names."""
-    wanted = {f"{tower}.{name}": v for tower, module in towers.items() for name, v in module.state_dict().items()}
     try:
-        converted = publication.convert(_read(publication, path), wanted)
+        converted = publication.convert(_read(publication, path), wanted_by(towers))
     except InputError as error:
         raise InputError(f"{path} does not fit: {error}") from error
     for tower, module in towers.items():

@@ -8,14 +8,16 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from monch_monai.encoders import forget_statistics, merge_adapters
+from monch_monai.encoders import merge_adapters
+from monch_monai.encoders.instance_norm import INSTANCE_NORM, forget_statistics
 from monch_monai.errors import InputError
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import told_by_onnx
 from monch_monai.settings import flag
 
-DENSITY, INSTANCE_NORM = "trained_density", "image_encoder.instance_norm"
-"""Names of what `monch_monai.networks.Monch` keeps so, in files of any kind."""
+DENSITY = "trained_density"
+"""Name of what `monch_monai.networks.Monch` keeps so, in files of any kind."""
+ENCODER = "image_encoder."
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +39,9 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     expected = network.state_dict()
     if DENSITY in expected:
         state.setdefault(DENSITY, torch.zeros(3))  # earlier checkpoints do not tell it
-    if INSTANCE_NORM in expected and state.setdefault(INSTANCE_NORM, torch.tensor(False)):
-        forget_statistics(expected, "image_encoder.")
+    flag_of_norm = ENCODER + INSTANCE_NORM
+    if flag_of_norm in expected and state.setdefault(flag_of_norm, torch.tensor(False)).any():
+        forget_statistics(expected, ENCODER)
     wrong = {
         "missing": [name for name in expected if name not in state],
         "unexpected": [name for name in state if name not in expected],

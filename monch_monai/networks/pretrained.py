@@ -49,8 +49,8 @@ def initialise_weights(
         Where the encoder weights came from, which the network keeps too; None when resuming, or of another network.
 
     Raises:
-        InputError: weights are not to be had or not usable, the encoder cannot have adapters, `prompts` is another, or
-            the network has no use for a setting.
+        InputError: weights are not to be had or not usable, the encoder cannot have adapters or instance normalisation,
+            `prompts` is another, or the network has no use for a setting.
     """
     resume = flag("resume", resume)
     freeze, lora_rank = flag("freeze", freeze), whole_number("lora_rank", lora_rank, least=0)

@@ -38,7 +38,14 @@ def test_a_baseline_changes_nothing_but_the_network_and_what_it_needs(name: str)
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("encoder_weights", "published"), ("freeze", True), ("lora_rank", 4), ("prompts", "names")]
+    ("setting", "value"),
+    [
+        ("encoder_weights", "published"),
+        ("freeze", True),
+        ("lora_rank", 4),
+        ("prompts", "names"),
+        ("instance_norm", True),
+    ],
 )
 def test_settings_of_monch_are_refused(setting: str, value: object) -> None:
     with pytest.raises(InputError, match=f"{setting} is a setting of MONCH, which Linear does not have"):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from monch_monai.encoders.weights import wanted_by
 from monch_monai.errors import InputError
 from tests.bundle.conftest import CONFIGS
 from tests.bundle.test_encoders import build
@@ -20,7 +21,7 @@ def full_size(name):
         towers = {"image": encoder}
         if encoder.publication.text is not None:
             towers["text"] = encoder.publication.text().tower
-    return encoder, {f"{tower}.{n}": v for tower, module in towers.items() for n, v in module.state_dict().items()}
+    return encoder, wanted_by(towers)
 
 
 def on_meta(shapes):

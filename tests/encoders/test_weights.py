@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
 from monch_monai.encoders import ClipResNet50, ClipText, ConchText, load_published
+from monch_monai.encoders.weights import wanted_by
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from tests.fakes.encoders import SMALL, TOWER
@@ -34,14 +35,12 @@ def published(family: str, seed: int = 3, format: int = 0) -> dict[str, Tensor]:
     text = encoder.publication.text
     towers = {"image": encoder, **({"text": text().tower} if text is not None else {})}
     kind, file = encoder.publication.formats[format], {}
-    for tower, module in towers.items():
-        for name, value in module.state_dict().items():
-            ours = f"{tower}.{name}"
-            value = value.T if ours in kind.transposed else value
-            sources = kind.sources(ours)
-            parts = value.chunk(len(sources)) if len(sources) > 1 else [value]
-            for source, part in zip(sources, parts, strict=True):
-                file[source] = part.half().contiguous() if part.is_floating_point() else part
+    for ours, value in wanted_by(towers).items():
+        value = value.T if ours in kind.transposed else value
+        sources = kind.sources(ours)
+        parts = value.chunk(len(sources)) if len(sources) > 1 else [value]
+        for source, part in zip(sources, parts, strict=True):
+            file[source] = part.half().contiguous() if part.is_floating_point() else part
     return file
 
 
