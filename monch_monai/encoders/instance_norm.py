@@ -42,7 +42,7 @@ def use_instance_norm(encoder: ImageEncoder) -> None:
         InputError: it has no batch normalisation.
     """
     if not hasattr(encoder, INSTANCE_NORM):
-        raise InputError(f"{encoder.name} has no batch normalisation to exchange: leave {INSTANCE_NORM} out")
+        raise InputError(f"{encoder.name} has no batch normalisation to exchange: give --{INSTANCE_NORM} false")
     for parent in list(encoder.modules()):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, _BatchNorm):
@@ -79,4 +79,4 @@ def _follow(encoder: Any, state: dict[str, Any], prefix: str, *told: Any) -> Non
         forget_statistics(state, prefix)
         use_instance_norm(encoder)
     elif own:
-        errors.append(f"these weights are of batch normalisation: leave {INSTANCE_NORM} out")
+        errors.append(f"these weights are of batch normalisation: give --{INSTANCE_NORM} false")

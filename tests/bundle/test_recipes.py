@@ -35,6 +35,7 @@ def test_the_consep_recipe_validates_and_keeps_the_moving_average_and_resumes(da
     name = "head.enter.weight"
     assert torch.equal(last[name], state["average"][name])
     assert not torch.equal(last[name], state["network"][name])
+    assert last["image_encoder.instance_norm"]
 
     monai.bundle.run("training", logging_file=False, config_file=configs, epochs=2, resume=True, **settings)
     with (tmp_path / "history.csv").open(encoding="utf-8") as file:

@@ -103,7 +103,7 @@ def test_part_of_a_state_leaves_the_normalisation_as_it_is():
 @pytest.mark.parametrize("strict", [True, False])
 def test_weights_of_batch_normalisation_are_no_state_of_an_exchanged_network(strict):
     state = small_network("clip_resnet", text_dim=1024).state_dict()
-    with pytest.raises(RuntimeError, match="these weights are of batch normalisation: leave instance_norm out"):
+    with pytest.raises(RuntimeError, match="these weights are of batch normalisation: give --instance_norm false"):
         exchanged().load_state_dict(state, strict=strict)
 
 
@@ -114,7 +114,7 @@ def test_batch_normalisation_does_not_come_back(tmp_path):
 
 
 def test_an_encoder_without_batch_normalisation_is_refused():
-    expected = re.escape("clip_vit_l_14 has no batch normalisation to exchange: leave instance_norm out")
+    expected = re.escape("clip_vit_l_14 has no batch normalisation to exchange: give --instance_norm false")
     with pytest.raises(InputError, match=expected):
         initialise_weights(small_network("clip_vit"), "none", resume=True, instance_norm="true")
 
