@@ -91,6 +91,18 @@ def encoders(device: str = "", runs: int = 5, only: str = "") -> None:
     print_encoders(device, runs, ",".join(only) if isinstance(only, tuple) else only)
 
 
+def ablations(device: str = "", runs: int = 7) -> None:
+    """Prints a training step of CoNSeP's recipe: MONCH, MONCH without each of its parts, the U-Net.
+
+    Args:
+        device: cpu, cuda, …; cuda where there is one when not given.
+        runs: rounds of timing.
+    """
+    from benchmark_ablations import print_ablations
+
+    print_ablations(device, runs)
+
+
 def slide(
     slide: str = "",
     device: str = "",
@@ -134,6 +146,7 @@ if __name__ == "__main__":
     commands = {
         "network": network,
         "ops": ops,
+        "ablations": ablations,
         "encoders": encoders,
         "export": export,
         "slide": slide,

@@ -1,0 +1,46 @@
+"""A training step of the recipe for CoNSeP: MONCH, its ablations, the U-Net."""
+
+from pathlib import Path
+
+import torch
+from benchmark_network import TILE
+from measuring import Work, conditions, milliseconds_in_turn
+from monai.bundle import ConfigParser
+
+from monch_monai.encoders import use_instance_norm
+
+CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
+WHOLE = "MONCH"
+
+
+def print_ablations(device: str, runs: int) -> None:
+    """Prints a row for each network, MONCH first."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    overlays = [*sorted((CONFIGS / "ablations").glob("without_*.json")), CONFIGS / "baselines" / "unet.json"]
+    steps = {WHOLE: _step([], device), **{path.stem: _step([path], device) for path in overlays}}
+    times = milliseconds_in_turn(steps, device, runs)
+    print(f"{conditions(device)}; 4 tiles {TILE}x{TILE}, channels-last, bfloat16 autocast, {runs} rounds\n")
+    print("| network | ms a step | of MONCH |\n|---|---|---|")
+    for name, time in times.items():
+        print(f"| {name} | {time:.0f} | {time / times[WHOLE]:.3f} |")
+
+
+def _step(overlays: list[Path], device: str) -> Work:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "train.json", CONFIGS / "recipes" / "consep.json", *overlays])
+    network = parser.get_parsed_content("network_def")
+    if parser["instance_norm"]:
+        use_instance_norm(network.image_encoder)
+    network = network.to(device=device, memory_format=torch.channels_last).train()
+    loss, optimizer = parser.get_parsed_content("loss").to(device), torch.optim.Adam(network.parameters())
+    tiles = torch.randn(parser["batch_size"], 3, TILE, TILE, device=device).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 6, (len(tiles), 1, TILE, TILE), device=device)
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16):
+            logits = network(tiles)
+        loss(logits.float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
