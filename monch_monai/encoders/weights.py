@@ -123,7 +123,7 @@ def wanted_by(towers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return {f"{tower}.{name}": v for tower, state in states.items() for name, v in state if name != INSTANCE_NORM}
 
 
-def _load(publication: Publication, path: Path, towers: dict[str, torch.nn.Module]) -> None:
+def _load(publication: Publication, path: Path, towers: dict[str, nn.Module]) -> None:
     """Copies a file's tensors into the towers, each under its word in our names."""
     try:
         converted = publication.convert(_read(publication, path), wanted_by(towers))
