@@ -1,4 +1,4 @@
-"""A training step of the recipe for CoNSeP: MONCH, its ablations, the U-Net."""
+"""Forward, the loss of CoNSeP's recipe, backward, Adam: MONCH, its ablations, the U-Net."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ from benchmark_network import TILE
 from measuring import Work, conditions, milliseconds_in_turn
 from monai.bundle import ConfigParser
 
+from monch_monai.classes import CLASSES
 from monch_monai.encoders import use_instance_norm
+from monch_monai.inferers import has_fast_bfloat16
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 WHOLE = "MONCH"
@@ -19,7 +21,10 @@ def print_ablations(device: str, runs: int) -> None:
     overlays = [*sorted((CONFIGS / "ablations").glob("without_*.json")), CONFIGS / "baselines" / "unet.json"]
     steps = {WHOLE: _step([], device), **{path.stem: _step([path], device) for path in overlays}}
     times = milliseconds_in_turn(steps, device, runs)
-    print(f"{conditions(device)}; 4 tiles {TILE}x{TILE}, channels-last, bfloat16 autocast, {runs} rounds\n")
+    print(
+        f"{conditions(device)}; 4 tiles {TILE}x{TILE}, channels-last, bfloat16 autocast, {runs} rounds; "
+        f"bfloat16 by hardware: {'yes' if has_fast_bfloat16(device) else 'no'}\n"
+    )
     print("| network | ms a step | of MONCH |\n|---|---|---|")
     for name, time in times.items():
         print(f"| {name} | {time:.0f} | {time / times[WHOLE]:.3f} |")
@@ -34,7 +39,7 @@ def _step(overlays: list[Path], device: str) -> Work:
     network = network.to(device=device, memory_format=torch.channels_last).train()
     loss, optimizer = parser.get_parsed_content("loss").to(device), torch.optim.Adam(network.parameters())
     tiles = torch.randn(parser["batch_size"], 3, TILE, TILE, device=device).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 6, (len(tiles), 1, TILE, TILE), device=device)
+    labels = torch.randint(0, len(CLASSES), (len(tiles), 1, TILE, TILE), device=device)
 
     def step() -> None:
         with torch.autocast(device, torch.bfloat16):

@@ -13,9 +13,9 @@ from monch_monai.report.tables import EvaluatedRun
 from tests.bundle.conftest import CONFIGS, run_bundle
 
 NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}
-OWN = {"mean", "std", "learning_rate", "network_def", "loss", "optimizer#params", "feature_maps"}
+OWN = {"mean", "std", "learning_rate", "instance_norm", "network_def", "loss", "optimizer#params", "feature_maps"}
 TILES = {"train#preprocessing#transforms", "validate#postprocessing"}
-"""What a baseline has of its own, and HoVer-Net besides: its tiles need their distances, its nuclei their maps."""
+"""What a baseline has of its own or cannot have, and HoVer-Net besides: its tiles need their distances, its nuclei maps."""
 
 
 def test_a_baseline_is_trained_on_the_same_tiles_as_monch() -> None:

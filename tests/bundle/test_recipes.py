@@ -7,6 +7,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monch_monai.losses import BCEAndDice
+from monch_monai.runs import Cooldown
 from tests.bundle.conftest import CONFIGS
 
 RECIPES = sorted((CONFIGS / "recipes").glob("*.json"))
@@ -28,6 +29,7 @@ def test_the_consep_recipe_validates_and_keeps_the_moving_average_and_resumes(da
         "batch_size": 2,
         "device": "cpu",
         "val_interval": 1,
+        "lr_scheduler#lr_lambda#epochs": 8,
     }
     monai.bundle.run("training", logging_file=False, config_file=configs, epochs=1, **settings)
     state = torch.load(tmp_path / "training_state.pt", weights_only=True)
@@ -42,6 +44,8 @@ def test_the_consep_recipe_validates_and_keeps_the_moving_average_and_resumes(da
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     resumed = torch.load(tmp_path / "last.pt", weights_only=True)[name]
+    trained = torch.load(tmp_path / "training_state.pt", weights_only=True)["network"][name]
+    assert not torch.equal(trained, state["network"][name])
     # Two steps with momentum 0.01 stay near the average they began with.
     moved, gap = (resumed - last[name]).norm(), (state["network"][name] - last[name]).norm()
     assert 0 < moved < gap
@@ -67,4 +71,36 @@ def test_the_phase_for_other_scanners_enlarges_tiles_before_it_turns_them() -> N
     zoom, turn = parser.get_parsed_content("train#preprocessing#transforms#7").transforms
     assert type(turn).__name__ == "RandAffined"
     assert (zoom.rand_zoom.min_zoom, zoom.rand_zoom.max_zoom, zoom.keys) == ((0.8,), (2.0,), ("image", "label"))
-    assert parser["lr_scheduler#T_max"] == "@epochs"
+
+
+@pytest.mark.parametrize(
+    ("phase", "epochs", "expected"),
+    [
+        ([], 26, {0: 1, 10: 0.905, 20: 0.655, 21: 0.520, 23: 0.281, 25: 0.083, 26: 0}),
+        ([], 80, {0: 1, 40: 0.5, 80: 0}),
+        (["other_scanners.json"], 4, {0: 1, 2: 0.5, 4: 0}),
+    ],
+)
+def test_the_learning_rate_stays_high_for_long_and_ends_at_nothing(
+    phase: list[str], epochs: int, expected: dict[int, float]
+) -> None:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "train.json", *(CONFIGS / "recipes" / f for f in ("consep.json", *phase))])
+    parser["epochs"], parser["optimizer"] = epochs, torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    scheduler, rates = parser.get_parsed_content("lr_scheduler"), []
+    for _ in range(epochs + 1):
+        rates.append(scheduler.get_last_lr()[0])
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert {epoch: rates[epoch] for epoch in expected} == pytest.approx(expected, abs=1e-3)
+    assert min(rates) >= 0
+
+
+def test_a_schedule_stays_as_it_was_when_resumed_with_more_epochs() -> None:
+    def schedule(epochs: int) -> torch.optim.lr_scheduler.LambdaLR:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, Cooldown(epochs))
+
+    resumed = schedule(40)
+    resumed.load_state_dict(schedule(26).state_dict())
+    assert [resumed.lr_lambdas[0](epoch) for epoch in (26, 27, 60)] == [0, 0, 0]

@@ -1,0 +1,32 @@
+"""How the learning rate goes over a training."""
+
+import math
+
+from monch_monai.settings import whole_number
+
+
+class Cooldown:
+    """Factor of the learning rate by epoch, for `torch.optim.lr_scheduler.LambdaLR`: a slow cosine, then to nothing.
+
+    Rare classes need a high rate for long; the end of a training needs a low one (cooldown: Hägele et al., 2024).
+    """
+
+    def __init__(self, epochs: int, cooldown: int = 6, horizon: int = 50) -> None:
+        """Plain numbers, which a training's state keeps, so that a resumed one stays on its schedule.
+
+        Args:
+            epochs: after which the rate is nothing, and stays so.
+            cooldown: the last of these, in which a line from 1 to 0 multiplies the cosine.
+            horizon: epochs in which the cosine alone would fall to nothing; `epochs` where that is more.
+
+        Raises:
+            InputError: a number is not whole and above 0.
+        """
+        self.epochs = whole_number("epochs", epochs, least=1)
+        self.cooldown = whole_number("cooldown", cooldown, least=1)
+        self.horizon = max(whole_number("horizon", horizon, least=1), self.epochs)
+
+    def __call__(self, epoch: int) -> float:
+        """The factor, from 1 to 0, after `epoch` epochs."""
+        slow = (1 + math.cos(math.pi * min(epoch, self.epochs) / self.horizon)) / 2
+        return slow * min(1, max(0, self.epochs - epoch) / self.cooldown)
