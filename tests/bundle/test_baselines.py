@@ -15,7 +15,7 @@ from tests.bundle.conftest import CONFIGS, run_bundle
 NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}
 OWN = {"mean", "std", "learning_rate", "instance_norm", "network_def", "loss", "optimizer#params", "feature_maps"}
 TILES = {"train#preprocessing#transforms", "validate#postprocessing"}
-"""What a baseline has of its own or cannot have, and HoVer-Net besides: its tiles need their distances, its nuclei maps."""
+"""What a baseline has of its own or cannot have, and HoVer-Net besides: tiles with distances, its own nuclei."""
 
 
 def test_a_baseline_is_trained_on_the_same_tiles_as_monch() -> None:
