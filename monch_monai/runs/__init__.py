@@ -5,11 +5,11 @@ from monch_monai.runs.processes import Processes
 from monch_monai.runs.record import write_record
 from monch_monai.runs.results import evaluation_results, find_checkpoint, training_results
 from monch_monai.runs.run import Run, three_quarters
-from monch_monai.runs.schedule import Cooldown
+from monch_monai.runs.schedule import CooldownLR
 
 __all__ = [
     "CommandLine",
-    "Cooldown",
+    "CooldownLR",
     "Processes",
     "Run",
     "evaluation_results",

@@ -2,19 +2,23 @@
 
 import math
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
 from monch_monai.settings import whole_number
 
 
-class Cooldown:
-    """Factor of the learning rate by epoch, for `torch.optim.lr_scheduler.LambdaLR`: a slow cosine, then to nothing.
+class CooldownLR(LRScheduler):
+    """Scheduler of the learning rate, an epoch a step: a slow cosine, then to nothing.
 
     Rare classes need a high rate for long; the end of a training needs a low one (cooldown: Hägele et al., 2024).
     """
 
-    def __init__(self, epochs: int, cooldown: int = 6, horizon: int = 50) -> None:
-        """Plain numbers, which a training's state keeps, so that a resumed one stays on its schedule.
+    def __init__(self, optimizer: Optimizer, epochs: int, cooldown: int = 6, horizon: int = 50) -> None:
+        """Its numbers stand in a training's state, so that a resumed one stays on its schedule.
 
         Args:
+            optimizer: whose rate it sets.
             epochs: after which the rate is nothing, and stays so.
             cooldown: the last of these, in which a line from 1 to 0 multiplies the cosine.
             horizon: epochs in which the cosine alone would fall to nothing; `epochs` where that is more.
@@ -25,8 +29,13 @@ class Cooldown:
         self.epochs = whole_number("epochs", epochs, least=1)
         self.cooldown = whole_number("cooldown", cooldown, least=1)
         self.horizon = max(whole_number("horizon", horizon, least=1), self.epochs)
+        super().__init__(optimizer)
 
-    def __call__(self, epoch: int) -> float:
+    def get_lr(self) -> list[float]:
+        """The rate of each group of parameters in the coming epoch."""
+        return [rate * self.factor(self.last_epoch) for rate in self.base_lrs]
+
+    def factor(self, epoch: int) -> float:
         """The factor, from 1 to 0, after `epoch` epochs."""
         slow = (1 + math.cos(math.pi * min(epoch, self.epochs) / self.horizon)) / 2
         return slow * min(1, max(0, self.epochs - epoch) / self.cooldown)

@@ -34,7 +34,7 @@ def test_the_bundle_is_found_from_beside_it_and_from_within(
 @pytest.mark.parametrize("name", ALL)
 def test_is_wiring_without_programs(name: str) -> None:
     text = (CONFIGS / name).read_text(encoding="utf-8")
-    assert not re.search(r"import monch_monai|\blambda\b|/home/|/root/", text)
+    assert not re.search(r"import monch_monai|lambda|/home/|/root/", text)
 
 
 def test_training_and_inference_build_the_same_network() -> None:

@@ -7,7 +7,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monch_monai.losses import BCEAndDice
-from monch_monai.runs import Cooldown
+from monch_monai.runs import CooldownLR
 from tests.bundle.conftest import CONFIGS
 
 RECIPES = sorted((CONFIGS / "recipes").glob("*.json"))
@@ -29,7 +29,7 @@ def test_the_consep_recipe_validates_and_keeps_the_moving_average_and_resumes(da
         "batch_size": 2,
         "device": "cpu",
         "val_interval": 1,
-        "lr_scheduler#lr_lambda#epochs": 8,
+        "lr_scheduler#epochs": 8,
     }
     monai.bundle.run("training", logging_file=False, config_file=configs, epochs=1, **settings)
     state = torch.load(tmp_path / "training_state.pt", weights_only=True)
@@ -97,10 +97,9 @@ def test_the_learning_rate_stays_high_for_long_and_ends_at_nothing(
 
 
 def test_a_schedule_stays_as_it_was_when_resumed_with_more_epochs() -> None:
-    def schedule(epochs: int) -> torch.optim.lr_scheduler.LambdaLR:
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, Cooldown(epochs))
+    def schedule(epochs: int) -> CooldownLR:
+        return CooldownLR(torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1), epochs)
 
     resumed = schedule(40)
     resumed.load_state_dict(schedule(26).state_dict())
-    assert [resumed.lr_lambdas[0](epoch) for epoch in (26, 27, 60)] == [0, 0, 0]
+    assert [resumed.factor(epoch) for epoch in (26, 27, 60)] == [0, 0, 0]
