@@ -8,7 +8,6 @@ from measuring import Work, conditions, milliseconds_in_turn
 from monai.bundle import ConfigParser
 
 from monch_monai.classes import CLASSES
-from monch_monai.encoders import use_instance_norm
 from monch_monai.inferers import has_fast_bfloat16
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
@@ -33,11 +32,10 @@ def print_ablations(device: str, runs: int) -> None:
 def _step(overlays: list[Path], device: str) -> Work:
     parser = ConfigParser()
     parser.read_config([CONFIGS / "train.json", CONFIGS / "recipes" / "consep.json", *overlays])
-    network = parser.get_parsed_content("network_def")
-    if parser["instance_norm"]:
-        use_instance_norm(network.image_encoder)
-    network = network.to(device=device, memory_format=torch.channels_last).train()
-    loss, optimizer = parser.get_parsed_content("loss").to(device), torch.optim.Adam(network.parameters())
+    parser["device"] = device
+    parser.get_parsed_content("weights")  # gives the network its normalisation, as in training
+    network, loss, optimizer = (parser.get_parsed_content(name) for name in ("network", "loss", "optimizer"))
+    network.train()
     tiles = torch.randn(parser["batch_size"], 3, TILE, TILE, device=device).to(memory_format=torch.channels_last)
     labels = torch.randint(0, len(CLASSES), (len(tiles), 1, TILE, TILE), device=device)
 

@@ -2,6 +2,7 @@
 
 import math
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -31,7 +32,7 @@ class CooldownLR(LRScheduler):
         self.horizon = max(whole_number("horizon", horizon, least=1), self.epochs)
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The rate of each group of parameters in the coming epoch."""
         return [rate * self.factor(self.last_epoch) for rate in self.base_lrs]
 
