@@ -8,6 +8,11 @@ class InputError(ValueError):
     """Something a user gave cannot be used. Its text is one line: what was wrong, what was expected, what to do."""
 
 
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """Text of an error in one line of at most `limit` characters; the name of its type where it has no text."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:limit]
+
+
 def find_input_error(error: BaseException | None) -> InputError | None:
     """The `InputError` that is `error` or, wrapped by a framework, its cause."""
     while error is not None and not isinstance(error, InputError):
