@@ -6,9 +6,9 @@ import torch
 from benchmark_network import TILE
 from measuring import Work, conditions, milliseconds_in_turn
 from monai.bundle import ConfigParser
+from monch_monai.inferers import has_fast_bfloat16
 
 from monch_monai.classes import CLASSES
-from monch_monai.inferers import has_fast_bfloat16
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 WHOLE = "MONCH"

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import torch
 from measuring import Work, conditions, milliseconds_in_turn, peak_mib
 from monai.networks.nets import HoVerNet
+from monch_monai.inferers import has_fast_bfloat16
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from monch_monai.encoders import ClipResNet50
-from monch_monai.inferers import has_fast_bfloat16
 from monch_monai.networks import Monch
 
 TILE = 256

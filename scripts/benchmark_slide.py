@@ -15,18 +15,18 @@ import torch
 from measuring import conditions, synchronise
 from monai.apps.pathology.inferers import SlidingWindowHoVerNetInferer
 from monai.networks.nets import HoVerNet
-from numpy.typing import NDArray
-
-from monch_monai.datasets.synthetic import synthetic_tile
-from monch_monai.encoders import ClipResNet50
 from monch_monai.inferers import MixedPrecisionInferer
-from monch_monai.networks import Monch, load_checkpoint
 from monch_monai.slides.geometry import Box, working_grid
 from monch_monai.slides.predictors import NetworkPredictor
 from monch_monai.slides.reader import open_slide
 from monch_monai.slides.reading import read_grid
 from monch_monai.slides.segmenter import SlideSegmenter
 from monch_monai.slides.stitching import Prediction
+from numpy.typing import NDArray
+
+from monch_monai.datasets.synthetic import synthetic_tile
+from monch_monai.encoders import ClipResNet50
+from monch_monai.networks import Monch, load_checkpoint
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IN, OUT = 256, 164

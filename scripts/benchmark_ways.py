@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from measuring import Work, conditions, milliseconds_in_turn
+from monch_monai.inferers import has_fast_bfloat16
 from torch import Tensor
 
 from monch_monai.encoders import ClipResNet50
-from monch_monai.inferers import has_fast_bfloat16
 from monch_monai.networks import Monch
 
 TILE = 256

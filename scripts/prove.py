@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from monch_monai.class_map import class_map
+
 from monch_monai.classes import TISSUES
 from monch_monai.data import Tiles
 from monch_monai.data.tiles import read_tiles

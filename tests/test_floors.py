@@ -1,4 +1,5 @@
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,15 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "errors": 0,
     "files": 1, "settings": 1, "classes": 1, "ops": 1, "prompts": 1,
-    "encoders": 2, "data": 2, "metrics": 2, "overlay": 2, "nuclei": 2, "inferers": 2, "losses": 2, "class_map": 2,
-    "networks": 3, "baselines": 3, "datasets": 3, "slides": 4, "handlers": 4, "report": 5, "runs": 5, "label": 6,
-    "__main__": 7,
+    "geometry": 2, "encoders": 2, "losses": 2, "overlay": 2, "metrics": 2,
+    "stain": 3, "nuclei": 3, "networks": 3,
+    "data": 4, "predict": 4, "baselines": 4,
+    "datasets": 5, "slides": 5,
+    "segmentation": 6,
+    "cohort": 7, "handlers": 7,
+    "report": 8, "runs": 8,
+    "label": 9,
+    "__main__": 10,
 }  # fmt: skip
 MODULES = sorted(p.relative_to(ROOT).with_suffix("").parts for p in (ROOT / "monch_monai").rglob("*.py"))
 IN_ROOMS = [parts for parts in MODULES if parts != ("monch_monai", "__init__")]
@@ -40,11 +47,50 @@ def test_the_network_knows_nothing_of_monai(parts):
     assert {name[0] for name in imports(parts)} & {"monai", "ignite"} == set()
 
 
+def imported_modules(parts):
+    """Names of modules that a file imports from, each as the submodule where it is one."""
+    tree = ast.parse(ROOT.joinpath(*parts).with_suffix(".py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                inner = ROOT.joinpath(*node.module.split("."), alias.name)
+                is_module = inner.is_dir() or inner.with_suffix(".py").is_file()
+                yield f"{node.module}.{alias.name}" if is_module else node.module
+
+
+def test_no_file_of_the_package_imports_in_a_circle():
+    names = {".".join(parts).removesuffix(".__init__"): parts for parts in IN_ROOMS}
+    uses = {name: {used for used in imported_modules(parts) if used in names} - {name} for name, parts in names.items()}
+    TopologicalSorter(uses).prepare()  # raises CycleError, which names the circle
+
+
+CODE = [path for folder in ("monch_monai", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_has_at_most_250_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+
+
+CONFIGS_OWN = {"Monch"}
+"""Networks, whose switches configs name one by one."""
+
+
+def test_no_class_has_more_than_ten_parameters():
+    found = {}
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                for init in node.body:
+                    if isinstance(init, ast.FunctionDef) and init.name == "__init__":
+                        found[node.name] = len(init.args.args) + len(init.args.kwonlyargs) - 1
+    assert {name: count for name, count in found.items() if count > 10 and name not in CONFIGS_OWN} == {}
+
+
 def test_every_room_has_its_floor():
     assert {parts[1] for parts in IN_ROOMS} == set(FLOORS)
 
 
 def test_no_module_is_a_drawer():
-    paths = [path for folder in ("monch_monai", "scripts") for path in (ROOT / folder).rglob("*.py")]
-    names = {Path(part).stem for path in paths for part in path.relative_to(ROOT).parts}
+    names = {Path(part).stem for path in CODE for part in path.relative_to(ROOT).parts}
     assert names & {"utils", "helpers", "common", "core"} == set()

@@ -4,19 +4,25 @@ import csv
 import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+import monch_monai
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
-from monch_monai.data.density import FACTORS
 from monch_monai.data.images import is_nifti, read_rgb, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
-from monch_monai.files import write_text_atomically
-from monch_monai.nuclei import WatershedNuclei, write_geojson, write_instance_map
+from monch_monai.files import write_atomically, write_text_atomically
+from monch_monai.geometry import NETWORK_MPP
+from monch_monai.nuclei import write_instance_map
 from monch_monai.overlay import draw_contours
+from monch_monai.predict import Prediction
+from monch_monai.segmentation import GeoJsonFile, NucleusFinder, find_nuclei
 from monch_monai.settings import flag
+from monch_monai.slides import image_grid
+from monch_monai.slides.working_image import FACTORS
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +30,14 @@ logger = logging.getLogger(__name__)
 class PredictionWriter:
     """Writes, for each image, `STEM_classes.png` (`.nii.gz` for NIfTI input) and `STEM_overlay.png`, where nuclei are
     wanted also `STEM_instances.tif` and `STEM_nuclei.geojson` (the overlay is then of nuclei), and at the end
-    `summary.csv`: pixels and nuclei of each class and the factors it was lightened by, a row an image.
+    `summary.csv`: pixels and nuclei of each class and the factors of its optical density, a row an image.
 
     Args:
         output_dir: folder for all of it.
         unreadable: images that were left out, with the reason; they get a row in the summary.
-        watershed: makes nuclei of class maps.
+        finder: makes nuclei of class maps.
         nuclei: whether to make nuclei.
+        mpp: of the images, µm per pixel.
 
     Raises:
         InputError: `nuclei` is neither true nor false.
@@ -40,17 +47,19 @@ class PredictionWriter:
         self,
         output_dir: str | Path,
         unreadable: dict[Path, str] | None = None,
-        watershed: WatershedNuclei | None = None,
+        finder: NucleusFinder | None = None,
         nuclei: bool | str = True,
+        mpp: float = NETWORK_MPP,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.unreadable = unreadable or {}
-        self.watershed = watershed if flag("nuclei", nuclei) else None
+        self.finder = finder if flag("nuclei", nuclei) else None
+        self.mpp = mpp
         self.rows: dict[str, list[int | str]] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Registers with an evaluator whose output has `image` with its file's name, the class map `pred` and, for
-        nuclei, the probabilities `probs`.
+        """Registers with an evaluator whose output has `image` with metadata, the class map `pred` and, for nuclei, the
+        probabilities `probs`, both at the working resolution.
         """
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
         engine.add_event_handler(Events.COMPLETED, self.write_summary)
@@ -59,20 +68,25 @@ class PredictionWriter:
         """Writes the files of a batch's images."""
         for item in engine.state.output:
             source = Path(item["image"].meta["filename_or_obj"])
-            class_map = torch.as_tensor(item["pred"])[0].cpu().numpy().astype(np.uint8)
+            at_working = torch.as_tensor(item["pred"])[0].cpu().numpy().astype(np.uint8)
+            grid, whole = image_grid(item["image"].meta, self.mpp)
+            rows, columns = grid.pixel_at(whole)
+            class_map = at_working[rows[:, None], columns]
             suffix = ".nii.gz" if is_nifti(source) else ".png"
             write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
             drawn, instance_map = class_map, None
             counts = np.bincount(class_map.ravel(), minlength=len(CLASSES)).tolist()
             instances, outlines = (self.output_dir / f"{stem(source)}_{s}" for s in ("instances.tif", "nuclei.geojson"))
-            if self.watershed is None:  # those of an earlier run do not belong to this class map
+            if self.finder is None:  # those of an earlier run do not belong to this class map
                 instances.unlink(missing_ok=True)
                 outlines.unlink(missing_ok=True)
             else:
-                nuclei = self.watershed(class_map, torch.as_tensor(item["probs"]).cpu().numpy())
-                write_instance_map(instances, nuclei.instance_map)
-                write_geojson(outlines, nuclei)
+                prediction = Prediction(at_working, torch.as_tensor(item["probs"]).cpu().numpy())
+                nuclei = find_nuclei(prediction, grid, self.finder, whole)
                 instance_map = nuclei.instance_map
+                write_instance_map(instances, instance_map)
+                about = {"software": f"MONCH {monch_monai.__version__}", "image": source.name, "mpp": self.mpp}
+                write_atomically(outlines, lambda part, table=nuclei.table, about=about: _geojson(part, table, about))
                 drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
                 counts += np.bincount(nuclei.classes, minlength=len(CLASSES))[1:].tolist()
             overlay = draw_contours(read_rgb(source), drawn, instance_map=instance_map)
@@ -82,7 +96,7 @@ class PredictionWriter:
     def write_summary(self, engine: Engine | None = None) -> None:
         """Writes `summary.csv`."""
         names = [c.name for c in CLASSES]
-        if self.watershed is not None:
+        if self.finder is not None:
             names += [f"{c.name} nuclei" for c in NUCLEUS_CLASSES]
         names.append(FACTORS)
         text = io.StringIO()
@@ -93,7 +107,7 @@ class PredictionWriter:
         write_text_atomically(self.output_dir / "summary.csv", text.getvalue())
 
     def finish(self) -> None:
-        """Says what was written; the run's last step.
+        """Reports what was written; the run's last step.
 
         Raises:
             InputError: some images could not be read.
@@ -103,3 +117,8 @@ class PredictionWriter:
             total = len(self.rows) + len(self.unreadable)
             names = ", ".join(path.name for path in self.unreadable)
             raise InputError(f"{len(self.unreadable)} of {total} images could not be read and have no result: {names}")
+
+
+def _geojson(part: str, nuclei: Any, about: dict[str, Any]) -> None:
+    with GeoJsonFile(Path(part), about) as file:
+        file.add(nuclei)

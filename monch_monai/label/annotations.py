@@ -12,7 +12,7 @@ from shapely.geometry import shape
 
 from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
 from monch_monai.errors import InputError
-from monch_monai.slides.geometry import Box
+from monch_monai.geometry import Level0Box
 
 SUFFIXES = (".xml", ".json", ".geojson")
 REVIEWED = "region"
@@ -32,7 +32,7 @@ class Annotations(NamedTuple):
     """All outlines of a file in its order, and the box that the file says it is about, if it does."""
 
     outlines: list[Outline]
-    box: Box | None
+    box: Level0Box | None
 
 
 def read_annotations(path: str | Path) -> Annotations:
@@ -71,14 +71,14 @@ def _whole(polygon: shapely.Geometry) -> shapely.Geometry:
     return polygon if polygon.is_valid else shapely.make_valid(polygon)
 
 
-def _read_xml(text: str) -> tuple[list[tuple[str, shapely.Geometry]], Box | None]:
+def _read_xml(text: str) -> tuple[list[tuple[str, shapely.Geometry]], Level0Box | None]:
     if "<!DOCTYPE" in text:
         raise ValueError("it has a document type")  # the only place where entities, which may expand without end, fit
     root = ElementTree.fromstring(text)  # noqa: S314
     if root.tag != "ASAP_Annotations":
         raise ValueError(f"its root is {root.tag}")
     about = root.find("Annotations")
-    box = None if about is None else Box(*(int(float(about.get(key, 0))) for key in ("X", "Y", "W", "H")))
+    box = None if about is None else Level0Box(*(int(float(about.get(key, 0))) for key in ("X", "Y", "W", "H")))
     found = []
     for annotation in root.iter("Annotation"):
         points = [(float(c.attrib["X"]), float(c.attrib["Y"])) for c in annotation.iter("Coordinate")]

@@ -20,9 +20,9 @@ from monailabel.utils.sessions import Sessions
 from monch_monai import __version__
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.errors import InputError
+from monch_monai.label.errors import http_errors, not_found
+from monch_monai.label.images import is_slide
 from monch_monai.label.infer import MonchInfer
-from monch_monai.label.opening import is_slide
-from monch_monai.label.refusals import not_found, refusing
 from monch_monai.label.strategies import RandomChoice, Uncertainty
 from monch_monai.label.studies import Studies
 from monch_monai.label.train import MonchTrain
@@ -110,7 +110,7 @@ class MonchApp(MONAILabelApp):
         store = datastore or self.datastore()
         path, stored = self._image(str(request.get("image")), store)
         upload = path if path.is_relative_to(self.uploads.resolve()) else None  # a session's image stays
-        with refusing(upload):
+        with http_errors(upload):
             task = self._known(request.get("model"))
             if not stored and is_slide(path):
                 raise InputError("a slide cannot be uploaded to be segmented: put it into the studies folder")
@@ -145,14 +145,14 @@ class MonchApp(MONAILabelApp):
     def train(self, request: dict[str, Any]) -> Any:
         """Trains on all final labels."""
         self.bundle_path(request.get("model"))
-        with refusing():
+        with http_errors():
             return super().train(request)
 
     def next_sample(self, request: dict[str, Any]) -> Any:
         """Proposes what to label next."""
         if request.get("strategy") not in (None, "", *self._strategies):
             raise not_found(f"there is no strategy {request['strategy']!r}; there are {', '.join(self._strategies)}")
-        with refusing():
+        with http_errors():
             return super().next_sample(request)
 
     def bundle_path(self, model: str | None) -> None:

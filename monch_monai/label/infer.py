@@ -12,11 +12,11 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from monch_monai import __version__
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.errors import InputError
-from monch_monai.label.answers import MASKS, OUTLINES, mask_answer, outlines_answer
-from monch_monai.label.reviewed import part_of
+from monch_monai.geometry import Level0Box
+from monch_monai.label.labels import requested_part
+from monch_monai.label.responses import MASKS, OUTLINES, mask_response, outline_response
 from monch_monai.label.segmenter import Segmenter
 from monch_monai.label.working_copy import NEWEST, version_weights, versions
-from monch_monai.slides.geometry import Box
 
 
 class MonchInfer(InferTask):
@@ -77,22 +77,22 @@ class MonchInfer(InferTask):
         path, output = Path(request["image"]), request.get("output")
         found = [segment(path, part, self.mpp) for part in _parts(request)]
         if output in OUTLINES:
-            file, answer = outlines_answer(found, output, request["model"])
+            file, answer = outline_response(found, output, request["model"])
         elif len(found) == 1:
-            file, answer = mask_answer(found[0], request.get("mask", MASKS[0]))
+            file, answer = mask_response(found[0], request.get("mask", MASKS[0]))
         else:
             raise InputError("a mask is of one region; ask for outlines, or for one region after the other")
         seconds = round(time.perf_counter() - start, 2)
         return file, {**answer, "label_names": self.labels, "version": version, "latencies": {"total": seconds}}
 
 
-def _parts(request: dict[str, Any]) -> list[Box | None]:
+def _parts(request: dict[str, Any]) -> list[Level0Box | None]:
     """Parts of the image that are asked for; None is the whole.
 
     A nucleus belongs to the part that its centroid lies in, so that of parts side by side no nucleus comes twice.
     """
     tiles = request.get("wsi_tiles")
-    return [part_of(tile) for tile in tiles] if tiles else [part_of(request)]
+    return [requested_part(tile) for tile in tiles] if tiles else [requested_part(request)]
 
 
 @lru_cache(maxsize=2)

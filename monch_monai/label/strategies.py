@@ -10,17 +10,16 @@ import numpy as np
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from monch_monai.errors import InputError
-from monch_monai.inferers import NETWORK_MPP
+from monch_monai.geometry import Level0Box
+from monch_monai.label.images import is_slide, open_image
 from monch_monai.label.infer import MonchInfer
-from monch_monai.label.opening import is_slide, open_image
-from monch_monai.label.reviewed import part_of
+from monch_monai.label.labels import requested_part
 from monch_monai.label.studies import Studies
 from monch_monai.label.uncertainty import mean_uncertainty
+from monch_monai.segmentation import PROBS
 from monch_monai.settings import whole_number
-from monch_monai.slides.geometry import Box, Point, Rectangle, Size, working_grid
-from monch_monai.slides.nuclei_table import PROBS
-from monch_monai.slides.reading import in_small
-from monch_monai.slides.tissue import TissueFinder
+from monch_monai.slides import Tissue, find_tissue, grid_of, tissue_overview
+from monch_monai.stain import DEFAULT_RULE
 
 PATCH = (1024, 1024)
 SMALLEST_PATCH = 64
@@ -35,7 +34,7 @@ class Candidate(NamedTuple):
     """A part of an image that may be proposed; `changed` is when the image's file was last changed."""
 
     image: str
-    part: Box
+    part: Level0Box
     changed: int
 
 
@@ -114,7 +113,7 @@ def candidates(image: str, request: dict[str, Any], datastore: Studies, mpp: flo
     """
     path = datastore.known(image)
     changed = path.stat().st_mtime_ns
-    patch = part_of({"size": request.get("patch_size") or PATCH})
+    patch = requested_part({"size": request.get("patch_size") or PATCH})
     if patch is None or min(patch.width, patch.height) < SMALLEST_PATCH:
         given = request.get("patch_size")
         raise InputError(f"patch_size is {given}; give width and height, at least {SMALLEST_PATCH} px of level 0")
@@ -128,21 +127,20 @@ def candidates(image: str, request: dict[str, Any], datastore: Studies, mpp: flo
 
 
 @lru_cache(maxsize=256)
-def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | None) -> tuple[Box, ...]:
+def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | None) -> tuple[Level0Box, ...]:
     """Parts of `size`, or the whole for None, that cover an image; the last are moved inwards to fit."""
     with closing(open_image(path, mpp)) as image:
-        width, height = int(image.size.width), int(image.size.height)
+        width, height = image.size
         if size is None:
-            return (Box(0, 0, width, height),)
+            return (image.box,)
         w, h = min(size[0], width), min(size[1], height)
         places = ((x, y) for y in range(0, height, h) for x in range(0, width, w))
-        parts = [Box(min(x, width - w), min(y, height - h), w, h) for x, y in places]
+        parts = [Level0Box(min(x, width - w), min(y, height - h), w, h) for x, y in places]
         if not is_slide(path):
             return tuple(parts)
-        grid = working_grid(image.size, image.resolution, image.downsamples, NETWORK_MPP)
-        tissue = TissueFinder()(in_small(image, grid), grid)
-        rectangles = [Rectangle(Point(part.x, part.y), Size(w, h)) for part in parts]
-        return tuple(p for p, r in zip(parts, rectangles, strict=True) if tissue.touches(grid.box_of(r)))
+        grid = grid_of(image)
+        tissue: Tissue = find_tissue(tissue_overview(image, grid)[0], grid, DEFAULT_RULE)
+        return tuple(part for part in parts if tissue.touches(grid.covering(part)))
 
 
 def _shuffled(items: list[Any]) -> list[Any]:

@@ -9,10 +9,10 @@ from monailabel.datastore.local import LocalDatastore
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
 from monch_monai.errors import InputError
 from monch_monai.label.annotations import SUFFIXES as ANNOTATION_SUFFIXES
-from monch_monai.label.labelled import Labelled
-from monch_monai.label.opening import SUFFIXES, open_image
-from monch_monai.label.refusals import not_found, refusing
-from monch_monai.label.reviewed import part_of
+from monch_monai.label.errors import http_errors, not_found
+from monch_monai.label.images import SUFFIXES, open_image
+from monch_monai.label.labels import requested_part
+from monch_monai.label.training_tiles import Labelled
 
 FINAL = "final"
 PLAIN = re.compile(r"[^/\\\0]+")
@@ -60,12 +60,12 @@ class Studies(LocalDatastore):
         """An image with its final label."""
         info = self.get_label_info(image_id, FINAL)
         label = Path(self.get_label_uri(image_id, FINAL))
-        return Labelled(image_id, self.known(image_id), label, part_of(info), self.mpp)
+        return Labelled(image_id, self.known(image_id), label, requested_part(info), self.mpp)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Stores an image, unless it cannot be read or its id is no plain name."""
         image_id = image_id or self._to_id(Path(image_filename).name)[0]
-        with refusing(image_filename):
+        with http_errors(image_filename):
             _check_plain("image id", image_id)
             if not image_filename.lower().endswith(SUFFIXES):
                 raise InputError(f"image {image_id} is a file of unknown kind; expected one of {', '.join(SUFFIXES)}")
@@ -77,9 +77,11 @@ class Studies(LocalDatastore):
 
         `location` and `size` in its info say which part of the image it is about.
         """
-        with refusing(label_filename):
+        with http_errors(label_filename):
             _check_plain("tag", label_tag)
-            label = Labelled(image_id, self.known(image_id), Path(label_filename), part_of(label_info or {}), self.mpp)
+            label = Labelled(
+                image_id, self.known(image_id), Path(label_filename), requested_part(label_info or {}), self.mpp
+            )
             label.read()
         earlier = self.get_label_uri(image_id, label_tag)
         saved = super().save_label(image_id, label_filename, label_tag, label_info)

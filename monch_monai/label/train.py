@@ -16,8 +16,8 @@ from monailabel.utils.others.generic import device_list, name_to_device
 import monch_monai
 from monch_monai.errors import InputError
 from monch_monai.handlers.checkpoints import HISTORY, LAST, STATE
-from monch_monai.label.labelled import write_labelled
 from monch_monai.label.studies import Studies
+from monch_monai.label.training_tiles import write_labelled
 from monch_monai.label.working_copy import NEWEST, version_weights, versions
 from monch_monai.runs.run import check_device
 from monch_monai.settings import fraction, whole_number

@@ -3,7 +3,7 @@
 from monch_monai.networks.checkpoint import load_checkpoint, refuse_another_encoder, trained_density
 from monch_monai.networks.export import export_network
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.onnx import OnnxNetwork
+from monch_monai.networks.onnx import OnnxNetwork, network_or_export
 from monch_monai.networks.pretrained import initialise_weights, parameter_groups
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "export_network",
     "initialise_weights",
     "load_checkpoint",
+    "network_or_export",
     "parameter_groups",
     "refuse_another_encoder",
     "trained_density",

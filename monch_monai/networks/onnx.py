@@ -80,3 +80,12 @@ class OnnxNetwork(nn.Module):
         """Logits `[B, T, H, W]` float32 for normalised images `[B, 3, H, W]`."""
         (logits,) = self.session.run(None, {self.input_name: image.float().contiguous().cpu().numpy()})
         return torch.from_numpy(logits).to(image.device)
+
+
+def network_or_export(network: nn.Module, onnx: str | Path | None = None, device: str = "cpu") -> nn.Module:
+    """The export in the file `onnx` where one is given, as an `OnnxNetwork` on `device`, else `network`.
+
+    Raises:
+        InputError: the file is no export that can run here.
+    """
+    return network if onnx is None else OnnxNetwork(onnx, device)

@@ -12,7 +12,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from monch_monai.handlers.score_files import write_json
-from monch_monai.inferers import cpu_capabilities, has_fast_bfloat16
+from monch_monai.predict import cpu_capabilities, has_fast_bfloat16
 from monch_monai.settings import flag
 
 WARM_UP = 5

@@ -16,7 +16,7 @@ from torch import nn
 
 import monch_monai
 from monch_monai.files import sha256, write_text_atomically
-from monch_monai.inferers import cpu_capabilities
+from monch_monai.predict import cpu_capabilities
 from monch_monai.runs.processes import RECORD, launch
 from monch_monai.runs.run import Run
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from monch_monai.classes import CLASSES
 from monch_monai.data import LightenTissued
-from monch_monai.data.density import lightened
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.errors import InputError, find_input_error
+from monch_monai.stain import lightened
 from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
 
 Trained = tuple[Path, subprocess.CompletedProcess[str]]

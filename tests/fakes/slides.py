@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
-from monch_monai.slides.stitching import Prediction
+from monch_monai.predict import Prediction
 
 GLASS, GROUND = (243, 243, 243), (232, 190, 214)
 COLOURS = np.array([(120, 40, 140), (40, 40, 160), (160, 60, 60), (60, 60, 60), (40, 120, 140)])

@@ -11,10 +11,10 @@ from monai.data import DataLoader, Dataset, DistributedSampler
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
-from monch_monai.class_map import ClassMapd
 from monch_monai.data import ClassMapReader, RGBReader, Tiles
 from monch_monai.handlers import MeanDice, NucleusScores, ScoreTable
 from monch_monai.nuclei import WatershedNuclei
+from monch_monai.predict import ClassMapd
 
 
 class Colours(torch.nn.Module):

@@ -10,12 +10,12 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 
 from monch_monai.classes import CLASSES
-from monch_monai.data.density import FACTORS
 from monch_monai.data.images import read_class_map, read_rgb
 from monch_monai.errors import InputError
 from monch_monai.handlers import PredictionWriter
-from monch_monai.nuclei import WatershedNuclei
 from monch_monai.overlay import draw_contours
+from monch_monai.segmentation import FoundNuclei
+from monch_monai.slides.working_image import FACTORS, SIZE
 from tests.fakes.pictures import AFFINE, class_picture, picture, save_picture, save_rgb24
 
 NAMES = [c.name for c in CLASSES]
@@ -27,7 +27,7 @@ def predict(writer, *paths):
     """Runs an evaluator whose prediction is the known class map for every image."""
 
     def step(engine, path):
-        image = MetaTensor(torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path)})
+        image = MetaTensor(torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path), SIZE: [70, 40]})
         probs = torch.stack([torch.from_numpy(np.equal(COUNTS, c)) for c in range(1, 6)]).half()
         return [{"image": image, "pred": MetaTensor(torch.from_numpy(COUNTS)[None]), "probs": MetaTensor(probs)}]
 
@@ -74,9 +74,11 @@ def test_the_summary_counts_the_pixels_of_each_class(tmp_path, out):
     assert sum(map(int, counts)) == 40 * 70
 
 
-def test_the_summary_tells_what_images_were_lightened_by(tmp_path, out):
+def test_the_summary_records_what_images_were_lightened_by(tmp_path, out):
     writer, path = PredictionWriter(out), save_picture(tmp_path / "a.png")
-    image = MetaTensor(torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path), FACTORS: "0.34 0.36 0.24"})
+    image = MetaTensor(
+        torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path), SIZE: [70, 40], FACTORS: "0.34 0.36 0.24"}
+    )
     engine = Engine(lambda engine, batch: [{"image": image, "pred": MetaTensor(torch.from_numpy(COUNTS)[None])}])
     writer.attach(engine)
     engine.run([0])
@@ -103,7 +105,7 @@ NUCLEUS_FILES = ["a_classes.png", "a_instances.tif", "a_nuclei.geojson", "a_over
 
 
 def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, out):
-    predict(PredictionWriter(out, watershed=WatershedNuclei(0.25, min_area_um2=0)), save_picture(tmp_path / "a.png"))
+    predict(PredictionWriter(out, finder=FoundNuclei(min_area_um2=0)), save_picture(tmp_path / "a.png"))
     assert sorted(path.name for path in out.iterdir()) == NUCLEUS_FILES
     ids = tifffile.imread(out / "a_instances.tif")
     assert ids.dtype == np.uint16
@@ -126,21 +128,21 @@ def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, o
 
 @pytest.mark.parametrize("nuclei", [False, "false"])
 def test_no_nuclei_are_written_when_not_wanted(tmp_path, out, nuclei):
-    writer = PredictionWriter(out, watershed=WatershedNuclei(0.25), nuclei=nuclei)
+    writer = PredictionWriter(out, finder=FoundNuclei(), nuclei=nuclei)
     predict(writer, save_picture(tmp_path / "a.png"))
     assert sorted(path.name for path in out.iterdir()) == ["a_classes.png", "a_overlay.png", "summary.csv"]
     assert len(summary(out)[0]) == 9
 
 
 def test_a_nifti_image_gets_its_nuclei_in_rows_and_columns(tmp_path, out):
-    writer = PredictionWriter(out, watershed=WatershedNuclei(0.25, min_area_um2=0))
+    writer = PredictionWriter(out, finder=FoundNuclei(min_area_um2=0))
     predict(writer, save_rgb24(tmp_path / "a.nii.gz"))
     assert np.array_equal(tifffile.imread(out / "a_instances.tif") > 0, COUNTS > 0)
 
 
 def test_an_unreadable_image_has_empty_cells_for_nuclei_too(tmp_path, out):
     bad = {tmp_path / "bad.png": "alas"}
-    writer = PredictionWriter(out, unreadable=bad, watershed=WatershedNuclei(0.25))
+    writer = PredictionWriter(out, unreadable=bad, finder=FoundNuclei())
     predict(writer, save_picture(tmp_path / "a.png"))
     header, *rows = summary(out)
     assert [len(row) for row in rows] == [len(header)] * 2
@@ -149,4 +151,4 @@ def test_an_unreadable_image_has_empty_cells_for_nuclei_too(tmp_path, out):
 
 def test_a_switch_that_is_neither_true_nor_false_is_refused(out):
     with pytest.raises(InputError, match="nuclei is 'maybe'; give true or false"):
-        PredictionWriter(out, watershed=WatershedNuclei(0.25), nuclei="maybe")
+        PredictionWriter(out, finder=FoundNuclei(), nuclei="maybe")

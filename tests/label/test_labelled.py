@@ -5,8 +5,8 @@ from PIL import Image
 
 from monch_monai.data import Tiles
 from monch_monai.errors import InputError
-from monch_monai.label.labelled import TILE, Labelled, write_labelled
-from monch_monai.slides.geometry import Box
+from monch_monai.geometry import Level0Box
+from monch_monai.label.training_tiles import TILE, Labelled, write_labelled
 
 
 def case(folder, name, width=300, height=280, mpp=None, part=None, scale=1):
@@ -17,7 +17,7 @@ def case(folder, name, width=300, height=280, mpp=None, part=None, scale=1):
     Image.fromarray(image).save(folder / f"{name}.png")
     x, y, w, h = part or (0, 0, width, height)
     Image.fromarray(classes[y : y + h, x : x + w]).save(folder / f"{name}_label.png")
-    return Labelled(name, folder / f"{name}.png", folder / f"{name}_label.png", part and Box(*part), mpp)
+    return Labelled(name, folder / f"{name}.png", folder / f"{name}_label.png", part and Level0Box(*part), mpp)
 
 
 def test_tiles_cover_what_was_reviewed_once_and_belong_to_their_image(tmp_path):

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from monch_monai.data.density import lightened
+from monch_monai.geometry import Level0Box
 from monch_monai.label.segmenter import Segmenter
-from monch_monai.slides.geometry import Box
-from monch_monai.slides.stitching import Prediction
+from monch_monai.predict import Prediction
+from monch_monai.stain import lightened
 from tests.fakes.network import small_monch
 from tests.fakes.slides import paint, write_slide
 from tests.fakes.trained import tissue, write_small_bundle
@@ -43,8 +43,8 @@ def test_a_part_of_a_slide_is_seen_as_light_as_the_whole(segmenter, tmp_path):
     path = write_slide(tmp_path / "slide.tif", pixels)
     seen = []
     segmenter.__dict__["_predictor"] = lambda tiles: seen.append(tiles) or _nothing(tiles)
-    segmenter(path, Box(0, 0, 128, 128))
-    segmenter(path, Box(800, 200, 128, 128))
+    segmenter(path, Level0Box(0, 0, 128, 128))
+    segmenter(path, Level0Box(800, 200, 128, 128))
     pale, dark = (tiles[0, 100, 100].astype(float) for tiles in (seen[0], seen[-1]))
     assert (pale > pixels[0, 0]).all()
     assert np.log(dark / 255) == pytest.approx(2 * np.log(pale / 255), rel=0.05)

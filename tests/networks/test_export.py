@@ -5,11 +5,11 @@ import sys
 
 import pytest
 import torch
+from monch_monai.slides.predictors import OnnxPredictor
 
 from monch_monai.errors import InputError
 from monch_monai.networks import Monch, OnnxNetwork, export_network, trained_density
 from monch_monai.networks.export import Forms
-from monch_monai.slides.predictors import OnnxPredictor
 from tests.fakes.encoders import SMALL
 from tests.fakes.network import noise, small_monch
 

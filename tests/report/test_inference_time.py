@@ -4,7 +4,7 @@ import statistics
 import pytest
 import torch
 
-from monch_monai.inferers import MixedPrecisionInferer
+from monch_monai.predict import MixedPrecisionInferer
 from monch_monai.report import inference_time, measure_inference
 
 KEYS = [

@@ -4,11 +4,9 @@ import tifffile
 from PIL import Image
 
 from monch_monai.errors import InputError
-from monch_monai.slides.geometry import Box, Mpp, Size, working_grid
-from monch_monai.slides.plain_tiff import TiffSlide
-from monch_monai.slides.reader import OpenSlideSlide, open_slide
-from monch_monai.slides.reading import overview, read_grid
-from monch_monai.slides.slide import ImageSlide
+from monch_monai.geometry import LevelBox, Mpp, Size, WorkingBox
+from monch_monai.slides import ImageSlide, grid_of, open_slide, overview, read_working
+from monch_monai.slides.formats import OpenSlideSlide, TiffSlide
 from tests.fakes.dicom import write_dicom
 from tests.fakes.slides import write_slide
 
@@ -39,36 +37,40 @@ def test_openslide_and_tifffile_read_the_same(path, pixels, tmp_path):
     for slide in (open_slide(path), TiffSlide(path), plain):
         assert slide.size == Size(470, 330)
         assert slide.mpp.x == pytest.approx(0.25, rel=1e-4)
-        for box in (Box(0, 0, 470, 330), Box(17, 40, 300, 201), Box(255, 255, 2, 2)):
+        for box in (LevelBox(0, 0, 470, 330), LevelBox(17, 40, 300, 201), LevelBox(255, 255, 2, 2)):
             assert np.array_equal(slide.read(0, box), pixels[box.y : box.bottom, box.x : box.right])
         slide.close()
     first, second = OpenSlideSlide(path), TiffSlide(path)
     assert first.sizes == second.sizes == ((470, 330), (235, 165))
-    assert np.array_equal(first.read(1, Box(9, 8, 100, 90)), second.read(1, Box(9, 8, 100, 90)))
+    assert np.array_equal(first.read(1, LevelBox(9, 8, 100, 90)), second.read(1, LevelBox(9, 8, 100, 90)))
 
 
 def test_beyond_the_slide_its_edge_is_repeated(path, pixels):
     slide = open_slide(path)
     padded = np.pad(pixels, ((5, 7), (300, 300), (0, 0)), mode="edge")
-    assert np.array_equal(slide.read(0, Box(-300, -5, 1070, 342)), padded)
-    assert (slide.read(0, Box(-50, -50, 10, 10)) == pixels[0, 0]).all()
-    assert (slide.read(0, Box(900, 20, 3, 2)) == pixels[20:22, -1][:, None]).all()
+    assert np.array_equal(slide.read(0, LevelBox(-300, -5, 1070, 342)), padded)
+    assert (slide.read(0, LevelBox(-50, -50, 10, 10)) == pixels[0, 0]).all()
+    assert (slide.read(0, LevelBox(900, 20, 3, 2)) == pixels[20:22, -1][:, None]).all()
 
 
 @pytest.mark.parametrize("mpp", [0.5, 0.15, 0.1])
 def test_a_resampled_pixel_is_the_same_in_any_box(pixels, mpp):
     slide = ImageSlide(pixels, mpp)
-    grid = working_grid(slide.size, slide.mpp, slide.downsamples, 0.25)
+    grid = grid_of(slide)
     assert grid.per_level != (1, 1)
-    whole = read_grid(slide, grid, grid.box)
-    for box in (Box(0, 0, 31, 30), Box(37, 41, 60, 55), Box(grid.width - 20, grid.height - 9, 20, 9)):
-        assert np.array_equal(read_grid(slide, grid, box), whole[box.within(grid.box)])
-    ideal = np.asarray(Image.fromarray(pixels).resize((grid.width, grid.height), Image.Resampling.BILINEAR))
-    if (grid.width, grid.height) == (470 * mpp / 0.25, 330 * mpp / 0.25):
+    whole = read_working(slide, grid, grid.box)
+    for box in (
+        WorkingBox(0, 0, 31, 30),
+        WorkingBox(37, 41, 60, 55),
+        WorkingBox(grid.box.width - 20, grid.box.height - 9, 20, 9),
+    ):
+        assert np.array_equal(read_working(slide, grid, box), whole[box.within(grid.box)])
+    ideal = np.asarray(Image.fromarray(pixels).resize((grid.box.width, grid.box.height), Image.Resampling.BILINEAR))
+    if (grid.box.width, grid.box.height) == (470 * mpp / 0.25, 330 * mpp / 0.25):
         assert np.abs(whole.astype(int) - ideal)[3:-3, 3:-3].max() <= 1
 
 
-def test_the_overview_is_the_slide_in_small(path, pixels):
+def test_the_overview_is_the_whole_slide_made_small(path, pixels):
     slide = open_slide(path)
     small = overview(slide, 4)
     assert small.shape[:2] in ((82, 118), (83, 118))
@@ -79,7 +81,7 @@ def test_the_overview_is_the_slide_in_small(path, pixels):
 @pytest.mark.parametrize("make", [write_slide, lambda path, pixels, mpp: strips(path.parent, pixels, mpp)])
 def test_a_slide_without_resolution_needs_one(pixels, tmp_path, make):
     file = make(tmp_path / "slide.tif", pixels, mpp=None)
-    with pytest.raises(InputError, match=r"does not say its resolution: give --mpp"):
+    with pytest.raises(InputError, match=r"does not state its resolution: give --mpp"):
         open_slide(file)
     assert open_slide(file, 0.5).mpp == Mpp(0.5, 0.5)
 
@@ -88,8 +90,8 @@ def test_dicom_reads_the_same(pixels, tmp_path):
     pytest.importorskip("wsidicom", reason="the optional extra dicom is not installed")
     slide = open_slide(write_dicom(tmp_path / "dicom", pixels, mpp=0.5))
     assert (slide.size, slide.mpp) == (Size(470, 330), Mpp(0.5, 0.5))
-    assert np.array_equal(slide.read(0, Box(0, 0, 470, 330)), pixels)
-    assert np.array_equal(slide.read(0, Box(60, 70, 200, 100)), pixels[70:170, 60:260])
+    assert np.array_equal(slide.read(0, LevelBox(0, 0, 470, 330)), pixels)
+    assert np.array_equal(slide.read(0, LevelBox(60, 70, 200, 100)), pixels[70:170, 60:260])
     slide.close()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "no.dcm").write_text("no DICOM")
@@ -101,7 +103,7 @@ def test_dicom_reads_the_same(pixels, tmp_path):
     ("size", "unit", "mpp"),
     [(0.25, None, 0.25), (250, "nm", 0.25), (2.5e-4, "mm", 0.25), (1, "pixel", None), (25, "µm", None)],
 )
-def test_ome_says_the_unit_of_its_resolution(pixels, tmp_path, size, unit, mpp):
+def test_ome_states_the_unit_of_its_resolution(pixels, tmp_path, size, unit, mpp):
     file = tmp_path / "strips.ome.tif"
     units = {} if unit is None else {"PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}
     tifffile.imwrite(
@@ -118,7 +120,7 @@ def test_ome_says_the_unit_of_its_resolution(pixels, tmp_path, size, unit, mpp):
 def test_a_printers_resolution_is_none(pixels, tmp_path):
     file = tmp_path / "dpi.tif"
     tifffile.imwrite(file, pixels, photometric="rgb", tile=(64, 64), resolution=(72, 72), resolutionunit="INCH")
-    with pytest.raises(InputError, match=r"does not say its resolution"):
+    with pytest.raises(InputError, match=r"does not state its resolution"):
         open_slide(file)
 
 
@@ -149,6 +151,6 @@ def test_a_damaged_slide_is_refused_where_it_is_damaged(tmp_path, reader, damage
                 opened.seek(tiff.pages[0].dataoffsets[13])  # of five rows of three tiles
             opened.write(b"garbage" * 500)
     slide = reader(file)
-    assert np.array_equal(slide.read(0, Box(0, 0, 50, 50)), noise[:50, :50])
+    assert np.array_equal(slide.read(0, LevelBox(0, 0, 50, 50)), noise[:50, :50])
     with pytest.raises(InputError, match=r"cannot be read at x 500, y 1100 of level 0 .*: replace it"):
-        slide.read(0, Box(500, 1100, 50, 50))
+        slide.read(0, LevelBox(500, 1100, 50, 50))

@@ -1,0 +1,116 @@
+"""The class map of a slide as a pyramid: an OME-TIFF in colours, one byte a pixel."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from monch_monai.classes import CLASSES
+from monch_monai.cohort.work_folder import TILE
+from monch_monai.geometry import Mpp
+
+SMALLEST = 1024
+"""Levels are added until one is no larger than this, px."""
+
+Squares = Callable[[int, int], NDArray[np.uint8] | None]
+"""Square of a row and column, `[<= TILE, <= TILE]`; None where it is background."""
+
+
+def write_pyramid(path: Path, width: int, height: int, mpp: Mpp, squares: Squares, about: str) -> None:
+    """Writes the class map; each level has every second row and column of the one before.
+
+    Squares are asked for once, row by row; what lower levels need of them waits in a file. Smaller levels are SubIFDs,
+    as OME-TIFF has them; class indices have the colours of the class table.
+
+    Args:
+        path: to write.
+        width: of the map, px.
+        height: of the map, px.
+        mpp: of the map.
+        squares: the map.
+        about: written into the description.
+    """
+    sizes = [(height, width)]
+    while max(sizes[-1]) > SMALLEST:
+        sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
+    colours = np.zeros((3, 256), np.uint16)
+    for c in CLASSES:
+        colours[:, c.index] = np.array(c.color) * 257
+    metadata = {
+        "axes": "YX",
+        "Name": path.name,
+        "Description": about,
+        "PhysicalSizeX": mpp.x,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": mpp.y,
+        "PhysicalSizeYUnit": "µm",
+    }
+    options: dict[str, Any] = {
+        "dtype": np.uint8,
+        "tile": (TILE, TILE),
+        "compression": "zlib",
+        "photometric": "palette",
+        "colormap": colours,
+        "maxworkers": 1,
+        "resolutionunit": "CENTIMETER",
+    }
+    with TemporaryDirectory(dir=path.parent) as folder, tifffile.TiffWriter(path, bigtiff=True, ome=True) as file:
+        for level, size in enumerate(sizes):
+            quarters = _Quarters(Path(folder) / str(level), size)
+            file.write(
+                _tiles(squares, size, quarters),
+                shape=size,
+                resolution=(1e4 / mpp.x / 2**level, 1e4 / mpp.y / 2**level),
+                metadata=metadata if level == 0 else None,
+                **({"subifds": len(sizes) - 1} if level == 0 else {"subfiletype": 1}),
+                **options,
+            )
+            squares = quarters.square
+
+
+def _tiles(squares: Squares, size: tuple[int, int], quarters: "_Quarters") -> Iterator[NDArray[np.uint8]]:
+    for row in range(math.ceil(size[0] / TILE)):
+        for column in range(math.ceil(size[1] / TILE)):
+            tile = np.zeros((TILE, TILE), np.uint8)
+            square = squares(row, column)
+            if square is not None:
+                tile[: square.shape[0], : square.shape[1]] = square
+                quarters.put(row, column, tile[::2, ::2])
+            yield tile
+
+
+class _Quarters:
+    """Squares of half the resolution, of which four make one of the next level; in a file that has holes where there is
+    background.
+    """
+
+    side = TILE // 2
+
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        self.path = path
+        self.path.touch()
+        self.rows, self.columns = (math.ceil(n / TILE) for n in size)
+
+    def put(self, row: int, column: int, pixels: NDArray[np.uint8]) -> None:
+        with self.path.open("r+b") as file:
+            file.seek((row * self.columns + column) * self.side**2)
+            file.write(np.ascontiguousarray(pixels).tobytes())
+
+    def square(self, row: int, column: int) -> NDArray[np.uint8]:
+        tile = np.zeros((TILE, TILE), np.uint8)
+        with self.path.open("rb") as file:
+            for y in range(2):
+                for x in range(2):
+                    r, c = 2 * row + y, 2 * column + x
+                    if r < self.rows and c < self.columns:
+                        file.seek((r * self.columns + c) * self.side**2)
+                        raw = np.frombuffer(file.read(self.side**2), np.uint8)
+                        if len(raw) == self.side**2:
+                            part = tile[y * self.side : (y + 1) * self.side, x * self.side : (x + 1) * self.side]
+                            part[:] = raw.reshape(self.side, self.side)
+        return tile

@@ -1,0 +1,105 @@
+"""Slides as Ray tasks, on this machine or a cluster (the optional extra `ray`)."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import monch_monai
+from monch_monai.cohort.cohort import Outcome, segment_slide
+from monch_monai.cohort.segmenter import SlideSegmenter
+from monch_monai.errors import InputError
+from monch_monai.settings import whole_number
+
+logger = logging.getLogger(__name__)
+
+
+class RayEngine:
+    """Runs each slide as a Ray task. A task whose worker dies is run again, and goes on from what was finished.
+
+    Nodes of a cluster need this package, and the slides and results at the same paths. Within a task nuclei are found
+    in its own process: parallel work is that of slides beside each other.
+
+    Args:
+        address: of a cluster (`auto`, `ray://…`); None starts Ray on this machine.
+        num_cpus: cores that a slide takes.
+        num_gpus: GPUs that a slide takes; 0.5 lets two share one.
+        retries: how often a slide is tried again whose worker died.
+        workers: cores of the machine to use, where Ray is started here; all of them when None.
+
+    Raises:
+        InputError: Ray is not installed, or a number is not one.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        num_cpus: int = 1,
+        num_gpus: float = 0,
+        retries: int = 2,
+        workers: int | None = None,
+    ) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise InputError("engine ray needs Ray: pip install ray, or --engine local") from error
+        if not isinstance(num_gpus, int | float) or num_gpus < 0:
+            raise InputError(f"num_gpus is {num_gpus!r}; give a number of at least 0")
+        self.ray: Any = ray
+        self.address, self.workers = address, workers
+        self.options = {
+            "num_cpus": whole_number("num_cpus", num_cpus, least=1),
+            "num_gpus": num_gpus,
+            "max_retries": whole_number("retries", retries, least=0),
+        }
+
+    def __call__(self, slides: list[Path], segmenter: SlideSegmenter) -> Iterator[Outcome]:
+        """Outcomes in the order in which slides are done.
+
+        Raises:
+            InputError: the network's device is a GPU and tasks take none, or the other way round.
+        """
+        ray = self.ray
+        device = str(getattr(segmenter.pipeline.predictor, "device", "cpu"))
+        if device.startswith("cuda") != (self.options["num_gpus"] > 0):
+            gpus = f"{self.options['num_gpus']:g}"
+            raise InputError(f"device is {device} and num_gpus {gpus}: give --device cuda with GPUs, cpu without")
+        segmenter.pipeline.workers = replace(segmenter.pipeline.workers, nucleus_workers=0)
+        ours = {"PYTHONPATH": str(Path(monch_monai.__file__).parents[1])}
+        local = {} if self.address is not None else {"num_cpus": self.workers, "include_dashboard": False}
+        ray.init(self.address, runtime_env={"env_vars": ours}, log_to_driver=True, **local)
+        try:
+            shared = ray.put(segmenter)
+            task = ray.remote(**self.options)(_segment)
+            pending = {task.remote(slide, shared): slide for slide in slides}
+            while pending:
+                (done, *_), _ = ray.wait(list(pending), num_returns=1)
+                slide = pending.pop(done)
+                try:
+                    yield ray.get(done)
+                except ray.exceptions.RayTaskError as error:  # raised by the task, not the death of its worker
+                    reason = (str(error.cause).splitlines() or [type(error.cause).__name__])[0]
+                    logger.error("%s: %s", slide, reason)
+                    yield Outcome(slide, None, reason)
+                except ray.exceptions.RayError as error:  # its worker died once too often
+                    logger.error("%s: %s", slide, type(error).__name__)
+                    yield Outcome(slide, None, f"{type(error).__name__}: its worker died; run again to go on")
+        finally:
+            ray.shutdown()
+
+
+def _segment(slide: Path, segmenter: SlideSegmenter) -> Outcome:
+    with segmenter:
+        return segment_slide(slide, segmenter)
+
+
+def engine(name: str = "local", **ray: Any) -> RayEngine | None:
+    """`local` goes through slides one after another; `ray` is a `RayEngine` of these arguments.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if name not in ("local", "ray"):
+        raise InputError(f"engine is {name!r}; give local or ray")
+    return RayEngine(**ray) if name == "ray" else None

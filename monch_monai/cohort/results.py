@@ -1,0 +1,64 @@
+"""The files of a segmented slide."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from monch_monai.cohort.pyramid import write_pyramid
+from monch_monai.cohort.summary import Counts, Thumbnail, draw_tissue
+from monch_monai.cohort.work_folder import TILE, WorkFolder
+from monch_monai.geometry import WorkingBox
+from monch_monai.segmentation import GeoJsonFile, NucleusFinder, ParquetFile, Plan
+from monch_monai.slides import overview
+
+THUMBNAIL = 2000
+"""Longer side of the pictures, px."""
+SUMMARY = "summary.json"
+
+
+def write_results(
+    folder: Path, plan: Plan, work: WorkFolder, finder: NucleusFinder, gzip: bool, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes every file of a slide whose regions are finished; returns the content of `summary.json`.
+
+    One region's nuclei and one square of the class map are in memory at a time.
+
+    Args:
+        folder: empty.
+        plan: of the slide.
+        work: its finished regions.
+        finder: what made the nuclei.
+        gzip: whether GeoJSON is compressed.
+        settings: what the slide was segmented with.
+
+    Raises:
+        InputError: the slide is damaged.
+        OSError: the disk is full.
+    """
+    about, grid = plan.about(), plan.grid
+    picture_of = overview(plan.slide, max(1.0, max(plan.slide.sizes[0]) / THUMBNAIL))
+    counts, picture = Counts(), Thumbnail(picture_of, plan.slide.size, plan.tissue)
+    with (
+        GeoJsonFile(folder / ("nuclei.geojson.gz" if gzip else "nuclei.geojson"), about, finder.originals) as geojson,
+        ParquetFile(folder / "nuclei.parquet", about) as parquet,
+    ):
+        for nuclei in work.nuclei([region.core for region in plan.regions()]):
+            for one in (counts, picture, geojson, parquet):
+                one.add(nuclei)
+
+    def square(row: int, column: int) -> NDArray[np.uint8] | None:
+        y, x = row * TILE // plan.side * plan.side, column * TILE // plan.side * plan.side
+        return work.square(WorkingBox(x, y, plan.side, plan.side), row, column)
+
+    write_pyramid(folder / "classes.ome.tif", grid.box.width, grid.box.height, grid.mpp, square, json.dumps(about))
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("monch", json.dumps(about))
+    picture.picture.save(folder / "thumbnail.png", pnginfo=text)
+    Image.fromarray(draw_tissue(picture_of, plan.tissue)).save(folder / "tissue.png", pnginfo=text)
+    summary = {**about, **counts.as_dict(plan.tissue.area_mm2(grid)), "settings": settings}
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return summary

@@ -1,0 +1,42 @@
+"""Images of a studies folder: whole slides, and pictures as slides of one level."""
+
+from pathlib import Path
+
+import openslide
+
+from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
+from monch_monai.data.images import read_rgb
+from monch_monai.errors import InputError
+from monch_monai.geometry import NETWORK_MPP
+from monch_monai.slides import SUFFIXES as SLIDE_SUFFIXES
+from monch_monai.slides import ImageSlide, Slide, open_slide
+
+SUFFIXES = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *SLIDE_SUFFIXES)))
+
+
+def is_slide(path: str | Path) -> bool:
+    """Whether an image is a whole slide: a TIFF is where OpenSlide can read it, that is where it is tiled."""
+    name = str(path).lower()
+    if name.endswith((".tif", ".tiff")):
+        return openslide.OpenSlide.detect_format(path) is not None
+    return name.endswith(SLIDE_SUFFIXES)
+
+
+def open_image(path: str | Path, mpp: float | None = None) -> Slide:
+    """An image of either kind; a picture is read whole.
+
+    Args:
+        path: its file.
+        mpp: µm per pixel of a picture, 0.25 unless told, and of a slide that does not say.
+
+    Raises:
+        InputError: it cannot be read, or is a slide that does not say its resolution where `mpp` is None.
+    """
+    if not is_slide(path):
+        return ImageSlide(read_rgb(path), NETWORK_MPP if mpp is None else mpp, Path(path).name)
+    try:
+        return open_slide(path)
+    except InputError:
+        if mpp is None:
+            raise
+        return open_slide(path, mpp)

@@ -1,0 +1,110 @@
+"""Submitted labels as a prepared dataset (`monch_monai.data.tiles`), to train on."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from monch_monai.classes import IGNORE_INDEX
+from monch_monai.data.tiles import Tile
+from monch_monai.data.writer import Fold, write_tiles
+from monch_monai.errors import InputError
+from monch_monai.geometry import TILE_SIZE, Level0Box, WorkingBox, WorkingGrid
+from monch_monai.label.images import is_slide, open_image
+from monch_monai.label.labels import Reviewed, read_labels
+from monch_monai.slides import grid_of, read_working
+
+logger = logging.getLogger(__name__)
+
+
+class Labelled(NamedTuple):
+    """An image with its label: the image's id, both files, and the part that the label is about where that was said.
+
+    `mpp` is as in `open_image`.
+    """
+
+    name: str
+    image: Path
+    label: Path
+    part: Level0Box | None = None
+    mpp: float | None = None
+
+    def read(self) -> Reviewed:
+        """What the label says.
+
+        Raises:
+            InputError: it cannot be used with the image.
+        """
+        with closing(open_image(self.image, self.mpp)) as image:
+            return read_labels(self.label, image.box, image.resolution.mean, self.part, is_slide(self.image))
+
+    def tiles(self) -> Iterator[Tile]:
+        """Tiles of 256 px at 0.25 µm/px that cover the part that was reviewed, none overlapping.
+
+        Where a tile reaches beyond that part, its label is 255. A tile with nothing else is left out.
+
+        Raises:
+            InputError: image or label cannot be used.
+        """
+        reviewed = self.read()
+        with closing(open_image(self.image, self.mpp)) as image:
+            grid = grid_of(image)
+            for part in grid.covering(reviewed.box).squares(TILE_SIZE):
+                box = WorkingBox(part.x, part.y, TILE_SIZE, TILE_SIZE)
+                classes, instances = _labels(reviewed, grid, box)
+                if (classes != IGNORE_INDEX).any():
+                    pixels = read_working(image, grid, box)
+                    yield Tile(pixels, classes, instances, "unknown", f"{self.name} at ({box.x}, {box.y})")
+
+
+def _labels(reviewed: Reviewed, grid: WorkingGrid, box: WorkingBox) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and instances of a tile: of each pixel, those of the pixel of level 0 at its centre."""
+    x, y, w, h = reviewed.box
+    columns = np.floor((np.arange(box.x, box.right) + 0.5) * grid.per_level0[0]).astype(int) - x
+    rows = np.floor((np.arange(box.y, box.bottom) + 0.5) * grid.per_level0[1]).astype(int) - y
+    inside = ((rows >= 0) & (rows < h))[:, None] & ((columns >= 0) & (columns < w))[None, :]
+    place = np.ix_(rows.clip(0, h - 1), columns.clip(0, w - 1))
+    classes = np.where(inside, reviewed.classes[place], IGNORE_INDEX).astype(np.uint8)
+    ids = np.where(inside, reviewed.instances[place], 0)
+    _, numbered = np.unique(np.append(0, ids), return_inverse=True)  # 0 stays 0, also where a tile has none
+    return classes, numbered[1:].reshape(ids.shape).astype(np.uint16)
+
+
+def write_labelled(dataset_dir: str | Path, labelled: Sequence[Labelled], val_split: float = 0.2) -> None:
+    """Writes a prepared dataset with one split, by image: no image has tiles on both sides.
+
+    Which images are held out depends on their names alone, so that most stay on their side as labels are added.
+
+    Args:
+        dataset_dir: the folder to make.
+        labelled: images with their labels.
+        val_split: share of the images held out, at least one. Where there is but one image, or the share is 0,
+            validation is on the training tiles and says nothing of other images.
+
+    Raises:
+        InputError: there is no label, or one cannot be used with its image.
+    """
+    if not labelled:
+        raise InputError("no image has a label yet: submit one, then train")
+    if not isinstance(val_split, int | float) or not 0 <= val_split < 1:
+        raise InputError(f"val_split is {val_split!r}; give the share of the images held out, from 0 to below 1")
+    ordered = sorted(labelled, key=lambda each: hashlib.sha256(each.name.encode()).hexdigest())
+    held_out = max(1, round(val_split * len(ordered))) if val_split and len(ordered) > 1 else 0
+    parts = {"train": ordered[held_out:], "validation": ordered[:held_out]}
+    if not held_out:
+        logger.warning("no image is held out: validation is on the training tiles and says nothing of other images")
+    folds = {name: _fold(part) for name, part in parts.items() if part}
+    split = {"train": ["train"], "validation": ["validation" if held_out else "train"]}
+    write_tiles(dataset_dir, folds, {"1": split}, name="labels submitted to MONAI Label", labels="reviewed by hand")
+
+
+def _fold(part: Sequence[Labelled]) -> Fold:
+    def tiles(start: int) -> Iterator[Tile]:
+        return islice((tile for each in part for tile in each.tiles()), start, None)
+
+    return Fold(sum(1 for _ in tiles(0)), tiles, TILE_SIZE)

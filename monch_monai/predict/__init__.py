@@ -1,0 +1,29 @@
+"""From pixels to classes, the one way: normalise, run the network over a lattice of tiles, refuse NaN, name classes.
+
+Whole slides, image files, MONAI Label's regions and exported networks all go through this room.
+"""
+
+from monch_monai.predict.class_map import ClassMapd, Prediction, class_map, classify
+from monch_monai.predict.inferer import LatticeInferer
+from monch_monai.predict.lattice import Cell, Lattice, Tiling
+from monch_monai.predict.precision import MixedPrecisionInferer, cpu_capabilities, has_fast_bfloat16
+from monch_monai.predict.predictor import NetworkPredictor, Predictor
+from monch_monai.predict.stitching import TileCache, run_tiles
+
+__all__ = [
+    "Cell",
+    "ClassMapd",
+    "Lattice",
+    "LatticeInferer",
+    "MixedPrecisionInferer",
+    "NetworkPredictor",
+    "Prediction",
+    "Predictor",
+    "TileCache",
+    "Tiling",
+    "class_map",
+    "classify",
+    "cpu_capabilities",
+    "has_fast_bfloat16",
+    "run_tiles",
+]

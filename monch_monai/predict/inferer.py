@@ -1,0 +1,87 @@
+"""The lattice of tiles as a MONAI inferer, for images in memory."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor
+from tqdm import tqdm
+
+from monch_monai.errors import InputError
+from monch_monai.geometry import TILE_SIZE, WorkingBox
+from monch_monai.predict.lattice import Tiling
+from monch_monai.predict.precision import MixedPrecisionInferer
+from monch_monai.predict.predictor import tile_logits
+from monch_monai.predict.stitching import paste, run_tiles
+
+
+class LatticeInferer(Inferer):
+    """Logits of whole images at the network's resolution, by the lattice of tiles that slides are segmented with.
+
+    A batch of images no larger than a tile, as a training's, runs as it is.
+
+    Args:
+        tile_size: as in `Tiling`.
+        overlap: as in `Tiling`.
+        sw_batch_size: tiles at once, MONAI's name for it.
+        amp: as in `MixedPrecisionInferer`.
+        mean: of each channel, of values in [0, 1], where images come as RGB of 0 to 255; None where they come
+            normalised.
+        std: standard deviation, as `mean`.
+        progress: whether a bar shows the tiles of large images.
+
+    Raises:
+        InputError: a setting is no usable number, or neither true nor false.
+    """
+
+    def __init__(
+        self,
+        tile_size: int = TILE_SIZE,
+        overlap: float = 0.25,
+        sw_batch_size: int = 4,
+        amp: bool | str = True,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.tiling = Tiling(tile_size, overlap, sw_batch_size)
+        self.inferer = MixedPrecisionInferer(amp=amp)
+        self.mean, self.std, self.progress = mean, std, progress
+        if (mean is None) != (std is None):
+            raise InputError(f"mean is {mean} and std {std}; give both or neither")
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Logits `[B, T, H, W]` float32 for images `[B, 3, H, W]`."""
+        images = inputs.as_subclass(Tensor)
+
+        def apply(tiles: Tensor) -> Tensor:
+            return network(tiles, *args, **kwargs)
+
+        def run(tiles: Tensor) -> Tensor:
+            if self.mean is None or self.std is None:
+                return self.inferer(tiles, apply)
+            return tile_logits(tiles, apply, self.mean, self.std, self.inferer)
+
+        if max(images.shape[2:]) <= self.tiling.tile_size:
+            return run(images)
+        return torch.stack([self._stitched(image, run) for image in images])
+
+    def _stitched(self, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        whole = WorkingBox(0, 0, image.shape[2], image.shape[1])
+        lattice = self.tiling.over(whole)
+        cells = lattice.cells(whole)
+        bar = tqdm(total=len(cells), unit="tile", leave=False, disable=not self.progress, mininterval=1)
+        logits: Tensor | None = None
+        for cell, tile in run_tiles(
+            cells,
+            lattice,
+            lambda some: run(torch.stack([image[(..., *lattice.window(cell).within(whole))] for cell in some])),
+        ):
+            if logits is None:
+                logits = tile.new_empty(len(tile), whole.height, whole.width)
+            paste(logits, whole, tile, lattice.window(cell), lattice.cell(cell))
+            bar.update()
+        bar.close()
+        assert logits is not None  # noqa: S101 (an image has a tile)
+        return logits

@@ -1,0 +1,100 @@
+"""The network as it is applied to tiles."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from monch_monai.predict.class_map import Prediction, classify
+from monch_monai.predict.precision import MixedPrecisionInferer
+from monch_monai.settings import flag
+
+
+class Predictor(Protocol):
+    """Predicts the classes of tiles, each on its own."""
+
+    def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
+        """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]` of 0 to 255.
+
+        What a predictor depends on besides files of weights may stand in a dictionary `settings`.
+        """
+
+
+class NetworkPredictor:
+    """Normalises tiles, runs the network, refuses NaN and names classes.
+
+    Args:
+        network: logits `[B, T, H, W]` for normalised images `[B, 3, H, W]`; an `OnnxNetwork` runs an export.
+        mean: of each channel, of values in [0, 1]; a network's own attribute `mean` comes first.
+        std: standard deviation, as `mean`.
+        device: where it runs.
+        amp: whether mixed precision is used where the hardware has it.
+        compile: whether to compile the network, which takes a minute or two at the first batch.
+
+    Raises:
+        InputError: `amp` or `compile` is neither true nor false.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: str = "cpu",
+        amp: bool | str = True,
+        compile: bool | str = False,
+    ) -> None:
+        self.network = network.eval().to(device).to(memory_format=torch.channels_last)
+        self.device = device
+        self.mean, self.std = getattr(network, "mean", None) or mean, getattr(network, "std", None) or std
+        self.inferer, self.compile = MixedPrecisionInferer(amp=amp), flag("compile", compile)
+        architecture = hashlib.sha256(repr(self.network).encode()).hexdigest()
+        normalisation = {"mean": list(self.mean), "std": list(self.std)}
+        self.settings = {"network": architecture, **normalisation, "amp": self.inferer.amp}
+        self.compiled: Any = None
+
+    def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
+        """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]`.
+
+        Raises:
+            InputError: a logit is NaN.
+        """
+        images = torch.from_numpy(tiles).to(self.device).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            found, probs = classify(tile_logits(images, self._run, self.mean, self.std, self.inferer))
+            return Prediction(found[:, 0].cpu().numpy(), probs.cpu().numpy())
+
+    def _run(self, images: Tensor) -> Tensor:
+        if self.compile and self.compiled is None:
+            self.compiled = torch.compile(self.network)
+        logits: Tensor = (self.compiled or self.network)(images)
+        return logits
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State for another process, which compiles anew."""
+        return {**self.__dict__, "compiled": None}
+
+
+def tile_logits(
+    tiles: Tensor,
+    network: Callable[..., Tensor],
+    mean: Sequence[float],
+    std: Sequence[float],
+    inferer: Callable[..., Tensor],
+) -> Tensor:
+    """Logits `[B, T, H, W]` float32 for RGB tiles `[B, 3, H, W]` of 0 to 255.
+
+    Args:
+        tiles: as they are in an image.
+        network: logits for normalised images.
+        mean: of each channel, of values in [0, 1].
+        std: standard deviation of each channel.
+        inferer: applies the network.
+    """
+    centre, spread = (torch.tensor(v, dtype=torch.float32, device=tiles.device).view(1, 3, 1, 1) for v in (mean, std))
+    images = ((tiles / 255 - centre) / spread).contiguous(memory_format=torch.channels_last)
+    return inferer(images, network)

@@ -1,0 +1,40 @@
+"""What makes nuclei of a prediction."""
+
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from monch_monai.geometry import WorkingBox, WorkingGrid
+from monch_monai.predict import Prediction
+
+
+class NucleusFinder(Protocol):
+    """Makes nuclei of the prediction of a region.
+
+    Attributes:
+        originals: GeoJSON Features of one slide's nuclei, which outputs keep, by a nucleus's `source`; None where
+            nuclei are found and not given.
+        settings: what the nuclei depend on, by name.
+    """
+
+    originals: list[dict[str, Any]] | None
+    settings: dict[str, Any]
+
+    def added_tissue(self, grid: WorkingGrid) -> list[WorkingBox]:
+        """Boxes that count as tissue whatever they look like."""
+
+    def part(self, core: WorkingBox, grid: WorkingGrid) -> "NucleusFinder":
+        """The finder as far as a core needs it, to be sent to a worker process."""
+
+    def __call__(self, view: Prediction, view_box: WorkingBox, core: WorkingBox, grid: WorkingGrid) -> pa.Table:
+        """Nuclei whose centroid lies in the core, as `nuclei_table.SCHEMA`.
+
+        A nucleus is whole, because the view reaches further than half a nucleus beyond the core. Neighbouring cores
+        see the same nucleus with the same centroid and leave it out.
+
+        Args:
+            view: prediction `[H, W]` of the core and a margin around it.
+            view_box: where that lies.
+            core: the part to report nuclei of.
+            grid: the working pixels.
+        """

@@ -1,0 +1,71 @@
+"""Nuclei separated by the watershed."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+from skimage.measure import regionprops_table
+
+from monch_monai.geometry import WorkingBox, WorkingGrid
+from monch_monai.nuclei import WatershedNuclei, outlines
+from monch_monai.predict import Prediction
+from monch_monai.segmentation.nuclei_table import SCHEMA, circularity, table
+
+
+class FoundNuclei:
+    """Finds nuclei by `WatershedNuclei`.
+
+    Args:
+        separation_um: as in `WatershedNuclei`.
+        min_area_um2: as in `WatershedNuclei`.
+
+    Raises:
+        InputError: a number is not one that `WatershedNuclei` takes.
+    """
+
+    originals: list[dict[str, Any]] | None = None
+
+    def __init__(self, separation_um: float = 0.25, min_area_um2: float = 2.0) -> None:
+        self.separation_um, self.min_area_um2 = separation_um, min_area_um2
+        self.settings = {"separation_um": separation_um, "min_area_um2": min_area_um2}
+        WatershedNuclei(1.0, separation_um, min_area_um2)  # refuses what it cannot use, before anything is read
+
+    def added_tissue(self, grid: WorkingGrid) -> list[WorkingBox]:
+        """None: nuclei are found in tissue alone."""
+        return []
+
+    def part(self, core: WorkingBox, grid: WorkingGrid) -> "FoundNuclei":
+        """The whole finder."""
+        return self
+
+    def __call__(self, view: Prediction, view_box: WorkingBox, core: WorkingBox, grid: WorkingGrid) -> pa.Table:
+        """Nuclei whose centroid lies in the core, as `nuclei_table.SCHEMA`."""
+        watershed = WatershedNuclei(grid.mpp.mean, self.separation_um, self.min_area_um2)
+        nuclei = watershed(view.class_map, view.probs)
+        corner = np.array([view_box.x, view_box.y])
+        ours = core.owns(centroids(nuclei.instance_map) + corner)
+        if not ours.any():
+            return SCHEMA.empty_table()
+        number = np.zeros(len(ours) + 1, np.int32)
+        number[1:][ours] = np.arange(1, ours.sum() + 1)
+        instance_map = number[nuclei.instance_map]
+        shapes = regionprops_table(instance_map, properties=("area", "perimeter", "centroid"))
+        place = np.stack([shapes["centroid-1"], shapes["centroid-0"]], axis=1) + 0.5 + corner
+        polygons = [
+            shapely.transform(polygon, lambda points: grid.to_level0(points + corner).round(2))
+            for polygon in outlines(instance_map)
+        ]
+        roundness = circularity(shapes["area"], shapes["perimeter"])
+        areas = shapes["area"] * grid.mpp.x * grid.mpp.y
+        return table(nuclei.classes[ours], nuclei.probs[ours], grid.to_level0(place), areas, roundness, polygons)
+
+
+def centroids(instance_map: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Mean (x, y) `[K, 2]` of the pixels of nuclei 1 to K, pixel centres at halves."""
+    y, x = np.nonzero(instance_map)
+    ids = instance_map[y, x]
+    area = np.bincount(ids)[1:]
+    sums = [np.bincount(ids, weights=values)[1:] for values in (x, y)]
+    return np.stack(sums, axis=1) / area[:, None] + 0.5 if len(area) else np.zeros((0, 2))

@@ -1,0 +1,105 @@
+"""Nuclei of an image, or of a part of a slide that a person looks at, in this process and in memory."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from monch_monai.geometry import NETWORK_MPP, Level0Box, WorkingBox, WorkingGrid
+from monch_monai.nuclei import rasterise
+from monch_monai.predict import Prediction, Predictor, Tiling
+from monch_monai.predict.stitching import MemoryCache
+from monch_monai.segmentation.finder import NucleusFinder
+from monch_monai.segmentation.found_nuclei import FoundNuclei
+from monch_monai.segmentation.nuclei_table import SCHEMA, polygons_of
+from monch_monai.segmentation.regions import Region, margin_px, predict_region, regions
+from monch_monai.slides import Slide, grid_of, read_working
+
+
+class SegmentedRegion(NamedTuple):
+    """A region, the prediction `[H, W]` of its view, and its nuclei, a table of `SCHEMA`."""
+
+    region: Region
+    view: Prediction
+    nuclei: pa.Table
+
+
+class ImageNuclei(NamedTuple):
+    """The nuclei of an image, in its own pixels.
+
+    `table` is of `SCHEMA`; `classes` `[K]` uint8 and `instance_map` `[H, W]` int32 number nuclei from 1 to K in its
+    order.
+    """
+
+    table: pa.Table
+    classes: NDArray[np.uint8]
+    instance_map: NDArray[np.int32]
+
+
+def find_nuclei(prediction: Prediction, grid: WorkingGrid, finder: NucleusFinder, image: Level0Box) -> ImageNuclei:
+    """Nuclei of an image whose prediction is in memory: the same that a run of the image as a slide finds.
+
+    Args:
+        prediction: `[H, W]` in working pixels.
+        grid: the working pixels.
+        finder: makes nuclei.
+        image: the whole image.
+    """
+    tables = [SCHEMA.empty_table()]
+    for region in regions(grid.box, grid, Tiling().over(grid.box)):
+        view = Prediction(*(array[(..., *region.view.within(grid.box))] for array in prediction))
+        tables.append(finder(view, region.view, region.core, grid))
+    table = pa.concat_tables(tables)
+    return ImageNuclei(table, table["class_index"].to_numpy(), rasterise(polygons_of(table), image))
+
+
+def segment_regions(
+    slide: Slide,
+    predictor: Predictor,
+    part: Level0Box | None = None,
+    finder: NucleusFinder | None = None,
+    tiling: Tiling | None = None,
+    working_mpp: float = NETWORK_MPP,
+) -> Iterator[SegmentedRegion]:
+    """Segments the regions of a part of a slide, one after another; arguments and errors as in `segment_part`."""
+    grid = grid_of(slide, working_mpp)
+    lattice, cache = (tiling or Tiling()).over(grid.box), MemoryCache()
+    find = finder if finder is not None else FoundNuclei()
+    covered: WorkingBox = grid.box if part is None else grid.covering(part)
+    for region in regions(covered, grid, lattice):
+        pixels = read_working(slide, grid, lattice.hull(region.cells))
+        view = predict_region(pixels, region, lattice, predictor, margin_px(grid), cache)
+        yield SegmentedRegion(region, view, find(view, region.view, region.core, grid))
+
+
+def segment_part(
+    slide: Slide,
+    predictor: Predictor,
+    part: Level0Box | None = None,
+    finder: NucleusFinder | None = None,
+    tiling: Tiling | None = None,
+    working_mpp: float = NETWORK_MPP,
+) -> pa.Table:
+    """Nuclei whose centroid lies in a part of a slide, each whole: the same that a run of the slide finds.
+
+    (A run lightens slides that are darker than its network's training; a `LightenedSlide` of the slide does so here.)
+
+    Args:
+        slide: a slide, or an image in memory as `ImageSlide(pixels, mpp)`; its `mpp` must be known.
+        predictor: predicts tiles.
+        part: of level 0; the whole slide when not given.
+        finder: makes nuclei; the watershed by default.
+        tiling: settings of the tiles; those of `Tiling()` by default.
+        working_mpp: µm per pixel that the network was trained for.
+
+    Returns:
+        A table of `SCHEMA`; `polygons_of(table)` are the outlines.
+
+    Raises:
+        InputError: the slide is damaged there.
+        ValueError: the slide's mpp is not known.
+    """
+    found = segment_regions(slide, predictor, part, finder, tiling, working_mpp)
+    return pa.concat_tables([SCHEMA.empty_table(), *(each.nuclei for each in found)])

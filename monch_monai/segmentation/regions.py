@@ -1,0 +1,102 @@
+"""Regions: how the work on a slide or image is cut up, and the prediction of one.
+
+Each pixel lies in the core of exactly one region. A region is seen with a margin around its core, its *view*.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monch_monai.geometry import WorkingBox, WorkingGrid
+from monch_monai.predict import Cell, Lattice, Prediction, Predictor, TileCache, run_tiles
+from monch_monai.predict.stitching import cut, paste
+
+MARGIN_UM = 32.0
+"""How far a region is seen beyond its core: nuclei of up to twice that, 64 µm, are whole in the region that reports
+them."""
+REGION = 2048
+"""Side of a region's core, working px."""
+
+
+class Region(NamedTuple):
+    """A region: its core, what is seen around it, and the tiles to run."""
+
+    core: WorkingBox
+    view: WorkingBox
+    cells: list[Cell]
+
+
+def regions(
+    part: WorkingBox,
+    grid: WorkingGrid,
+    lattice: Lattice,
+    side: int = REGION,
+    needed: Callable[[WorkingBox], bool] = lambda box: True,
+) -> Iterator[Region]:
+    """Regions that cover a part of a slide or image, row by row.
+
+    Args:
+        part: what to cover.
+        grid: the working pixels.
+        lattice: of the tiles.
+        side: of a core, px.
+        needed: whether a box must be segmented; cores and cells that need not be are left out.
+    """
+    margin = margin_px(grid)
+    for core in part.common(grid.box).squares(side):
+        view = core.grown(margin).common(grid.box)
+        if needed(core):
+            yield Region(core, view, [cell for cell in lattice.cells(view) if needed(lattice.cell(cell))])
+
+
+def margin_px(grid: WorkingGrid) -> int:
+    """`MARGIN_UM` in working px."""
+    return math.ceil(MARGIN_UM / min(grid.mpp.x, grid.mpp.y))
+
+
+def predict_region(
+    pixels: NDArray[np.uint8],
+    region: Region,
+    lattice: Lattice,
+    predictor: Predictor,
+    margin: int,
+    cache: TileCache | None = None,
+) -> Prediction:
+    """Prediction of a region's view; background where no tile was to run.
+
+    Args:
+        pixels: RGB of the hull of the region's tiles.
+        region: to predict.
+        lattice: of the tiles.
+        predictor: predicts tiles.
+        margin: of regions, px.
+        cache: predictions of an earlier region's tiles; those that another region needs too are added.
+    """
+    hull = lattice.hull(region.cells) if region.cells else region.view
+    inner = region.core.grown(-margin)  # no other region sees this
+    view = Prediction.empty(region.view.height, region.view.width)
+
+    def put(source: Prediction, box: WorkingBox, cell: WorkingBox) -> None:
+        for target, array in zip(view, source, strict=True):
+            paste(target, region.view, array, box, cell)
+
+    missing = []
+    for cell in region.cells:
+        known = cache.get(cell) if cache is not None else None
+        if known is None:
+            missing.append(cell)
+        else:
+            put(known, lattice.cell(cell), lattice.cell(cell))
+
+    def run(some: list[Cell]) -> Iterator[Prediction]:
+        found = predictor(np.stack([pixels[lattice.window(cell).within(hull)] for cell in some]))
+        return (Prediction(*arrays) for arrays in zip(*found, strict=True))
+
+    for cell, tile in run_tiles(missing, lattice, run):
+        put(tile, lattice.window(cell), lattice.cell(cell))
+        if cache is not None and lattice.cell(cell).common(inner) != lattice.cell(cell):
+            cache.put(cell, cut(tile, lattice.window(cell), lattice.cell(cell)))
+    return view

@@ -1,0 +1,64 @@
+"""DICOM whole-slide images: folders of files, by wsidicom (the optional extra `dicom`)."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monch_monai.errors import InputError, one_line
+from monch_monai.geometry import LevelBox, Mpp, Size
+from monch_monai.slides.slide import Slide
+
+
+def is_dicom_folder(path: Path) -> bool:
+    """Whether a folder holds DICOM files."""
+    return path.is_dir() and any(path.glob("*.dcm"))
+
+
+class DicomSlide(Slide):
+    """The pyramid of a folder of DICOM files.
+
+    Raises:
+        InputError: wsidicom is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from wsidicom import WsiDicom
+        except ImportError as error:
+            raise InputError(f"{folder} is DICOM: pip install wsidicom to read it") from error
+        self.name = str(folder)
+        self.file = WsiDicom.open(folder)
+        self.lock = threading.Lock()
+        levels = list(self.file.levels)
+        self.indices = [level.level for level in levels]  # powers of two; levels may be missing
+        self.sizes = tuple((level.size.width, level.size.height) for level in levels)
+        self.size = Size(*self.sizes[0])
+        self.downsamples = tuple(float(2**level.level) for level in levels)
+        self.mpp = Mpp.stated(self.file.mpp.width, self.file.mpp.height)
+
+    def _pixels(self, level: int, box: LevelBox) -> NDArray[np.uint8]:
+        with self.lock:
+            image = self.file.read_region((box.x, box.y), self.indices[level], (box.width, box.height))
+        return np.asarray(image.convert("RGB"))
+
+    def close(self) -> None:
+        """Closes the files."""
+        self.file.close()
+
+
+def open_dicom(folder: Path) -> DicomSlide:
+    """The slide of a folder of DICOM files.
+
+    Raises:
+        InputError: wsidicom is not installed, or cannot read them.
+    """
+    try:
+        return DicomSlide(folder)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{folder} cannot be read as a DICOM slide ({one_line(error)}): replace or remove it"
+        ) from error

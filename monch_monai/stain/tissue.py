@@ -1,0 +1,118 @@
+"""Where an image has tissue: the one rule by which slides are searched and optical density is measured.
+
+1. The image is an overview of about 8 µm/px, where nuclei and what lies between them are one.
+2. A pixel is tissue where its saturation (the range of its colours over the largest), averaged over 3x3 px, is above a
+   threshold, and it is neither black (pen, dust, the edge of the scan) nor ink. The threshold is Otsu's, but never
+   below 0.04 or above 0.10: glass is below the one and stained tissue above the other even where an image has nothing
+   but tissue, or nothing but glass.
+3. Gaps of up to 50 µm are closed, holes of less than 0.01 mm² filled, and pieces of less than `min_area_mm2` dropped.
+   In images of less than four times these areas, a quarter of the image stands for them.
+
+Ink of a green, blue or violet pen absorbs green light less than another colour. Haematoxylin and eosin absorb green
+most: of 279 fields of eight organs no tissue pixel had a green density below 0.88 of the largest. Red pen cannot be
+told from blood by its colour and counts as tissue.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_closing, uniform_filter
+from skimage.filters import threshold_otsu
+from skimage.morphology import remove_small_objects
+
+from monch_monai.errors import InputError
+from monch_monai.settings import flag, fraction
+
+TISSUE_MPP = 8.0
+"""µm per pixel of the overview in which tissue is found."""
+LEAST_SATURATION, MOST_SATURATION = 0.04, 0.10
+"""Bounds of Otsu's threshold."""
+LEAST_DENSITY = 0.15
+"""Mean optical density of the channels above which a pixel may be stained; glass is below."""
+BLACK = 0.12
+"""Largest colour, of 1, of a pixel that is no tissue."""
+INK = 0.8
+"""Optical density of green, as a share of the largest of red and blue, below which a pixel is ink."""
+GAP_UM = 50.0
+HOLE_MM2 = 0.01
+
+
+@dataclass(frozen=True)
+class TissueRule:
+    """Finds the tissue in an overview.
+
+    Args:
+        threshold: saturation above which a pixel is tissue, 0 to 1; Otsu's, bounded, when None.
+        min_area_mm2: area of the smallest piece kept.
+
+    Raises:
+        InputError: the threshold is no number from 0 to 1, or the area is no number of at least 0.
+    """
+
+    threshold: float | None = None
+    min_area_mm2: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuses what is no usable number."""
+        if self.threshold is not None:
+            fraction("tissue_threshold", self.threshold)
+        if not isinstance(self.min_area_mm2, int | float) or not self.min_area_mm2 >= 0:
+            raise InputError(f"tissue_min_area_mm2 is {self.min_area_mm2!r}; give mm², a number of at least 0")
+
+    def __call__(self, overview: NDArray[np.uint8], um2_per_px: float = TISSUE_MPP**2) -> NDArray[np.bool_]:
+        """Mask `[H, W]` of an RGB overview `[H, W, 3]` whose pixels have `um2_per_px` µm²."""
+        values = overview.astype(np.float32) / 255
+        largest, inked = values.max(axis=2), ink(overview)
+        saturation = np.where(inked, 0, (largest - values.min(axis=2)) / np.maximum(largest, 1e-6))
+        saturation = uniform_filter(saturation, 3)
+        threshold = _threshold(saturation[~inked]) if self.threshold is None else self.threshold
+        mask = (saturation > threshold) & (largest > BLACK) & ~inked
+        steps = max(1, round(GAP_UM / 2 / np.sqrt(um2_per_px)))
+        closed = binary_closing(np.pad(mask, steps), iterations=steps)[steps:-steps, steps:-steps]
+        hole, piece = (min(area * 1e6 / um2_per_px, mask.size / 4) for area in (HOLE_MM2, self.min_area_mm2))
+        return _without_small(~_without_small(~closed, hole), piece)
+
+
+DEFAULT_RULE = TissueRule()
+
+
+def tissue_rule(
+    tissue: bool | str = True, threshold: float | None = None, min_area_mm2: float = 0.01
+) -> TissueRule | None:
+    """The rule, or None where a slide is to be searched as a whole.
+
+    Raises:
+        InputError: `tissue` is neither true nor false, or a number is not one that `TissueRule` takes.
+    """
+    rule = TissueRule(threshold, min_area_mm2)
+    return rule if flag("tissue", tissue) else None
+
+
+def ink(overview: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Mask `[H, W]` of the pixels of an RGB image `[H, W, 3]` that are ink of a green, blue or violet pen."""
+    density = -np.log((overview + 1.0) / 256)
+    other = np.maximum(density[..., 0], density[..., 2])
+    return (density[..., 1] < INK * other) & stained(overview)
+
+
+def stained(overview: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Mask `[H, W]` of the pixels of an RGB image `[H, W, 3]` that are coloured, and neither glass nor black."""
+    largest = overview.max(axis=2)
+    coloured = np.ptp(overview, axis=2) > LEAST_SATURATION * largest
+    density = -np.log((overview + 1.0) / 256)
+    dark: NDArray[np.bool_] = density.mean(axis=2) > LEAST_DENSITY
+    return dark & coloured & (largest > BLACK * 255)
+
+
+def _threshold(saturation: NDArray[np.float32]) -> float:
+    spread = saturation.size > 0 and saturation.min() < saturation.max()
+    otsu = float(threshold_otsu(saturation)) if spread else LEAST_SATURATION
+    return min(max(otsu, LEAST_SATURATION), MOST_SATURATION)
+
+
+def _without_small(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
+    """The pieces, connected by edges, of at least `least` pixels, which need not be a whole number."""
+    kept: NDArray[np.bool_] = remove_small_objects(mask, max_size=max(0, math.ceil(least) - 1), connectivity=1)
+    return kept

@@ -1,0 +1,20 @@
+"""Segments a slide slowly, to be killed: `python -m tests.cohort.interrupted SLIDE OUT`."""
+
+import sys
+import time
+from pathlib import Path
+
+from monch_monai.cohort import SlideSegmenter
+from monch_monai.segmentation import Workers
+from tests.fakes.slides import colours
+
+
+def slowly(tiles):
+    time.sleep(0.1)
+    return colours(tiles)
+
+
+if __name__ == "__main__":
+    slide, out = map(Path, sys.argv[1:])
+    with SlideSegmenter(out, slowly, workers=Workers(nucleus_workers=1, region_size=512)) as segmenter:
+        segmenter(slide)

@@ -1,0 +1,175 @@
+import gzip
+import json
+
+import geopandas
+import numpy as np
+import openslide
+import pytest
+import shapely
+import tifffile
+from PIL import Image
+
+from monch_monai.classes import CLASSES
+from tests.cohort.reading_back import segment
+from tests.fakes.slides import COLOURS, Nucleus, colours, on_seams, paint, write_slide
+
+SIZE = (1500, 1100)
+NUCLEI = on_seams(SIZE, 512)
+MPP = 0.5
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Folder of a slide at 0.5 µm/px, worked on at 0.25."""
+    folder = tmp_path_factory.mktemp("results")
+    segment(write_slide(folder / "seams.tif", paint(NUCLEI, SIZE), mpp=MPP), folder / "out", region_size=1024)
+    return folder / "out" / "seams"
+
+
+def test_a_slide_has_these_files_and_nothing_is_left_beside_them(results):
+    names = {"nuclei.geojson", "nuclei.parquet", "classes.ome.tif", "summary.json", "thumbnail.png", "tissue.png"}
+    assert {path.name for path in results.iterdir()} == names
+    assert [path.name for path in results.parent.iterdir()] == ["seams"]
+
+
+def assert_is_geojson(collection):
+    """RFC 7946: types, members, closed rings of at least four positions, the outer one counterclockwise."""
+    assert collection["type"] == "FeatureCollection"
+    assert "crs" not in collection
+    for feature in collection["features"]:
+        assert feature["type"] == "Feature"
+        assert isinstance(feature["properties"], dict)
+        assert "coordinates" not in feature
+        assert feature["geometry"]["type"] == "Polygon"
+        for number, ring in enumerate(feature["geometry"]["coordinates"]):
+            assert len(ring) >= 4
+            assert ring[0] == ring[-1]
+            assert all(len(position) == 2 and all(isinstance(v, int | float) for v in position) for position in ring)
+            assert shapely.LinearRing(ring).is_ccw == (number == 0)
+
+
+def test_geojson_is_valid_and_in_the_schema_of_qupath(results):
+    collection = json.loads((results / "nuclei.geojson").read_text(encoding="utf-8"))
+    assert_is_geojson(collection)
+    assert len(collection["features"]) == len(NUCLEI)
+    for feature in collection["features"]:
+        assert shapely.geometry.shape(feature["geometry"]).is_valid
+        properties = feature["properties"]
+        assert properties["objectType"] == "detection"
+        known = {c.name: list(c.color) for c in CLASSES[1:]}
+        assert known[properties["classification"]["name"]] == properties["classification"]["color"]
+        assert set(properties["measurements"]) == {"Nucleus id", "Mean probability", "Area µm^2", "Circularity"}
+    assert collection["monch"]["source_mpp"] == [pytest.approx(MPP), pytest.approx(MPP)]
+    assert collection["monch"]["working_mpp"] == [0.25, 0.25]
+
+
+def test_geopandas_reads_geojson_and_parquet_alike(results):
+    from_json = geopandas.read_file(results / "nuclei.geojson")
+    from_parquet = geopandas.read_parquet(results / "nuclei.parquet")
+    assert len(from_json) == len(from_parquet) == len(NUCLEI)
+    assert from_json.is_valid.all()
+    assert (from_json.geometry.values == from_parquet.geometry.values).all()
+    assert from_parquet.crs is None
+    assert np.allclose(from_parquet.area * MPP**2, from_parquet["area_um2"], rtol=1e-3)
+
+
+def test_gzip_holds_the_same(results, tmp_path):
+    slide = write_slide(tmp_path / "seams.tif", paint(NUCLEI, SIZE), mpp=MPP)
+    segment(slide, tmp_path / "out", region_size=1024, gzip="true")
+    packed = gzip.decompress((tmp_path / "out" / "seams" / "nuclei.geojson.gz").read_bytes())
+    assert packed == (results / "nuclei.geojson").read_bytes()
+    assert not (tmp_path / "out" / "seams" / "nuclei.geojson").exists()
+
+
+def test_the_pyramid_opens_in_openslide_with_its_resolution(results):
+    with openslide.OpenSlide(results / "classes.ome.tif") as file:
+        assert file.dimensions == (3000, 2200)
+        assert float(file.properties[openslide.PROPERTY_NAME_MPP_X]) == pytest.approx(0.25, rel=1e-3)
+        nucleus = NUCLEI[0]
+        pixel = file.read_region((int(nucleus.x * 2), int(nucleus.y * 2)), 0, (1, 1)).getpixel((0, 0))
+        assert pixel[:3] == CLASSES[nucleus.index].color
+
+
+def test_the_pyramid_is_ome_tiff_and_halves_from_level_to_level(results):
+    with tifffile.TiffFile(results / "classes.ome.tif") as file:
+        series = file.series[0]
+        assert [level.shape for level in series.levels] == [(2200, 3000), (1100, 1500), (550, 750)]
+        assert all(level.pages[0].is_tiled for level in series.levels)
+        whole = series.levels[0].asarray()
+        assert np.array_equal(series.levels[1].asarray(), whole[::2, ::2])
+        assert np.array_equal(series.levels[2].asarray(), whole[::4, ::4])
+        pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+        assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeXUnit"]) == (0.25, "µm")
+    assert set(np.unique(whole)) == {0, 1, 2, 3, 4, 5}
+    for nucleus in NUCLEI:
+        assert whole[int(nucleus.y * 2), int(nucleus.x * 2)] == nucleus.index
+
+
+def test_the_summary_counts(results):
+    summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
+    counts = np.bincount([n.index for n in NUCLEI], minlength=6)
+    assert summary["nuclei"] == {c.name: counts[c.index] for c in CLASSES[1:]}
+    assert summary["nuclei_total"] == len(NUCLEI)
+    assert summary["tissue_mm2"] == pytest.approx(SIZE[0] * SIZE[1] * MPP**2 * 1e-6, rel=0.02)
+    assert summary["per_mm2"]["dead"] == pytest.approx(counts[4] / summary["tissue_mm2"], rel=1e-3)
+    assert summary["ratios"]["tumour_infiltration"] == pytest.approx(counts[2] / counts[1], abs=1e-4)
+    assert summary["source_mpp"][0] == pytest.approx(MPP)
+
+
+def test_pictures_show_nuclei_and_tissue(results):
+    with Image.open(results / "thumbnail.png") as picture:
+        assert picture.size == SIZE
+        assert json.loads(picture.text["monch"])["working_mpp"] == [0.25, 0.25]
+        drawn = np.asarray(picture)
+    nucleus = NUCLEI[0]
+    edge = drawn[int(nucleus.y), int(nucleus.x) + 5 : int(nucleus.x) + 10]
+    assert (edge == CLASSES[nucleus.index].color).all(axis=1).any()
+    assert (drawn[int(nucleus.y), int(nucleus.x)] == COLOURS[nucleus.index - 1]).all()
+    assert Image.open(results / "tissue.png").size == SIZE
+
+
+def test_ratios_of_nothing_are_none(tmp_path):
+    slide = write_slide(tmp_path / "empty.tif", paint([], (300, 300), ground=(243, 243, 243)))
+    assert segment(slide, tmp_path).num_rows == 0
+    summary = json.loads((tmp_path / "empty" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["ratios"]["tumour_infiltration"] is None
+    assert summary["per_mm2_total"] is None
+    assert json.loads((tmp_path / "empty" / "nuclei.geojson").read_text(encoding="utf-8"))["features"] == []
+
+
+def square(x, y, side=12):
+    ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_another_tools_nuclei_keep_their_outlines_and_get_a_class(tmp_path, packed):
+    slide = write_slide(tmp_path / "s.tif", paint([Nucleus(100, 100, 9, 2), Nucleus(512, 300, 9, 4)], (1030, 620)))
+    given = [
+        {"type": "Feature", "id": "a", "geometry": square(94, 94),
+         "properties": {"objectType": "detection", "measurements": [{"name": "Solidity", "value": 0.9}]}},
+        {"type": "Feature", "id": "b", "geometry": square(506, 294), "properties": {"objectType": "cell", "mine": 1}},
+        {"type": "Feature", "id": "c", "geometry": square(700.5, 500.25, 0.2), "properties": None},
+    ]  # fmt: skip
+    file = tmp_path / ("given.geojson.gz" if packed else "given.geojson")
+    text = json.dumps({"type": "FeatureCollection", "features": given}).encode()
+    file.write_bytes(gzip.compress(text) if packed else text)
+    found = segment(slide, tmp_path / "out", nuclei=file)
+    written = json.loads((tmp_path / "out" / "s" / "nuclei.geojson").read_text(encoding="utf-8"))["features"]
+    by_id = {feature["id"]: feature for feature in written}
+    assert {i: f["geometry"] for i, f in by_id.items()} == {f["id"]: f["geometry"] for f in given}
+    assert by_id["a"]["properties"]["classification"] == {"name": "inflammatory", "color": [0, 255, 0]}
+    assert by_id["a"]["properties"]["measurements"] == {"Solidity": 0.9, "Mean probability": 0.75}
+    assert by_id["b"]["properties"]["classification"]["name"] == "dead"
+    assert by_id["b"]["properties"]["objectType"] == "cell"
+    assert by_id["b"]["properties"]["mine"] == 1
+    assert by_id["c"]["properties"]["measurements"]["Mean probability"] == 0  # of no nucleus in MONCH's eyes
+    assert sorted(found["source"].to_pylist()) == [0, 1, 2]
+    assert found.sort_by("source")["area_um2"].to_pylist()[:2] == [9.0, 9.0]
+
+
+def test_nuclei_are_typed_where_no_tissue_was_seen(tmp_path):
+    slide = write_slide(tmp_path / "s.tif", paint([Nucleus(300, 300, 9, 5)], (600, 600), ground=(243, 243, 243)))
+    file = tmp_path / "given.geojson"
+    file.write_text(json.dumps([{"type": "Feature", "geometry": square(294, 294), "properties": {}}]))
+    assert segment(slide, tmp_path / "out", colours, nuclei=file)["class_name"].to_pylist() == ["epithelial"]

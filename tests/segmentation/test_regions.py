@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from monch_monai.geometry import Mpp, Size, WorkingBox, working_grid
+from monch_monai.predict import Prediction, Tiling
+from monch_monai.predict.stitching import MemoryCache
+from monch_monai.segmentation import margin_px, regions
+from monch_monai.segmentation.regions import predict_region
+
+GRID = working_grid(Size(3000, 2000), Mpp(0.25, 0.25))
+
+
+def test_a_region_sees_a_margin_and_runs_the_tiles_it_needs():
+    lattice = Tiling().over(GRID.box)
+    assert margin_px(GRID) == 128
+    found = list(regions(GRID.box, GRID, lattice, 1024))
+    assert [(region.core.x, region.core.y) for region in found] == [(x, y) for y in (0, 1024) for x in (0, 1024, 2048)]
+    assert found[4].view == WorkingBox(896, 896, 1280, 1104)  # cut at the slide's foot
+    assert found[4].cells == lattice.cells(found[4].view)
+    only = list(regions(GRID.box, GRID, lattice, 1024, lambda box: box.x >= 2048))
+    assert [region.core.x for region in only] == [2048, 2048]
+    assert all(lattice.cell(cell).x >= 2048 for region in only for cell in region.cells)
+
+
+def by_place(tiles):
+    """A prediction that each pixel carries in its own colours: class, and probability in hundredths."""
+    return Prediction(tiles[..., 0], np.repeat(tiles[:, None, :, :, 1] / np.float16(100), 5, axis=1))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("tiling", [Tiling(256, 0.25, 3), Tiling(96, 0.5, 4), Tiling(63, 0.1, 1)], ids=str)
+def test_regions_make_the_map_that_their_tiles_predict(tiling, cached):
+    grid = working_grid(Size(700, 500), Mpp(0.25, 0.25))
+    image = np.random.default_rng(0).integers(0, 6, (500, 700, 3)).astype(np.uint8)
+    lattice, cache = tiling.over(grid.box), MemoryCache() if cached else None
+    for region in regions(grid.box, grid, lattice, 256):
+        pixels = image[lattice.hull(region.cells).within(grid.box)]
+        view = predict_region(pixels, region, lattice, by_place, margin_px(grid), cache)
+        assert np.array_equal(view.class_map, image[region.view.within(grid.box)][..., 0])
+        assert np.array_equal(view.probs[4], image[region.view.within(grid.box)][..., 1] / np.float16(100))
