@@ -13,6 +13,7 @@ from monch_monai.data.images import write_picture
 from monch_monai.errors import InputError
 from monch_monai.label.segmenter import Segmented
 from monch_monai.nuclei import write_instance_map
+from monch_monai.segmentation import polygons_of
 
 OUTLINES = ("asap", "dsa", "json")
 MASKS = ("classes", "instances")
@@ -43,7 +44,7 @@ def outline_response(found: Sequence[Segmented], output: str, model: str) -> tup
 
 def _annotation(found: Segmented) -> dict[str, Any]:
     by_class: dict[str, list[list[list[float]]]] = {c.name: [] for c in NUCLEUS_CLASSES}
-    for name, polygon in zip(found.table["class_name"].to_pylist(), found.polygons(), strict=True):
+    for name, polygon in zip(found.table["class_name"].to_pylist(), polygons_of(found.table), strict=True):
         by_class[name].append([[_number(v) for v in point] for point in polygon.exterior.coords[:-1]])
     return {
         "elements": [{"label": name, "contours": contours} for name, contours in by_class.items() if contours],

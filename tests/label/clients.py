@@ -9,7 +9,7 @@ import shapely
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
-from monch_monai.label.labels import rasterise
+from monch_monai.label.labels import draw
 
 Found = tuple[str, shapely.Polygon]
 COLORS = {c.name: "#{:02x}{:02x}{:02x}".format(*c.color) for c in NUCLEUS_CLASSES}
@@ -71,7 +71,7 @@ def inside(found: list[Found], x: int, y: int, w: int, h: int) -> list[Found]:
 def agreement(found: list[Found], instances: np.ndarray, box: tuple[int, int, int, int]) -> tuple[float, float]:
     """Share of an image's known nuclei that are found (IoU above 1/2), and of the found that are known, in a box."""
     x, y, w, h = box
-    _, ours = rasterise([Outline(name, polygon) for name, polygon in found], Level0Box(*box))
+    _, ours = draw([Outline(name, polygon) for name, polygon in found], Level0Box(*box))
     theirs = instances[y : y + h, x : x + w]
     pairs, counts = np.unique(np.stack([ours.ravel(), theirs.ravel()]), axis=1, return_counts=True)
     area_ours, area_theirs = np.bincount(ours.ravel()), np.bincount(theirs.ravel())

@@ -36,7 +36,7 @@ def feature(name, geometry):
 def test_asap_with_a_box(tmp_path):
     text = asap(("dead", SQUARE), ("Region*", [(0, 0), (9, 0), (9, 9)]), box='X="5" Y="6" W="70" H="80"')
     found = read_annotations(write(tmp_path, "a.xml", text))
-    assert found.box == (5, 6, 70, 80)
+    assert tuple(found.box) == (5, 6, 70, 80)
     assert found.outlines == [
         Outline("dead", shapely.Polygon(SQUARE)), Outline("region", shapely.Polygon([(0, 0), (9, 0), (9, 9)]))
     ]  # fmt: skip

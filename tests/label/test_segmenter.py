@@ -16,7 +16,7 @@ from tests.fakes.trained import tissue, write_small_bundle
 
 @pytest.fixture
 def segmenter(tmp_path):
-    """Of untrained weights that tell of pale tissue."""
+    """Of untrained weights that record pale tissue."""
     network = small_monch()
     network.trained_density.copy_(torch.tensor([0.07, 0.2, 0.12]))
     root = write_small_bundle(tmp_path / "bundle", network)
@@ -24,25 +24,37 @@ def segmenter(tmp_path):
 
 
 def leaves_images_as_they_are(segmenter):
-    path = segmenter.root / "configs" / "inference.json"
+    path = segmenter.root / "configs" / "inference_wsi.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(config | {"lighten": False}), encoding="utf-8")
     return Segmenter(segmenter.root, segmenter.weights, segmenter.slides_dir)
 
 
+def watched(segmenter):
+    """What the segmenter's network sees: a list that its tiles are added to."""
+    seen = []
+    segmenter.__dict__["_predictor"] = lambda tiles: seen.append(tiles) or _nothing(tiles)
+    return seen
+
+
 def test_a_picture_is_seen_lightened(segmenter, tmp_path):
-    Image.fromarray(tissue(0, 256, 256, 20).image).save(tmp_path / "field.png")
-    probs = segmenter(tmp_path / "field.png").picture.probs
-    as_it_is = leaves_images_as_they_are(segmenter)(tmp_path / "field.png").picture.probs
-    assert np.abs(probs - as_it_is).max() > 1e-3
+    pixels = tissue(0, 256, 256, 20).image
+    Image.fromarray(pixels).save(tmp_path / "field.png")
+    seen = watched(segmenter)
+    segmenter(tmp_path / "field.png")
+    assert (seen[0][0] >= pixels).all()
+    assert (seen[0][0] != pixels).any()
+    segmenter = leaves_images_as_they_are(segmenter)
+    seen = watched(segmenter)
+    segmenter(tmp_path / "field.png")
+    assert (seen[0][0] == pixels).all()
 
 
 def test_a_part_of_a_slide_is_seen_as_light_as_the_whole(segmenter, tmp_path):
     pixels = paint([], (1024, 512))
     pixels[:, 512:] = lightened(pixels[:, 512:], (2.0, 2.0, 2.0))
     path = write_slide(tmp_path / "slide.tif", pixels)
-    seen = []
-    segmenter.__dict__["_predictor"] = lambda tiles: seen.append(tiles) or _nothing(tiles)
+    seen = watched(segmenter)
     segmenter(path, Level0Box(0, 0, 128, 128))
     segmenter(path, Level0Box(800, 200, 128, 128))
     pale, dark = (tiles[0, 100, 100].astype(float) for tiles in (seen[0], seen[-1]))

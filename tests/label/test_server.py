@@ -14,7 +14,7 @@ from PIL import Image
 
 from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
-from monch_monai.label.labels import rasterise
+from monch_monai.label.labels import draw
 from tests.bundle.conftest import REPOSITORY
 from tests.fakes.tiny import contents
 from tests.label.clients import agreement, as_dsa, as_json, as_qupath, as_set, inside
@@ -121,7 +121,7 @@ def test_tiles_of_dsa_are_one_answer(server: Server) -> None:
 def test_a_mask_of_a_region_of_a_slide_shows_its_nuclei(server: Server) -> None:
     mask = picture(server.infer("slide.v1", location=[300, 200], size=[400, 300]))
     found = qupath(server.outlines("slide.v1", location=[300, 200], size=[400, 300]))
-    expected, _ = rasterise([Outline(name, polygon) for name, polygon in found], Level0Box(300, 200, 400, 300))
+    expected, _ = draw([Outline(name, polygon) for name, polygon in found], Level0Box(300, 200, 400, 300))
     np.testing.assert_array_equal(mask, expected)
 
 

@@ -5,8 +5,8 @@ from PIL import Image
 
 from monch_monai.data import Tiles
 from monch_monai.errors import InputError
-from monch_monai.geometry import Level0Box
-from monch_monai.label.training_tiles import TILE, Labelled, write_labelled
+from monch_monai.geometry import TILE_SIZE, Level0Box
+from monch_monai.label.training_tiles import Labelled, write_labelled
 
 
 def case(folder, name, width=300, height=280, mpp=None, part=None, scale=1):
@@ -33,7 +33,7 @@ def test_tiles_cover_what_was_reviewed_once_and_belong_to_their_image(tmp_path):
 
 def test_a_part_is_where_it_was_said_to_be(tmp_path):
     (tile,) = case(tmp_path, "a", part=(30, 20, 200, 160)).tiles()
-    assert tile.image.shape == (TILE, TILE, 3)
+    assert tile.image.shape == (TILE_SIZE, TILE_SIZE, 3)
     assert (tile.classes != 255).sum() == 200 * 160
     np.testing.assert_array_equal(tile.image[:160, :200, 0], (np.arange(200) + 30)[None] % 251 + np.zeros((160, 1)))
     np.testing.assert_array_equal(tile.image[:160, :200, 2], tile.classes[:160, :200] * 40)

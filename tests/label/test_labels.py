@@ -9,12 +9,13 @@ from monch_monai.classes import CLASSES
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
-from monch_monai.label.labels import rasterise, read_labels, requested_part
+from monch_monai.label.labels import draw, read_labels, requested_part
 from monch_monai.nuclei import outlines
 from tests.fakes.nuclei import random_instances
 from tests.label.test_annotations import asap, write
 
 SIZE = (40, 30)
+WHOLE = Level0Box(0, 0, *SIZE)
 
 
 def rectangle(x, y, w, h):
@@ -33,17 +34,17 @@ def test_rasterising_outlines_gives_their_pixels_back(seed):
             expected[ids == i] = i
     kept = [i for i in range(1, len(polygons) + 1) if (expected == i).any()]
     drawn = [Outline(CLASSES[nuclei.classes[i]].name, polygons[i - 1]) for i in kept]
-    classes, instances = rasterise(drawn, Level0Box(0, 0, ids.shape[1], ids.shape[0]))
+    classes, instances = draw(drawn, Level0Box(0, 0, ids.shape[1], ids.shape[0]))
     np.testing.assert_array_equal(np.append(0, kept)[instances], expected)
     np.testing.assert_array_equal(classes, nuclei.classes[expected])
-    window = rasterise(drawn, Level0Box(7, 5, 20, 11))
+    window = draw(drawn, Level0Box(7, 5, 20, 11))
     np.testing.assert_array_equal(window[1], instances[5:16, 7:27])
 
 
 def test_later_outlines_lie_on_top(tmp_path):
     path = write(tmp_path, "a.xml", asap(("dead", rectangle(0, 0, 10, 10)), ("Ignore*", rectangle(5, 0, 10, 10))))
-    label = read_labels(path, SIZE, 0.25)
-    assert label.box == (0, 0, 40, 30)
+    label = read_labels(path, WHOLE, 0.25)
+    assert label.box == WHOLE
     assert set(np.unique(label.classes[:10, :5])) == {4}
     assert set(np.unique(label.classes[:10, 5:15])) == {255}
     assert not label.classes[10:].any()
@@ -69,38 +70,34 @@ def test_the_part_that_was_reviewed(tmp_path, slide, part, named, region, box):
         annotations.append(("Region*", rectangle(8, 9, 20, 15)))
     x, y, w, h = named or (0, 0, 0, 0)
     path = write(tmp_path, "a.xml", asap(*annotations, box=f'X="{x}" Y="{y}" W="{w}" H="{h}"'))
-    label = read_labels(path, SIZE, 0.25, part and Level0Box(*part), slide)
-    assert label.box == box
+    label = read_labels(path, WHOLE, 0.25, part and Level0Box(*part), slide)
+    assert tuple(label.box) == box
     assert label.classes.shape == (box[3], box[2])
     assert (label.classes == 1).sum() == (label.instances == 1).sum() == 30
     assert (label.classes == 255).sum() == (box[2] * box[3] - 300 if region else 0)
 
 
-def test_a_mask_of_any_format_with_its_nuclei_told_apart(tmp_path):
+def test_a_mask_of_any_format_with_its_nuclei_separated(tmp_path):
     classes = np.zeros((30, 40), np.uint8)
     classes[2:12, 2:12], classes[20:28, 20:34] = 3, 5
     classes[0, 39] = 255
     Image.fromarray(classes).save(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "a.tif", classes)
     for name in ("a.png", "a.tif"):
-        label = read_labels(tmp_path / name, SIZE, 0.25)
+        label = read_labels(tmp_path / name, WHOLE, 0.25)
         np.testing.assert_array_equal(label.classes, classes)
         np.testing.assert_array_equal(label.instances[classes == 3], 1)
         np.testing.assert_array_equal(label.instances[classes == 5], 2)
-    assert read_labels(tmp_path / "a.png", (100, 100), 0.25, requested_part({"location": [60, 70], "size": SIZE})).box[
-        :2
-    ] == (
-        60,
-        70,
-    )
+    part = requested_part({"location": [60, 70], "size": SIZE})
+    assert read_labels(tmp_path / "a.png", Level0Box(0, 0, 100, 100), 0.25, part).box == part
 
 
 def test_an_image_without_nuclei_is_a_label_too(tmp_path):
     Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "a.png")
-    assert not read_labels(tmp_path / "a.png", SIZE, 0.25).classes.any()
-    assert not read_labels(write(tmp_path, "a.xml", asap()), SIZE, 0.25).classes.any()
+    assert not read_labels(tmp_path / "a.png", WHOLE, 0.25).classes.any()
+    assert not read_labels(write(tmp_path, "a.xml", asap()), WHOLE, 0.25).classes.any()
     with pytest.raises(InputError, match="says nothing of a slide"):
-        read_labels(tmp_path / "a.xml", SIZE, 0.25, slide=True)
+        read_labels(tmp_path / "a.xml", WHOLE, 0.25, slide=True)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +109,11 @@ def test_an_image_without_nuclei_is_a_label_too(tmp_path):
 )
 def test_outlines_beyond_the_image_are_of_another(tmp_path, points, words):
     with pytest.raises(InputError, match=words):
-        read_labels(write(tmp_path, "a.xml", asap(("dead", points))), SIZE, 0.25)
+        read_labels(write(tmp_path, "a.xml", asap(("dead", points))), WHOLE, 0.25)
 
 
 def test_outlines_rounded_over_the_edge_are_cut_there(tmp_path):
-    label = read_labels(write(tmp_path, "a.xml", asap(("dead", rectangle(30, 20, 11, 11)))), SIZE, 0.25)
+    label = read_labels(write(tmp_path, "a.xml", asap(("dead", rectangle(30, 20, 11, 11)))), WHOLE, 0.25)
     assert (label.classes == 4).sum() == 100
 
 
@@ -124,7 +121,7 @@ def test_outlines_rounded_over_the_edge_are_cut_there(tmp_path):
 def test_sizes_that_are_not_positive_mean_the_whole(size):
     assert requested_part({"location": [3, 4], "size": size}) is None
     assert requested_part({}) is None
-    assert requested_part({"size": [5, 6]}) == (0, 0, 5, 6)
+    assert requested_part({"size": [5, 6]}) == Level0Box(0, 0, 5, 6)
 
 
 @pytest.mark.parametrize("request_", [{"size": [1]}, {"size": "ab", "location": [0, 0]}, {"size": 7}])
