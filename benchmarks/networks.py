@@ -27,24 +27,27 @@ class Training(NamedTuple):
     batch_size: int
 
 
-def build_network(device: str = "cpu", *overlays: str) -> Any:
-    """The network of train.json with random weights, channels-last, on `device`.
+def read_config(device: str, *overlays: str) -> ConfigParser:
+    """train.json, from random weights, on `device`.
 
     Args:
         device: such as cpu or cuda.
         overlays: overlay configs by path below bundle/configs, without `.json`: `encoders/sam_b`.
     """
-    return _config(device, overlays).get_parsed_content("network")
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / f"{name}.json" for name in ("train", *overlays)])
+    parser.update({"device": device, "encoder_weights": "none"})
+    return parser
+
+
+def build_network(device: str = "cpu", *overlays: str) -> Any:
+    """The network of train.json with random weights, channels-last, on `device`; arguments are `read_config`'s."""
+    return read_config(device, *overlays).get_parsed_content("network")
 
 
 def build_training(device: str, *overlays: str) -> Training:
-    """What train.json trains, from random weights and with the normalisation that training would give it.
-
-    Args:
-        device: such as cpu or cuda.
-        overlays: as for `build_network`; one of them sets `encoder_weights` to none.
-    """
-    parser = _config(device, overlays)
+    """What train.json trains, with training's normalisation and text features; arguments are `read_config`'s."""
+    parser = read_config(device, *overlays)
     parser.get_parsed_content("weights")
     names = ("network", "loss", "optimizer")
     return Training(*(parser.get_parsed_content(name) for name in names), batch_size=parser["batch_size"])
@@ -139,10 +142,3 @@ def _prepare_pass(build: Callable[[], nn.Module], device: str, train: bool, batc
     network = build().to(device=device, memory_format=torch.channels_last).train(train)
     tiles = random_tiles(batch, device)
     return lambda: None, training_step(network, tiles, amp=amp) if train else inference(network, tiles, amp)
-
-
-def _config(device: str, overlays: tuple[str, ...]) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config([CONFIGS / f"{name}.json" for name in ("train", *overlays)])
-    parser["device"] = device
-    return parser

@@ -16,6 +16,7 @@ COMMANDS = {
     "ablations": "ablations:print_ablations",
     "encoders": "encoders:print_encoders",
     "export": "exports:print_exports",
+    "prepare": "preparation:print_preparation",
     "slide": "slides:print_slide",
     "slide_memory": "slides:print_memory",
     "slide_peak": "slides:print_peak",
