@@ -59,5 +59,5 @@ def test_the_ops_work_where_triton_is_not_installed():
     assert (
         done.stderr.strip()
         .splitlines()[-1]
-        .endswith("MONCH_OPS=triton cannot run knn: Triton is not installed; what can: auto, reference")
+        .endswith("MONCH_OPS=triton cannot run knn: Triton is not installed; use auto or reference")
     )
