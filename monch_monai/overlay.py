@@ -2,7 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter, minimum_filter
+from scipy.ndimage import maximum_filter
+from skimage.segmentation import find_boundaries
 
 from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
 
@@ -19,11 +20,10 @@ def draw_contours(
     """Copy of `image [H, W, 3]` with the outline of each region of `class_map [H, W]` in its class's colour.
 
     Outlines lie inside the regions, `width` pixels wide. Touching regions of one class share one outline, unless
-    `instance_map [H, W]` tells them apart.
+    `instance_map [H, W]` separates them.
     """
     regions = class_map if instance_map is None else instance_map
-    window = 2 * width + 1
-    edge = minimum_filter(regions, window) != maximum_filter(regions, window)
+    edge = maximum_filter(find_boundaries(regions, connectivity=2), 2 * width - 1)
     drawn = image.copy()
     for nucleus in NUCLEUS_CLASSES:
         drawn[edge & (class_map == nucleus.index)] = nucleus.color

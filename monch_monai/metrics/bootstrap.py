@@ -22,10 +22,14 @@ class Interval(NamedTuple):
 def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
     """How often each image is drawn in each resample, `[R, N]`: N images out of N, with replacement.
 
-    The same for the same number of images and seed.
+    The same number of images and seed give the same draws.
 
     Raises:
-        ValueError: there is no image.
+        ValueError: `images` is below 1.
+
+    Examples:
+        >>> draws(images=4, resamples=2).sum(axis=1).tolist()
+        [4, 4]
     """
     if images < 1:
         raise ValueError(f"{images} images: at least one is needed to resample")
@@ -41,7 +45,11 @@ def resample(counts: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Fl
         seed: of the draws.
 
     Raises:
-        ValueError: there is no image.
+        ValueError: `counts` has no image.
+
+    Examples:
+        >>> resample([[[5, 1], [2, 8]]], resamples=2).tolist()  # of one image: that image each time
+        [[[5.0, 1.0], [2.0, 8.0]], [[5.0, 1.0], [2.0, 8.0]]]
     """
     per_image = np.asarray(counts, dtype=np.float64)
     drawn = draws(len(per_image), resamples, seed).astype(np.float64)
@@ -51,12 +59,17 @@ def resample(counts: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Fl
 def interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     """Percentile interval of a score over resamples.
 
-    Resamples in which the score is not defined (a rare class was not drawn) are left out; `defined` tells how many were
-    not. Where it was never defined the ends are NaN.
+    Resamples in which the score is not defined (a rare class was not drawn) are left out; `defined` is the share of the
+    others. The ends of a score that was never defined are NaN.
 
     Args:
         values: `[R, ...]`, the score of each resample.
         level: share of the resamples between the ends.
+
+    Examples:
+        >>> low, high, defined = interval([0.1, 0.2, 0.3, np.nan], level=1)
+        >>> float(low), float(high), float(defined)
+        (0.1, 0.3, 0.75)
     """
     scores = np.asarray(values, dtype=np.float64)
     known = ~np.isnan(scores)

@@ -16,6 +16,11 @@ def confusion_matrix(y_pred: Tensor, y: Tensor, num_classes: int = len(CLASSES))
 
     Raises:
         ValueError: the shapes differ, or a value is not a class.
+
+    Examples:
+        >>> truth, prediction = torch.tensor([[0, 1], [1, 255]]), torch.tensor([[0, 1], [0, 1]])
+        >>> confusion_matrix(prediction, truth, num_classes=2).tolist()
+        [[1, 0], [1, 1]]
     """
     if y_pred.shape != y.shape:
         raise ValueError(f"prediction is {list(y_pred.shape)}, truth {list(y.shape)}: sizes must agree")

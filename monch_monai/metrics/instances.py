@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import center_of_mass
 
 from monch_monai.classes import CLASSES, IGNORE_INDEX
 
@@ -18,7 +19,7 @@ class Instances(NamedTuple):
 def instances(instance_map: NDArray[Any], class_map: NDArray[Any]) -> Instances:
     """Nuclei of an instance map, renumbered in order of their ids, each of the class that most of its pixels have.
 
-    Background pixels have no vote, 255 has one; ties go to the lower class. A nucleus may be in several pieces.
+    Background pixels do not vote, pixels of 255 do; ties go to the lower class. A nucleus may be in several pieces.
 
     Args:
         instance_map: `[H, W]`, 0 for background, else any ids.
@@ -26,6 +27,11 @@ def instances(instance_map: NDArray[Any], class_map: NDArray[Any]) -> Instances:
 
     Raises:
         ValueError: the sizes differ, a value is not a class, or a nucleus has background pixels alone.
+
+    Examples:
+        >>> ids, classes = instances(np.array([[0, 7, 7, 9]]), np.array([[0, 1, 1, 3]]))
+        >>> ids.tolist(), classes.tolist()
+        ([[0, 1, 1, 2]], [0, 1, 3])
     """
     if instance_map.shape != class_map.shape:
         raise ValueError(
@@ -34,7 +40,7 @@ def instances(instance_map: NDArray[Any], class_map: NDArray[Any]) -> Instances:
     unknown = class_map[((class_map < 0) | (class_map >= len(CLASSES))) & (class_map != IGNORE_INDEX)]
     if unknown.size:
         raise ValueError(f"class map holds {unknown[0].item()}; classes are 0 to {len(CLASSES) - 1} and {IGNORE_INDEX}")
-    found, numbered = np.unique(np.append(instance_map.ravel(), 0), return_inverse=True)  # 0 is there, and first
+    found, numbered = np.unique(np.append(instance_map.ravel(), 0), return_inverse=True)  # with 0, which comes first
     if found[0] < 0:
         raise ValueError(f"instance map holds {found[0]}; ids are 0 and above")
     ids = numbered[:-1].reshape(instance_map.shape).astype(np.int64)
@@ -54,13 +60,21 @@ def instances(instance_map: NDArray[Any], class_map: NDArray[Any]) -> Instances:
 def drop_ignored(y_pred: Instances, y: Instances, ignored: NDArray[np.bool_]) -> tuple[Instances, Instances]:
     """Both without what is not scored: true nuclei of class 255, and predicted ones mostly on ignored pixels.
 
-    A predicted nucleus goes when more than half of its pixels are ignored and of no nucleus that is scored, so none
-    goes that matches one. What stays keeps all of its pixels.
+    A predicted nucleus is dropped when more than half of its pixels are ignored and of no nucleus that is scored; one
+    that matches a true nucleus stays so. Nuclei that stay keep all of their pixels.
 
     Args:
         y_pred: the prediction.
         y: the truth.
         ignored: `[H, W]`, where the true class map is 255.
+
+    Examples:
+        >>> truth_classes = np.array([[1, 1, 0, 255, 255]])
+        >>> truth = instances(np.array([[1, 1, 0, 2, 2]]), truth_classes)
+        >>> found = instances(np.array([[1, 1, 0, 0, 2]]), np.array([[1, 1, 0, 0, 4]]))
+        >>> found, truth = drop_ignored(found, truth, truth_classes == 255)
+        >>> found.ids.tolist(), truth.ids.tolist()
+        ([[1, 1, 0, 0, 0]], [[1, 1, 0, 0, 0]])
     """
     area = np.bincount(y_pred.ids.ravel(), minlength=len(y_pred.classes))
     unscored = ignored & np.isin(y.classes, (0, IGNORE_INDEX))[y.ids]
@@ -70,12 +84,8 @@ def drop_ignored(y_pred: Instances, y: Instances, ignored: NDArray[np.bool_]) ->
 
 def centroids(nuclei: Instances) -> NDArray[np.float64]:
     """Mean position (x, y) of each nucleus's pixels, in px between pixel centres, `[K, 2]`."""
-    inside = nuclei.ids > 0
-    ids = nuclei.ids[inside]
-    area = np.bincount(ids, minlength=len(nuclei.classes))[1:]
-    y, x = np.nonzero(inside)
-    sums = [np.bincount(ids, weights=place, minlength=len(nuclei.classes))[1:] for place in (x, y)]
-    return np.stack(sums, axis=1) / area[:, None]
+    rows_first = center_of_mass(nuclei.ids > 0, nuclei.ids, np.arange(1, len(nuclei.classes)))
+    return np.array(rows_first, np.float64).reshape(-1, 2)[:, ::-1]
 
 
 def _keep(nuclei: Instances, kept: NDArray[np.bool_]) -> Instances:

@@ -35,10 +35,15 @@ def summary(matrices: ArrayLike) -> dict[str, Floats]:
 
     Args:
         matrices: `[..., T, T]`, summed over images.
+
+    Examples:
+        >>> scores = summary([[6, 0], [2, 2]])
+        >>> round(float(scores["mean_f1_with_background"]), 3), round(float(scores["mean_f1_of_nuclei"]), 3)
+        (0.762, 0.667)
     """
     scores = pixel_scores(matrices)
     present = ~np.isnan(scores.recall)
-    # present, but never predicted: nothing that it found was right
+    # A class that is present and never predicted has no right pixel.
     scores = scores._replace(precision=np.where(present & np.isnan(scores.precision), 0, scores.precision))
     named = {"pixel_accuracy": pixel_accuracy(matrices), "fw_iou": frequency_weighted_iou(matrices)}
     for suffix, first in (("with_background", 0), ("of_nuclei", 1)):
@@ -62,6 +67,10 @@ def paper_scores(matrices: ArrayLike) -> PaperScores:
 
     Args:
         matrices: `[..., T, T]`, summed over the images of the test set, or of an organ.
+
+    Examples:
+        >>> [round(float(score), 3) for score in paper_scores([[6, 0], [2, 2]])]
+        [0.625, 0.65, 0.808]
     """
     named = summary(matrices)
     return PaperScores(named["mean_iou_with_background"], named["fw_iou"], named["f1_of_means_with_background"])
@@ -75,7 +84,12 @@ def by_tissue(matrices: NDArray[np.int64], tissues: Sequence[str]) -> dict[str, 
         tissues: N names.
 
     Raises:
-        ValueError: there are not as many names as matrices.
+        ValueError: the numbers of names and of matrices differ.
+
+    Examples:
+        >>> matrices = by_tissue(np.ones((3, 2, 2), np.int64), ["Lung", "Colon", "Lung"])
+        >>> {name: len(of) for name, of in matrices.items()}
+        {'Colon': 1, 'Lung': 2}
     """
     if len(tissues) != len(matrices):
         raise ValueError(f"{len(matrices)} matrices with {len(tissues)} tissues: give one tissue an image")
@@ -90,6 +104,10 @@ def over_organs(values: ArrayLike) -> Spread:
 
     Args:
         values: one score an organ, NaN where not defined.
+
+    Examples:
+        >>> over_organs([0.5, 0.75, np.nan])
+        Spread(mean=0.625, sd=0.125, variance=0.015625, organs=2)
     """
     numbers = np.asarray(values, dtype=np.float64)
     known = numbers[~np.isnan(numbers)]

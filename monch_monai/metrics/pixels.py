@@ -8,7 +8,7 @@ What is not defined is NaN, never a silent 0 or 1:
 | class | IoU, F1 (= Dice), recall | precision |
 |---|---|---|
 | in the truth, and predicted | by their definitions | by its definition |
-| in the truth, never predicted | 0: it was there and was missed | NaN; in a mean it counts as 0 |
+| in the truth, never predicted | 0: all of it was missed | NaN; in a mean it counts as 0 |
 | not in the truth, but predicted | NaN, and not in a mean; the mistakes lower other classes' recall | NaN |
 | in neither | NaN, and not in a mean | NaN |
 """
@@ -50,6 +50,13 @@ def pixel_scores(matrices: ArrayLike) -> PixelScores:
 
     Args:
         matrices: `[..., T, T]`, from `confusion_matrix`, summed over images.
+
+    Examples:
+        A map of 2x2 pixels, one of whose two nucleus pixels was missed:
+
+        >>> scores = pixel_scores([[2, 0], [1, 1]])
+        >>> scores.f1.round(3).tolist()  # Dice: 2 * 2 / (2 + 3) and 2 * 1 / (2 + 1)
+        [0.8, 0.667]
     """
     counts = np.asarray(matrices, dtype=np.float64)
     both = np.diagonal(counts, axis1=-2, axis2=-1)  # [..., T]
@@ -64,13 +71,29 @@ def pixel_scores(matrices: ArrayLike) -> PixelScores:
 
 
 def pixel_accuracy(matrices: ArrayLike) -> Floats:
-    """Share of counted pixels with the right class, background included, `[...]`; NaN where none is counted."""
+    """Share of counted pixels with the right class, background included, `[...]`; NaN where none is counted.
+
+    Args:
+        matrices: `[..., T, T]`.
+
+    Examples:
+        >>> float(pixel_accuracy([[2, 0], [1, 1]]))
+        0.75
+    """
     counts = np.asarray(matrices, dtype=np.float64)
     return ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
 def frequency_weighted_iou(matrices: ArrayLike) -> Floats:
-    """Mean IoU of the classes, background included, weighted by their share of the truth's pixels, `[...]`."""
+    """Mean IoU of the classes, background included, weighted by their share of the truth's pixels, `[...]`.
+
+    Args:
+        matrices: `[..., T, T]`.
+
+    Examples:
+        >>> round(float(frequency_weighted_iou([[2, 0], [1, 1]])), 3)  # (2 * 2/3 + 2 * 1/2) / 4
+        0.583
+    """
     counts = np.asarray(matrices, dtype=np.float64)
     truth = counts.sum(axis=-1)
     weighted = np.where(truth > 0, truth * pixel_scores(counts).iou, 0).sum(axis=-1)
@@ -78,24 +101,44 @@ def frequency_weighted_iou(matrices: ArrayLike) -> Floats:
 
 
 def any_nucleus(matrices: ArrayLike) -> NDArray[Any]:
-    """Counts `[..., 2, 2]` of background against nuclei of whatever class."""
+    """Counts `[..., 2, 2]` of background against nuclei of any class, from counts `[..., T, T]`.
+
+    Examples:
+        >>> any_nucleus([[5, 1, 0], [0, 2, 3], [4, 0, 1]]).tolist()
+        [[5, 1], [4, 6]]
+    """
     counts = np.asarray(matrices)
     rows = np.stack([counts[..., 0, :], counts[..., 1:, :].sum(axis=-2)], axis=-2)
     return np.stack([rows[..., 0], rows[..., 1:].sum(axis=-1)], axis=-1)
 
 
 def score_rows(matrix: ArrayLike) -> list[ScoreRow]:
-    """A row for each of `CLASSES`, and one that asks only whether a pixel is of `any nucleus`.
+    """A row for each of `CLASSES`, and one of `any nucleus`, whatever its class.
 
     Args:
         matrix: `[T, T]`, summed over images.
+
+    Examples:
+        >>> row = score_rows(np.eye(6, dtype=int))[1]
+        >>> row.name, row.dice, row.pixels
+        ('neoplastic', 1.0, 1)
     """
     rows = [_row(c.name, matrix, c.index) for c in CLASSES]
     return [*rows, _row("any nucleus", any_nucleus(matrix), 1)]
 
 
 def mean_dice(matrix: ArrayLike) -> float:
-    """Mean Dice over the nucleus classes that the truth has (background excluded); NaN where it has none."""
+    """Mean Dice over the nucleus classes that the truth has (background excluded); NaN where the truth has none.
+
+    Args:
+        matrix: `[T, T]`, summed over images.
+
+    Examples:
+        >>> matrix = np.zeros((6, 6))
+        >>> matrix[0, 0], matrix[1, 1], matrix[2, 0] = 9, 4, 3  # the second class was missed
+        >>> mean_dice(matrix)
+        0.5
+    """
     present = [row.dice for row in score_rows(matrix)[1:-1] if row.pixels]
     return sum(present) / len(present) if present else math.nan
 

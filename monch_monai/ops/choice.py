@@ -16,11 +16,11 @@ OLDEST_GPU = (8, 0)
 
 
 def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool = True) -> Choice:
-    """What to run: `triton`; `reference`, the plain definition; or `auto`, the best there is without Triton.
+    """What to run: `triton`; `reference`, the plain definition; or `auto`, the fastest without Triton.
 
-    Read anew at each call, from the environment variable `MONCH_OPS`. By `auto`, which is the default, Triton runs on
-    GPUs where it can and `by_default` says that it is worth it. Triton's interpreter (`TRITON_INTERPRET=1`, a debugging
-    aid that runs kernels on the CPU, slowly) runs only where `triton` is named.
+    The environment variable `MONCH_OPS` is read at each call. By its default, `auto`, Triton runs on GPUs where the
+    kernel can and `by_default` is true. Triton's interpreter (`TRITON_INTERPRET=1`, a debugging aid that runs kernels
+    on the CPU, slowly) runs only where `triton` is named.
 
     Args:
         op: name of the op, for the message.
@@ -29,7 +29,7 @@ def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool =
         by_default: whether `auto` takes the kernel.
 
     Raises:
-        InputError: `MONCH_OPS` is none of the three, or `triton` and this call cannot run by it.
+        InputError: `MONCH_OPS` is none of the three, or it is `triton` and the kernel cannot run this call.
     """
     named = os.environ.get("MONCH_OPS", "auto")
     choice = next((choice for choice in CHOICES if choice == named), None)
@@ -41,7 +41,7 @@ def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool =
     if choice == "auto":
         return "triton" if by_default and device.type == "cuda" and not obstacle else "auto"
     if obstacle:
-        raise InputError(f"MONCH_OPS=triton cannot run {op}: {obstacle}; what can: auto, reference")
+        raise InputError(f"MONCH_OPS=triton cannot run {op}: {obstacle}; use auto or reference")
     return choice
 
 

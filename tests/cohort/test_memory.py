@@ -9,8 +9,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def peak(size: int) -> dict:
-    """What `benchmark.py slide_peak` measures of a slide of `size` px, a tenth of it tissue."""
-    command = [sys.executable, "scripts/benchmark.py", "slide_peak", str(size), "--region_size", "1024"]
+    """What `run.py slide_peak` measures of a slide of `size` px, a tenth of it tissue."""
+    command = [sys.executable, "benchmarks/run.py", "slide_peak", str(size), "--region_size", "1024"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -5,8 +5,6 @@ import sys
 
 import pytest
 import torch
-from monch_monai.slides.predictors import OnnxPredictor
-
 from monch_monai.errors import InputError
 from monch_monai.networks import Monch, OnnxNetwork, export_network, trained_density
 from monch_monai.networks.export import Forms
@@ -161,7 +159,4 @@ def test_an_onnx_file_knows_how_its_images_are_prepared(tmp_path, network):
     (path,) = export_network(network, tmp_path, "onnx", {"mean": mean, "std": std})
     read = OnnxNetwork(path)
     assert (read.mean, read.std) == (mean, std)
-    predictor = OnnxPredictor(path, mean=[0.5] * 3, std=[0.5] * 3)
-    assert predictor.mean.ravel().tolist() == pytest.approx(mean)
-    assert predictor.std.ravel().tolist() == pytest.approx(std)
     assert trained_density(onnx=path) == [0.25, 0.5, 0.125]

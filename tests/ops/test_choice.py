@@ -23,9 +23,9 @@ def call(op):
 
 
 @pytest.mark.parametrize("op", ["knn", "max_relative", "high_pass"])
-def test_triton_named_where_it_cannot_run_is_refused_with_what_can(monkeypatch, op):
+def test_triton_named_where_it_cannot_run_is_refused_with_what_runs(monkeypatch, op):
     monkeypatch.setenv("MONCH_OPS", "triton")
-    with pytest.raises(InputError, match=rf"MONCH_OPS=triton cannot run {op}: .*; what can: auto, reference$"):
+    with pytest.raises(InputError, match=rf"MONCH_OPS=triton cannot run {op}: .*; use auto or reference$"):
         call(op)
 
 
@@ -59,5 +59,5 @@ def test_the_ops_work_where_triton_is_not_installed():
     assert (
         done.stderr.strip()
         .splitlines()[-1]
-        .endswith("MONCH_OPS=triton cannot run knn: Triton is not installed; what can: auto, reference")
+        .endswith("MONCH_OPS=triton cannot run knn: Triton is not installed; use auto or reference")
     )

@@ -19,7 +19,7 @@ from monch_monai.ops.high_pass.separable import (
 SHAPES = ("box", "circle")
 LARGEST_BY_PRODUCTS = {"cpu": (256, 0.5)}
 """Longest side and cutoff up to which matrix products are faster than the transform, by device; elsewhere the
-transform. Measured on CPU (bundle/docs/benchmarks.md); on GPUs not yet."""
+transform. Measured on CPUs only (bundle/docs/benchmarks.md)."""
 LARGEST_BY_TRITON = 64
 """Longest side of a map that the Triton kernel holds whole."""
 
@@ -28,12 +28,12 @@ def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: boo
     """High-frequency part of a map: its spectrum without the low frequencies around zero.
 
     Eqs. (2) and (3): `x - lowpass(x)` by way of the discrete Fourier transform; with `residual` the map is added, Eq.
-    (4): `F^h = 2 x - lowpass(x)`. The paper bases the filter on the map's resolution and says no more; here a frequency
+    (4): `F^h = 2 x - lowpass(x)`. The paper states only that the filter rests on the map's resolution. Here a frequency
     is low when both `|f_y| < cutoff / 2` and `|f_x| < cutoff / 2` in cycles per pixel (Nyquist is 0.5), so `cutoff` is
     the share of each axis of the spectrum that is removed, whatever the resolution. As a circle, a frequency is low
     when `f_y^2 + f_x^2 < (cutoff / 2)^2`. Borders wrap, as the transform's do. A constant map gives zero (with
-    `residual`, itself) for any `cutoff` above 0. Computed in float32 (float64 for float64 input) whatever autocast
-    says, rounded once, and returned in the type of `x`.
+    `residual`, itself) for any `cutoff` above 0. Computed in float32 (float64 for float64 input) under autocast too,
+    rounded once, and returned in the type of `x`.
 
     A box is removed by four small matrix products where that is faster than the transform (`LARGEST_BY_PRODUCTS`); the
     two agree to 1e-5 for maps of unit variance. `MONCH_OPS` chooses (`monch_monai.ops.choice`): `reference` is the
@@ -52,6 +52,11 @@ def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: boo
     Raises:
         ValueError: `x` is not floating or has fewer than two axes, `cutoff` is outside [0, 1], or `shape` unknown.
         InputError: `MONCH_OPS` is unknown or names what cannot run.
+
+    Examples:
+        >>> constant = torch.full((1, 1, 8, 8), 3.0)
+        >>> high_pass(constant).abs().max().item() < 1e-5, high_pass(constant, residual=True).mean().round().item()
+        (True, 3.0)
     """
     if x.ndim < 2 or not x.is_floating_point():
         raise ValueError(f"high_pass takes floating maps [..., H, W]; got {list(x.shape)} of {x.dtype}")
@@ -62,7 +67,7 @@ def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: boo
     if is_traced():
         return _traced(x, cutoff, shape, residual)
     filtered: Tensor = _high_pass(x, cutoff, shape, residual)
-    return filtered.to(x.dtype)  # autocast hands it on in float32
+    return filtered.to(x.dtype)  # under autocast the operator returns float32
 
 
 @torch.library.custom_op("monch::high_pass", mutates_args=())

@@ -62,7 +62,7 @@ def by_products(x: Tensor, waves_y: Tensor, waves_x: Tensor, residual: bool) -> 
 
 
 def by_products_channels_last(x: Tensor, waves_y: Tensor, waves_x: Tensor, residual: bool) -> Tensor:
-    """The same for `[B, C, H, W]` in channels-last memory, and so the answer: the channels stay innermost."""
+    """The same for `[B, C, H, W]` in channels-last memory, which the result has too: channels stay innermost."""
     batch, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
     r = waves_y.shape[1]

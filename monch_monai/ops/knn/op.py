@@ -20,10 +20,10 @@ def knn(features: Tensor, k: int = 9, dilation: int = 1) -> Tensor:
     Eq. (5): `D = |x|^2 - 2 x.x^T + |x|^2^T` over L2-normalised features, as the graph layer of Vision GNN (Han et al.,
     2022) takes them. Of the `k * dilation` nearest nodes every `dilation`-th is kept, the nearest first. A node is its
     own nearest neighbour. Ties go to the lower index; an all-zero feature is at distance 1 from every other. Distances
-    are told apart from 2^-24 on (from 2^-40 for float64 features) whatever autocast says; indices carry no gradient.
+    differ from 2^-24 on (from 2^-40 for float64 features), under autocast too; indices carry no gradient.
 
-    Memory is O(N * k): a Triton kernel on GPUs, elsewhere rows of bounded number, with the same answer for any number
-    of rows. The kernel sums in float32, so neighbours whose distances differ by rounding alone (about 1e-6) may change
+    Memory is O(N * k): a Triton kernel on GPUs, elsewhere some rows at a time, with the same result for any number of
+    rows. The kernel sums in float32, so neighbours whose distances differ by rounding alone (about 1e-6) may change
     places. `MONCH_OPS` chooses (`monch_monai.ops.choice`); a traced or exported graph holds plain operators in float32.
 
     Args:
@@ -37,6 +37,13 @@ def knn(features: Tensor, k: int = 9, dilation: int = 1) -> Tensor:
     Raises:
         ValueError: `features` is not of rank 3 and floating, `k` or `dilation` is below 1, or `k * dilation > N`.
         InputError: `MONCH_OPS` is unknown or names what cannot run.
+
+    Examples:
+        Four points in two directions:
+
+        >>> points = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9]]])
+        >>> knn(points, k=2).tolist()
+        [[[0, 2], [1, 3], [2, 0], [3, 1]]]
     """
     if features.ndim != 3 or not features.is_floating_point():
         raise ValueError(
@@ -85,7 +92,7 @@ def by_rows(features: Tensor, k: int, dilation: int, chunk: int = CHUNK) -> Tens
         features: `[B, N, D]`.
         k: neighbours kept for each node.
         dilation: step through the sorted neighbours.
-        chunk: distances held at once; the answer does not depend on it.
+        chunk: distances held at once; the result does not depend on it.
 
     Returns:
         `[B, N, k]` int64.

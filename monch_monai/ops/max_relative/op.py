@@ -15,13 +15,13 @@ def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
     The aggregation of Vision GNN's graph layer (Han et al., 2022), in the type of the nodes. Where several neighbours
     are largest in a channel they share its gradient evenly, as in `Tensor.amax`.
 
-    On GPUs a Triton kernel gathers and compares at once, memory O(N * D); its backward recomputes the largest and adds
-    in float32 by atomics, in no fixed order, so the reference runs instead where
-    `torch.use_deterministic_algorithms` is on. `MONCH_OPS` chooses (`monch_monai.ops.choice`).
+    On GPUs a Triton kernel gathers and compares at once, memory O(N * D). Its backward recomputes the largest and adds
+    in float32 by atomics, in no fixed order: where `torch.use_deterministic_algorithms` is on, the reference runs.
+    `MONCH_OPS` chooses (`monch_monai.ops.choice`).
 
     Args:
         nodes: `[B, N, D]`, any floating type and memory layout.
-        neighbours: `[B, N, K]` int64, K at least 1; indices in `[0, N)`, as `knn` gives them, unchecked on GPUs.
+        neighbours: `[B, N, K]` int64, K at least 1; indices in `[0, N)`, as `knn` returns, unchecked on GPUs.
 
     Returns:
         `[B, N, D]`, contiguous, type of `nodes`.
@@ -29,6 +29,13 @@ def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
     Raises:
         ValueError: `nodes` is not of rank 3 and floating, or `neighbours` not int64 `[B, N, K]` with the same B and N.
         InputError: `MONCH_OPS` is unknown or names what cannot run.
+
+    Examples:
+        Two nodes, each with itself and the other as neighbours:
+
+        >>> nodes, neighbours = torch.tensor([[[1.0, 5.0], [2.0, 3.0]]]), torch.tensor([[[0, 1], [1, 0]]])
+        >>> max_relative(nodes, neighbours).tolist()
+        [[[1.0, 0.0], [0.0, 2.0]]]
     """
     if nodes.ndim != 3 or not nodes.is_floating_point():
         raise ValueError(

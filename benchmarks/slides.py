@@ -12,42 +12,58 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
-from measuring import conditions, synchronise
 from monai.apps.pathology.inferers import SlidingWindowHoVerNetInferer
-from monai.networks.nets import HoVerNet
-from monch_monai.inferers import MixedPrecisionInferer
-from monch_monai.slides.geometry import Box, working_grid
-from monch_monai.slides.predictors import NetworkPredictor
-from monch_monai.slides.reader import open_slide
-from monch_monai.slides.reading import read_grid
-from monch_monai.slides.segmenter import SlideSegmenter
-from monch_monai.slides.stitching import Prediction
 from numpy.typing import NDArray
 
+from benchmarks.measurement import choose_device, conditions, restart_peak, status_mib, synchronise
+from benchmarks.networks import build_hovernet, build_network
+from monch_monai.cohort import SlideSegmenter
 from monch_monai.datasets.synthetic import synthetic_tile
-from monch_monai.encoders import ClipResNet50
-from monch_monai.networks import Monch, load_checkpoint
+from monch_monai.geometry import WorkingBox
+from monch_monai.networks import load_checkpoint
+from monch_monai.predict import NetworkPredictor, Prediction
+from monch_monai.segmentation import Workers
+from monch_monai.settings import flag
+from monch_monai.slides import grid_of, open_slide, read_working
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IN, OUT = 256, 164
 """Pixels that HoVer-Net in fast mode sees, and those it answers for."""
 
 
-def print_slide(slide: str, device: str, side: int, x: int, y: int, checkpoint: str, beside: bool) -> None:
-    """Prints speed and shares of time of a square of tissue, by MONCH and by MONAI's HoVer-Net inferer."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+def print_slide(
+    slide: str = "",
+    device: str = "",
+    side: int = 1024,
+    x: int = 0,
+    y: int = 0,
+    checkpoint: str = "",
+    beside: bool | str = True,
+) -> None:
+    """Prints mm² of tissue a minute and the shares of reading, network and nuclei, beside MONAI's HoVer-Net inferer.
+
+    Args:
+        slide: a slide to cut a square from; synthetic tissue when not given.
+        device: cpu, cuda, …; cuda where there is one when not given.
+        side: of the square, px at 0.25 µm/px.
+        x: of the square's corner, px of level 0.
+        y: of the square's corner, px of level 0.
+        checkpoint: weights; random ones find few nuclei.
+        beside: also HoVer-Net, which takes long on a CPU.
+    """
+    device = choose_device(device)
     pixels = _square(slide, side, x, y)
-    network = Monch(ClipResNet50())
+    network = build_network(device)
     if checkpoint:
         load_checkpoint(network, checkpoint)
-    predictor = NetworkPredictor(network, MEAN, STD, device, MixedPrecisionInferer())
+    predictor = NetworkPredictor(network, MEAN, STD, device)
     mm2 = (side * 0.25e-3) ** 2
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "square.tif"
         write = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}
         tifffile.imwrite(path, pixels, photometric="rgb", tile=(256, 256), metadata=None, **write)
-        with SlideSegmenter(Path(folder) / "out", predictor, tissue=False) as segmenter:
-            segmenter.pipeline.predictor(np.zeros((segmenter.pipeline.batch_size, IN, IN, 3), np.uint8))  # warm-up
+        with SlideSegmenter(Path(folder) / "out", predictor, tissue=None) as segmenter:
+            segmenter.pipeline.predictor(np.zeros((segmenter.tiling.batch_size, IN, IN, 3), np.uint8))  # warm-up
             start = time.perf_counter()
             summary = segmenter(path)
             synchronise(device)
@@ -59,20 +75,20 @@ def print_slide(slide: str, device: str, side: int, x: int, y: int, checkpoint: 
     total = seconds.reading + seconds.network + seconds.nuclei
     shares = [f"{part:.2f} s ({part / total:.1%})" for part in (seconds.reading, seconds.network, seconds.nuclei)]
     print(f"| MONCH, slide to files | {wall:.1f} | {60 * mm2 / wall:.4f} | " + " | ".join(shares) + " |")
-    if beside:
+    if flag("beside", beside):
         took = _hovernet(pixels, device)
         print(f"| HoVer-Net fast, by MONAI, network alone | {took:.1f} | {60 * mm2 / took:.4f} | | {took:.1f} s | |")
         print(f"\nMONCH's network to HoVer-Net's inferer, same pixels: {seconds.network / took:.3f} of the time")
 
 
-def print_memory(sizes: list[int], region_size: int) -> None:
-    """Prints peak memory of a process that segments a slide of each size, a tenth of it tissue, by a stub network."""
+def print_memory(sizes: tuple[int, ...] = (10_000, 40_000), region_size: int = 2048) -> None:
+    """Prints peak memory for synthetic slides of these sides, a tenth of them tissue, with a stub for the network."""
     print("| slide | nuclei | peak RSS, MiB | of it the worker | import, MiB | s |\n|---|---|---|---|---|---|")
     peaks = []
     for size in sizes:
         command = [
             sys.executable,
-            str(Path(__file__).with_name("benchmark.py")),
+            str(Path(__file__).with_name("run.py")),
             "slide_peak",
             str(size),
             str(region_size),
@@ -87,19 +103,19 @@ def print_memory(sizes: list[int], region_size: int) -> None:
     print(f"\npeak of the last to the first, main process: {peaks[-1] / peaks[0]:.3f}")
 
 
-def print_peak(size: int, region_size: int) -> None:
-    """Segments one slide of `size` px by a stub network, and prints what it took as a line of JSON."""
+def print_peak(size: int, region_size: int = 2048) -> None:
+    """Segments one synthetic slide by a stub network and prints its peak memory as JSON: a step of slide_memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slide.tif"
         write_large(path, size)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here (Linux)
-        start, began = _mib("VmRSS"), time.perf_counter()
-        with SlideSegmenter(Path(folder) / "out", dark, region_size=region_size) as segmenter:
+        start, began = restart_peak(), time.perf_counter()
+        with SlideSegmenter(Path(folder) / "out", dark, workers=Workers(region_size=region_size)) as segmenter:
             summary = segmenter(path)
             assert segmenter.pipeline.processes is not None
-            worker = segmenter.pipeline.processes.submit(_mib, "VmHWM").result()
-    found = {"nuclei": summary["nuclei_total"], "tissue_mm2": summary["tissue_mm2"], "peak": _mib("VmHWM") + worker}
-    print(json.dumps({**found, "worker": worker, "start": start, "seconds": time.perf_counter() - began}))
+            worker = segmenter.pipeline.processes.submit(status_mib, "VmHWM").result()
+    found = {"nuclei": summary["nuclei_total"], "tissue_mm2": summary["tissue_mm2"]}
+    took = {"peak": status_mib("VmHWM") + worker, "worker": worker, "start": start}
+    print(json.dumps({**found, **took, "seconds": time.perf_counter() - began}))
 
 
 def dark(tiles: NDArray[np.uint8]) -> Prediction:
@@ -143,16 +159,16 @@ def _square(slide: str, side: int, x: int, y: int) -> NDArray[np.uint8]:
     if not slide:
         return synthetic_tile(np.random.default_rng(0), side).image
     opened = open_slide(slide)
-    grid = working_grid(opened.size, opened.resolution, opened.downsamples, 0.25)
-    place = Box(round(x / grid.per_level0[0]), round(y / grid.per_level0[1]), side, side)
-    pixels = read_grid(opened, grid, place)
+    grid = grid_of(opened)
+    place = WorkingBox(round(x / grid.per_level0[0]), round(y / grid.per_level0[1]), side, side)
+    pixels = read_working(opened, grid, place)
     opened.close()
     return pixels
 
 
 def _hovernet(pixels: NDArray[np.uint8], device: str) -> float:
     """Seconds of MONAI's sliding-window HoVer-Net inferer for an image."""
-    network = HoVerNet(mode="fast", in_channels=3, out_classes=6).to(device).eval()
+    network = build_hovernet().to(device).eval()
     inferer = SlidingWindowHoVerNetInferer(
         roi_size=(IN, IN), sw_batch_size=4, overlap=1 - OUT / IN, padding_mode="constant", progress=False,
         extra_input_padding=((IN - OUT) // 2,) * 4,
@@ -165,8 +181,3 @@ def _hovernet(pixels: NDArray[np.uint8], device: str) -> float:
         inferer(image, network)
         synchronise(device)
     return time.perf_counter() - start
-
-
-def _mib(field: str) -> float:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024

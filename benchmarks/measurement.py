@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from monch_monai.predict import cpu_capabilities, has_fast_bfloat16
+
 Work = Callable[[], Any]
 
 
@@ -60,15 +62,26 @@ def _measure(sender: Any, prepare: Callable[..., tuple[Work, Work]], args: tuple
         torch.cuda.synchronize()
         sender.send((torch.cuda.max_memory_allocated() - before) / 2**20)
     else:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here (Linux)
-        before = _status_kib("VmRSS")
+        before = restart_peak()
         work()
-        sender.send((_status_kib("VmHWM") - before) / 2**10)
+        sender.send(status_mib("VmHWM") - before)
 
 
-def _status_kib(field: str) -> int:
+def restart_peak() -> float:
+    """Lets the peak of this process's memory count from here, and returns the MiB it holds (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return status_mib("VmRSS")
+
+
+def status_mib(field: str) -> float:
+    """A field of this process's memory, such as VmRSS, now, or VmHWM, its peak (Linux)."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
+
+
+def choose_device(device: str = "") -> str:
+    """The device asked for; else cuda where there is one, else cpu."""
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def synchronise(device: str) -> None:
@@ -78,13 +91,13 @@ def synchronise(device: str) -> None:
 
 
 def conditions(device: str) -> str:
-    """Hardware, versions and date, in a line."""
+    """Hardware, whether it computes in bfloat16, versions and date, in a line."""
     if torch.device(device).type == "cuda":
         hardware = torch.cuda.get_device_name()
     else:
-        able = getattr(torch.cpu, "get_capabilities", dict)()
-        hardware = str(able.get("cpu_name") or platform.processor() or platform.machine())
+        hardware = str(cpu_capabilities().get("cpu_name") or platform.processor() or platform.machine())
+    bfloat16 = f"{'' if has_fast_bfloat16(device) else 'no '}bfloat16 in hardware"
     return (
-        f"{hardware} ({device}, {torch.get_num_threads()} threads), torch {torch.__version__}, Python "
+        f"{hardware} ({device}, {torch.get_num_threads()} threads, {bfloat16}), torch {torch.__version__}, Python "
         f"{platform.python_version()}, {time.strftime('%Y-%m-%d')}"
     )

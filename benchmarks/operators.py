@@ -1,20 +1,21 @@
 """Each op, forward and backward: its definition, what is chosen, and what PyTorch offers."""
 
-import csv
 import time
 from collections.abc import Callable, Iterator
+from csv import writer
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from measuring import Work, conditions, milliseconds_in_turn, peak_mib, synchronise
 from torch import Tensor
 
+from benchmarks.measurement import Work, choose_device, conditions, milliseconds_in_turn, peak_mib, synchronise
 from monch_monai.ops import high_pass, knn, max_relative
 from monch_monai.ops.high_pass import reference as high_pass_reference
 from monch_monai.ops.knn import reference as knn_reference
 from monch_monai.ops.max_relative import reference as max_relative_reference
+from monch_monai.settings import flag
 
 K, DILATION, CUTOFF = 9, 2, 0.25
 NODES = [(1, 64, 128), (16, 64, 128), (1, 1024, 128), (1, 4096, 128)]
@@ -68,9 +69,25 @@ def implementations(
     }
 
 
-def print_ops(device: str, runs: int, largest: bool, memory: bool, csv_file: str, only: str) -> None:
-    """Prints the table and writes it as CSV where a file is named."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+def print_ops(
+    device: str = "",
+    runs: int = 7,
+    largest: bool | str = False,
+    memory: bool | str = True,
+    csv: str = "",
+    only: str = "",
+) -> None:
+    """Prints each op, forward and backward: the definition, what MONCH_OPS chooses, and PyTorch's own functions.
+
+    Args:
+        device: cpu, cuda, …; cuda where there is one when not given.
+        runs: rounds of timing.
+        largest: also 16,384 nodes, whose definition needs 15 GB.
+        memory: also peak memory, each in a fresh process.
+        csv: file to write the rows to as well.
+        only: one op: knn, max_relative or high_pass.
+    """
+    device, memory = choose_device(device), flag("memory", memory)
     bytes_per_ms, flops_per_ms = _copy_speed(device), _product_speed(device)
     print(
         f"{conditions(device)}; float32, k = {K}, dilation = {DILATION}, cutoff = {CUTOFF}; copy "
@@ -79,7 +96,7 @@ def print_ops(device: str, runs: int, largest: bool, memory: bool, csv_file: str
     print("| op | shape | direction | implementation | ms | of reference | peak MiB | share of floor |")
     print("|---|---|---|---|---|---|---|---|")
     rows = []
-    for op, shape, backward in (case for case in _cases(largest) if only in ("", case[0])):
+    for op, shape, backward in (case for case in _cases(flag("largest", largest)) if only in ("", case[0])):
         for row in _measure(op, shape, backward, device, runs, memory, bytes_per_ms, flops_per_ms):
             rows.append(row)
             peak = "not measured" if row.peak_mib is None else f"{row.peak_mib:.1f}"
@@ -90,11 +107,11 @@ def print_ops(device: str, runs: int, largest: bool, memory: bool, csv_file: str
             )
     if device == "cpu":
         print("\nGPU: not measured.")
-    if csv_file:
-        with Path(csv_file).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(Row._fields)
-            writer.writerows(rows)
+    if csv:
+        with Path(csv).open("w", newline="", encoding="utf-8") as file:
+            table = writer(file)
+            table.writerow(Row._fields)
+            table.writerows(rows)
 
 
 def _cases(largest: bool) -> Iterator[tuple[str, tuple[int, ...], bool]]:

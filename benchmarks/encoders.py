@@ -1,0 +1,72 @@
+"""MONCH on each encoder of the bundle: size, work, time, memory."""
+
+import gc
+from collections.abc import Iterator
+from functools import partial
+
+from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn
+from benchmarks.networks import (
+    CONFIGS,
+    TILE,
+    build_network,
+    gflops,
+    inference,
+    million_parameters,
+    pass_mib,
+    random_tiles,
+    training_step,
+)
+
+DEFAULT = "clip_rn50"
+SLOW = 300
+"""GFLOPs of the whole network from which on it is timed once only on a CPU."""
+
+
+def print_encoders(device: str = "", runs: int = 5, only: str | tuple[str, ...] = "") -> None:
+    """Prints MONCH on each encoder: parameters and GFLOPs of the encoder, time and memory of the whole.
+
+    Times are medians; each encoder takes turns with the default one, RN50, which comes first. A training step is
+    forward and backward, without an optimiser. Memory is the peak above what a fresh process held with the network.
+
+    Args:
+        device: cpu, cuda, …; cuda where there is one when not given.
+        runs: rounds of timing.
+        only: names of encoders, with commas; all when not given.
+    """
+    device = choose_device(device)
+    asked = only.split(",") if isinstance(only, str) else only
+    overlays = sorted(path.stem for path in (CONFIGS / "encoders").glob("*.json"))
+    print(f"{conditions(device)}; MONCH, tiles {TILE}x{TILE}, batch 1, channels-last, float32, {runs} rounds\n")
+    columns = ["encoder", "M parameters", "GFLOPs", "MONCH GFLOPs"]
+    columns += ["ms/tile", "of RN50", "MiB", "ms/step", "of RN50", "MiB training"]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for name in (DEFAULT, *(asked if only else overlays)):
+        print("| " + " | ".join(_measure(name, device, runs)) + " |", flush=True)
+
+
+def _measure(name: str, device: str, runs: int) -> Iterator[str]:
+    tile = random_tiles(1, device)
+    builds = {
+        n: partial(build_network, device, *_overlay(n)) for n in (DEFAULT, name)
+    }  # the default beside it, in turn
+    networks = {n: build() for n, build in builds.items()}
+    encoder = networks[name].image_encoder
+    sizes = million_parameters(encoder), gflops(encoder, tile), gflops(networks[name], tile)
+    rounds, warm_up = (1, 0) if sizes[-1] > SLOW and device == "cpu" else (runs, 1)
+    passes = {n: inference(network.eval(), tile) for n, network in networks.items()}
+    times = milliseconds_in_turn(passes, device, rounds, warm_up)
+    steps = {n: training_step(network.train(), tile) for n, network in networks.items()}
+    training = milliseconds_in_turn(steps, device, max(1, rounds // 2), warm_up)
+    del networks, encoder, passes, steps
+    gc.collect()
+    yield name
+    yield from (f"{value:.1f}" for value in (*sizes, times[name]))
+    yield f"{times[name] / times[DEFAULT]:.2f}"
+    yield f"{pass_mib(builds[name], device, train=False):.0f}"
+    yield f"{training[name]:.0f}"
+    yield f"{training[name] / training[DEFAULT]:.2f}"
+    yield f"{pass_mib(builds[name], device, train=True):.0f}"
+
+
+def _overlay(encoder: str) -> list[str]:
+    return [] if encoder == DEFAULT else [f"encoders/{encoder}"]

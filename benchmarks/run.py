@@ -1,0 +1,35 @@
+"""Speed, memory and size, side by side in one run: `python benchmarks/run.py COMMAND --help`."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import fire
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+COMMANDS = {
+    "network": "comparison:print_networks",
+    "ops": "operators:print_ops",
+    "ablations": "ablations:print_ablations",
+    "encoders": "encoders:print_encoders",
+    "export": "exports:print_exports",
+    "prepare": "preparation:print_preparation",
+    "slide": "slides:print_slide",
+    "slide_memory": "slides:print_memory",
+    "slide_peak": "slides:print_peak",
+}
+"""Each command's module and function: only what runs is imported, since memory is measured too."""
+
+
+def _function(command: str) -> Callable[..., Any]:
+    module, name = COMMANDS[command].split(":")
+    function: Callable[..., Any] = getattr(import_module(f"benchmarks.{module}"), name)
+    return function
+
+
+if __name__ == "__main__":
+    chosen = [name for name in sys.argv[1:2] if name in COMMANDS] or COMMANDS
+    fire.Fire({name: _function(name) for name in chosen}, name="run.py")

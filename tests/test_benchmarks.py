@@ -1,0 +1,34 @@
+"""Benchmarks are run by hand; that they start, and what they build, is tested."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.networks import build_network, build_training, random_tiles, training_step
+from benchmarks.run import COMMANDS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def test_every_command_can_be_imported_and_is_listed():
+    command = [sys.executable, "benchmarks/run.py", "--help"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    listed = [line.strip() for line in done.stdout.splitlines() + done.stderr.splitlines()]
+    assert set(COMMANDS) <= set(listed)
+
+
+def test_an_overlay_changes_the_network_that_is_built():
+    assert build_network().decoder is not None
+    assert build_network("cpu", "ablations/without_ppd").decoder is None
+
+
+def test_a_training_step_moves_the_weights_by_the_optimiser():
+    network, loss, optimizer, batch_size = build_training("cpu", "recipes/consep", "baselines/unet")
+    assert batch_size == 4
+    before = next(network.parameters()).detach().clone()
+    labels = torch.zeros(1, 1, 256, 256, dtype=torch.int64)
+    training_step(network, random_tiles(1, "cpu"), optimizer, lambda logits: loss(logits, labels))()
+    assert not torch.equal(before, next(network.parameters()))
