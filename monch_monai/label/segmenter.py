@@ -22,7 +22,7 @@ from monch_monai.inferers import NETWORK_MPP
 from monch_monai.label.annotations import Outline
 from monch_monai.label.opening import open_image
 from monch_monai.label.reviewed import MOST_PIXELS, rasterise
-from monch_monai.runs.run import check_device
+from monch_monai.runs.rules import check_device
 from monch_monai.slides.geometry import Box, Point, Rectangle, Size, working_grid
 from monch_monai.slides.nuclei_table import FoundNuclei
 from monch_monai.slides.predictors import Predictor
