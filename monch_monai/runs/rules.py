@@ -32,7 +32,9 @@ def _optional(check: Check) -> Check:
 
 
 def _split(name: str, value: str | int) -> str | int:
-    return text(name, value) if isinstance(value, str) else whole_number(name, value, least=0)
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; give the number or the name of a split, such as 1")
+    return value
 
 
 def _formats(name: str, value: Any) -> Any:
