@@ -14,13 +14,15 @@ from monch_monai.settings import factor_range, flag, fraction, multiple, number,
 Check = Callable[[str, Any], Any]
 
 
-def check_device(device: str) -> str:
+def check_device(device: str | torch.device) -> str | torch.device:
     """`device`, on which PyTorch can compute.
 
     Raises:
-        InputError: PyTorch cannot compute on `device`.
+        InputError: `device` is no name of a device, or PyTorch cannot compute on it.
     """
     try:
+        if not isinstance(device, str | torch.device):
+            raise TypeError("a device is a word")
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"device {device!r} cannot be used ({one_line(error)}): give --device cpu") from error
@@ -38,8 +40,9 @@ def _split(name: str, value: str | int) -> str | int:
 
 
 def _formats(name: str, value: Any) -> Any:
-    for given in value if isinstance(value, list | tuple) else [value]:
-        text(name, given)
+    for given in value if isinstance(value, list | tuple) and value else [value]:
+        if not isinstance(given, str):
+            raise InputError(f"{name} is {value!r}; give words, as [torchscript,onnx]")
     return value
 
 

@@ -58,9 +58,7 @@ class Run:
     ) -> None:
         self.command_line = CommandLine.of_this_process()
         if settings is None or earlier:
-            self._refuse(
-                "is of a version before 0.2.0: use the configs of this version (CHANGELOG.md lists what moved)"
-            )
+            self._refuse("is of a version before 0.2.0: use this version's configs (CHANGELOG.md lists what moved)")
         self.kind, self.output_dir = kind, output_dir
         self.settings = dict(settings or {})
         self.processes = processes
