@@ -1,11 +1,11 @@
-"""The error that is the user's to mend, and how a command line shows it."""
+"""Errors that the user can correct, and how a command line shows them."""
 
 import sys
 from types import TracebackType
 
 
 class InputError(ValueError):
-    """Something a user gave cannot be used. Its text is one line: what was wrong, what was expected, what to do."""
+    """A value from the user cannot be used. Its text is one line: the value, what was expected, what to do."""
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
@@ -21,9 +21,9 @@ def find_input_error(error: BaseException | None) -> InputError | None:
 
 
 def show_input_errors_in_one_line() -> None:
-    """Lets an `InputError` that ends the process print its line alone, without a traceback; the exit code stays 1.
+    """Shows an `InputError` that ends the process as one line on stderr, without a traceback; the exit code stays 1.
 
-    An interruption by the keyboard prints a word.
+    An interruption by the keyboard shows one word.
     """
     sys.excepthook = _show
 
@@ -35,4 +35,4 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     elif found is None:
         sys.__excepthook__(kind, error, trace)
     else:
-        print(f"ERROR: {found}", file=sys.stderr)
+        print(f"ERROR: {one_line(found, limit=2000)}", file=sys.stderr)

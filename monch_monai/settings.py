@@ -1,16 +1,17 @@
-"""Settings as a command line gives them."""
+"""Checks of settings. Each returns the value that it accepts, and refuses any other in one line."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from monch_monai.errors import InputError
 
 
 def flag(name: str, value: bool | str) -> bool:
-    """`value` as a truth: Fire hands `--amp false` on as the text `false`.
+    """`value` as a bool. From `--amp false` Fire makes the text `false`, which is accepted too.
 
     Raises:
-        InputError: it is neither true nor false.
+        InputError: `value` is neither true nor false.
     """
     text = str(value).lower()
     if text not in ("true", "false"):
@@ -18,38 +19,100 @@ def flag(name: str, value: bool | str) -> bool:
     return text == "true"
 
 
-def fraction(name: str, value: float) -> float:
-    """`value`, a number from 0 to 1.
-
-    Raises:
-        InputError: it is not.
-    """
-    if not _is_number(value) or not 0 <= value <= 1:
-        raise InputError(f"{name} is {value!r}; give a number from 0 to 1")
-    return value
-
-
 def whole_number(name: str, value: int, least: int) -> int:
     """`value`, a whole number of at least `least`.
 
     Raises:
-        InputError: it is not.
+        InputError: `value` is not a whole number, or below `least`.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(f"{name} is {value!r}; give a whole number of at least {least}")
     return value
 
 
-def factor_range(name: str, value: Sequence[float]) -> tuple[float, float]:
-    """`value`, two numbers above 0, the smaller first.
+def multiple(name: str, value: int, of: int) -> int:
+    """`value`, a whole number above 0 that `of` divides.
 
     Raises:
-        InputError: it is not.
+        InputError: `value` is not a whole number, not above 0, or no multiple of `of`.
+    """
+    if whole_number(name, value, least=1) % of:
+        raise InputError(f"{name} is {value!r}; give a multiple of {of}")
+    return value
+
+
+def fraction(name: str, value: float) -> float:
+    """`value`, a number from 0 to 1.
+
+    Raises:
+        InputError: `value` is not a number, or outside this range.
+    """
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise InputError(f"{name} is {value!r}; give a number from 0 to 1")
+    return value
+
+
+def number(
+    name: str,
+    value: float,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    unit: str = "",
+) -> float:
+    """`value`, a finite number within the bounds that are given; the error states them after `unit`.
+
+    Raises:
+        InputError: `value` is not a number, not finite, or out of bounds.
+    """
+    fits = _is_number(value) and (
+        math.isfinite(value)
+        and (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+    )
+    if not fits:
+        bounds = (("of at least", least), ("above", above), ("up to", most), ("below", below))
+        expected = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        raise InputError(f"{name} is {value!r}; give {unit}a number {expected}")
+    return value
+
+
+def factor_range(name: str, value: Sequence[float]) -> tuple[float, float]:
+    """`value`, two finite numbers above 0, the smaller first.
+
+    Raises:
+        InputError: `value` is anything else.
     """
     are_two = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
     if not are_two or not 0 < value[0] <= value[1] < math.inf:
         raise InputError(f"{name} is {value!r}; give two numbers above 0, the smaller first, as [0.7,2.5]")
     return value[0], value[1]
+
+
+def word(name: str, value: str, words: Sequence[str]) -> str:
+    """`value`, one of `words`.
+
+    Raises:
+        InputError: `value` is none of them.
+    """
+    if value not in words:
+        raise InputError(f"{name} is {value!r}; give {', '.join(words[:-1])} or {words[-1]}")
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """`value`, a text that is not empty, such as a path.
+
+    Raises:
+        InputError: `value` is empty, or no text: from `--output_dir 2024` Fire makes a number.
+    """
+    if not isinstance(value, str) or not value:
+        example = f", such as ./{value}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        raise InputError(f"{name} is {value!r}; give a path or a word{example}")
+    return value
 
 
 def _is_number(value: object) -> bool:

@@ -52,13 +52,11 @@ class ClassMapReader(RGBReader):
         return check_class_map(_tile(name), name) if TILE.search(name) else read_class_map(name)
 
 
-class InstanceMapReader(RGBReader):
-    """Reads an instance map `[H, W]` from `instances.npy#INDEX`."""
-
-    channel_dim = float("nan")
+class InstanceMapReader(ClassMapReader):
+    """Reads an instance map `[H, W]` int32 from `instances.npy#INDEX`, and a class map from any other reference."""
 
     def _pixels(self, name: str) -> NDArray[Any]:
-        return read_instance_map(name).astype(np.int32)
+        return read_instance_map(name).astype(np.int32) if "instances.npy#" in name else super()._pixels(name)
 
 
 def read_instance_map(reference: str) -> NDArray[np.uint16]:

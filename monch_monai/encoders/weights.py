@@ -69,13 +69,15 @@ def load_published(
     return text, Origin(f"words of {text.name} ({words}): {origin.text}", origin.pretrained)
 
 
-def starting_learning_rate(origin: Origin | None, pretrained: float, random: float) -> float:
-    """Learning rate to start from: `pretrained` for trained encoder weights, else `random`; the log says which.
+def starting_learning_rate(
+    origin: Origin | None, pretrained: float, random: float, given: float | None = None
+) -> float:
+    """Learning rate to start from: `given`, else by the encoder weights `pretrained` or `random`; the log states which.
 
     A resumed training has no origin; its own rate comes with its state.
     """
-    if origin is None:
-        return pretrained
+    if given is not None or origin is None:
+        return pretrained if given is None else given
     rate = pretrained if origin.pretrained else random
     logger.info("learning rate %g, for %s encoder weights", rate, "trained" if origin.pretrained else "random")
     return rate

@@ -3,6 +3,7 @@
 from monch_monai.handlers.buffers import SharedBuffers
 from monch_monai.handlers.calibration import Calibration
 from monch_monai.handlers.checkpoints import Checkpoints
+from monch_monai.handlers.history import History
 from monch_monai.handlers.notable import NotableTiles
 from monch_monai.handlers.nucleus_scores import NucleusScores
 from monch_monai.handlers.overlays import OverlaySheet
@@ -15,6 +16,7 @@ __all__ = [
     "Calibration",
     "Checkpoints",
     "EpochSeeds",
+    "History",
     "MeanDice",
     "NotableTiles",
     "NucleusScores",

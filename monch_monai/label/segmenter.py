@@ -18,7 +18,7 @@ from monch_monai.label.annotations import Outline
 from monch_monai.label.images import open_image
 from monch_monai.label.labels import MOST_PIXELS, draw
 from monch_monai.predict import Predictor, Tiling
-from monch_monai.runs.run import check_device
+from monch_monai.runs.rules import check_device
 from monch_monai.segmentation import SCHEMA, FoundNuclei, polygons_of, segment_regions
 from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, slide_lightening
 

@@ -19,7 +19,7 @@ from monch_monai.handlers.checkpoints import HISTORY, LAST, STATE
 from monch_monai.label.studies import Studies
 from monch_monai.label.training_tiles import write_labelled
 from monch_monai.label.working_copy import NEWEST, version_weights, versions
-from monch_monai.runs.run import check_device
+from monch_monai.runs.rules import check_device
 from monch_monai.settings import fraction, whole_number
 
 DEFAULTS = {"max_epochs": 10, "batch_size": 4, "learning_rate": 5e-5, "val_split": 0.2}

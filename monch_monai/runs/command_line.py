@@ -1,26 +1,27 @@
-"""The command line of `python -m monai.bundle run`, read once more: MONAI takes any override without a word."""
+"""The command line of `python -m monai.bundle run`, checked: MONAI itself accepts any override silently."""
 
 import difflib
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from pydoc import locate
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import monai.bundle
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigComponent, ConfigParser
 
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.runs.rules import PATHS
 
 
 class CommandLine:
     """Arguments of one `python -m monai.bundle run`, as Fire reads them.
 
     Args:
-        arguments: what follows `run`.
+        arguments: the words after `run`.
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -42,17 +43,29 @@ class CommandLine:
 
     @classmethod
     def of_this_process(cls) -> "CommandLine | None":
-        """That of this process, or None where something else than `python -m monai.bundle run` runs it."""
+        """The command line of this process; None where it is not `python -m monai.bundle run`."""
         program = Path(sys.argv[0])
         is_bundle = program.name == "__main__.py" and program.parent.parts[-2:] == ("monai", "bundle")
         return cls(sys.argv[2:]) if is_bundle and sys.argv[1:2] == ["run"] else None
 
     def check(self) -> None:
-        """Refuses an override of something that the config files do not have.
+        """Refuses what no run could use, before any of it is resolved.
 
         Raises:
-            InputError: with the nearest name they have.
+            InputError: an override is of a name that the config files do not have, the error names the nearest; a path
+                is no text; or this version does not have a component that the config names.
         """
+        self._check_names()
+        for name in PATHS.keys() & self.overrides.keys():
+            PATHS[name](name, self.overrides[name])
+        for target in dict.fromkeys(_own_targets(self.config())):
+            if not _exists(target):
+                raise InputError(
+                    f"config {self.config_files} names {target}, which this version does not have: use this "
+                    "version's configs (CHANGELOG.md lists what moved)"
+                )
+
+    def _check_names(self) -> None:
         config = ConfigParser.load_config_files(self.config_files)
         for name in self.overrides:
             known: Any = config
@@ -75,8 +88,39 @@ class CommandLine:
         return merged
 
 
+def check_command_line() -> None:
+    """The first step of a run: where `python -m monai.bundle run` runs it, checks the command line.
+
+    From then on an `InputError` that ends the process is one line on stderr.
+
+    Raises:
+        InputError: see `CommandLine.check`.
+    """
+    line = CommandLine.of_this_process()
+    if line is not None:
+        show_input_errors_in_one_line()
+        line.check()
+
+
+def _own_targets(config: Any) -> Iterator[str]:
+    """Components of this package that a config names, whether or not it uses them."""
+    if isinstance(config, dict):
+        target = config.get("_target_")
+        if isinstance(target, str) and target.startswith("monch_monai."):
+            yield target
+    for part in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _own_targets(part)
+
+
+def _exists(target: str) -> bool:
+    try:
+        return locate(target) is not None
+    except ErrorDuringImport:  # of a package that is not installed: an error of the component that needs it
+        return True
+
+
 def _names(config: Any) -> set[str] | None:
-    """What a part of a config can hold: its keys and, for a component, its arguments; None where anything goes."""
+    """Keys that a part of a config can have: its own and, of a component, its arguments; None where all are allowed."""
     if not isinstance(config, dict):
         return None
     if "_target_" not in config:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 def launch() -> str | None:
     """Name of the `torchrun` that started this process, the same after it restarts its processes; None without one.
 
-    One that was given no name is called none, as every other such is: its process tells them apart.
+    Every `torchrun` without a name of its own is called none, so that the id of its process distinguishes them.
     """
     name = os.environ.get("TORCHELASTIC_RUN_ID")
     return f"{name} {os.getppid()}" if name == "none" else name
@@ -31,20 +31,23 @@ def launch() -> str | None:
 class Processes:
     """Joins the processes of one `torchrun`, one a GPU, or any number on the CPU.
 
-    The first, of rank 0, writes files and says what happens; the others say errors only.
+    The first, of rank 0, writes files and logs; the others log errors only.
 
     Args:
         device: of this process, `cuda:LOCAL_RANK` or `cpu`.
 
     Raises:
-        InputError: `torchrun` did not start this process, or there is no GPU for it alone.
+        InputError: `torchrun` did not start this process, `device` is no device, or no GPU is left for it alone.
     """
 
     def __init__(self, device: str) -> None:
         if "LOCAL_RANK" not in os.environ:
             command = "torchrun --standalone --nproc_per_node=2 -m monai.bundle run …"
             raise InputError(f"this config is for several processes that torchrun starts: run {command}")
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+        except (RuntimeError, TypeError) as error:
+            raise InputError(f"device {device!r} is none of PyTorch's: leave --device out, or give cpu") from error
         if self.device.type == "cuda":
             if self.device.index != int(os.environ["LOCAL_RANK"]):
                 raise InputError(f"device {device!r} would be shared by all processes: leave --device out, or give cpu")
@@ -62,7 +65,7 @@ class Processes:
     def wrap(self, network: nn.Module) -> DistributedDataParallel:
         """`network`, on this process's device, with its gradients averaged over the processes.
 
-        On GPUs batch normalisation is that of all processes together; PyTorch has no such thing on the CPU, where each
+        On GPUs batch normalisation is that of all processes together. PyTorch has none such for the CPU, where each
         process normalises by its own tiles.
 
         Raises:
@@ -78,11 +81,11 @@ class Processes:
         return DistributedDataParallel(network)
 
     def goes_on(self, output_dir: str | Path) -> bool:
-        """Whether `torchrun` has restarted this training and it left a state to go on from, as rank 0 finds for all."""
+        """Whether `torchrun` restarted this training and its folder has a state to resume from, as rank 0 finds."""
         return self._of_all(self.restarted and _was_launched_by(launch(), Path(output_dir)))[0]
 
     def close(self) -> None:
-        """Parts from the others."""
+        """Leaves the other processes."""
         distributed.destroy_process_group()
 
     def _of_all(self, value: T) -> list[T]:
@@ -92,7 +95,7 @@ class Processes:
 
 
 def _was_launched_by(name: str | None, folder: Path) -> bool:
-    """Whether the training that left a state in `folder` is that of the `torchrun` so named, and not an earlier one."""
+    """Whether the state in `folder` is of the training that this `torchrun` began, not of an earlier one."""
     if not (folder / STATE).is_file():
         return False
     try:

@@ -1,4 +1,4 @@
-"""`run.json`: what ran, on what, with what."""
+"""`run.json`: versions, settings, data and hardware of a run."""
 
 import json
 import os
@@ -34,13 +34,17 @@ def write_record(
 
     Args:
         run: the run.
-        network: a MONCH says where its encoder weights came from.
+        network: a MONCH records where its encoder weights came from.
         data: fingerprint of the data.
-        settings: the settings by name, resolved.
+        settings: values by name that the record has beside, or in place of, the run's settings.
         checkpoint: file that the weights came from.
+
+    Raises:
+        InputError: the run has not been started, or its folder cannot be written.
     """
-    run.open()
-    path = run.output_dir / RECORD
+    settings = {**run.settings, **settings}
+    folder = run.open()
+    path = folder / RECORD
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     start = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -71,7 +75,7 @@ def write_record(
             **start,
         }
         if earlier is not None and earlier.get("kind") != run.kind:
-            path = run.output_dir / f"run_{run.kind}.json"
+            path = folder / f"run_{run.kind}.json"
     write_text_atomically(path, json.dumps(record, indent=2, default=str) + "\n")
     return path
 

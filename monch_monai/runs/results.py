@@ -16,7 +16,7 @@ def find_checkpoint(folders: Sequence[str | Path], shipped: str | Path) -> Path:
     """The newest `best.pt` in the first of `folders` that has one, itself or in a subfolder; else the shipped weights.
 
     Raises:
-        InputError: there is none at all.
+        InputError: neither `folders` have a `best.pt` nor does `shipped` exist.
     """
     for folder in map(Path, folders):
         found = [path for path in (folder / BEST, *folder.glob(f"*/{BEST}")) if path.is_file()]
@@ -25,7 +25,7 @@ def find_checkpoint(folders: Sequence[str | Path], shipped: str | Path) -> Path:
             return best
     if Path(shipped).is_file():
         card = Path(shipped).with_name("card.md")
-        limits = f"; {card} says their limits" if card.is_file() else ""
+        limits = f"; {card} states their limits" if card.is_file() else ""
         logger.warning("no trained model of your own: using the bundle's weights %s%s", shipped, limits)
         return Path(shipped)
     looked = ", ".join(dict.fromkeys(map(str, folders)))
@@ -34,7 +34,7 @@ def find_checkpoint(folders: Sequence[str | Path], shipped: str | Path) -> Path:
 
 @idist.one_rank_only()
 def training_results(output_dir: str | Path) -> None:
-    """Names the best checkpoint, the table of epochs and the newest overlay picture: a training's last words."""
+    """Logs, at a training's end, where the best checkpoint, the table of epochs and the newest contour picture are."""
     folder = Path(output_dir)
     overlays = sorted((folder / "overlays").glob("*.png"))
     _announce(checkpoint=folder / BEST, metrics=folder / HISTORY, overlay=overlays[-1] if overlays else None)
@@ -42,7 +42,7 @@ def training_results(output_dir: str | Path) -> None:
 
 @idist.one_rank_only()
 def evaluation_results(output_dir: str | Path) -> None:
-    """Names the scores, the overlay picture and the report: an evaluation's last words."""
+    """Logs, at an evaluation's end, where the scores, the contour picture and the report are."""
     folder = Path(output_dir)
     overlays = sorted(folder.glob("overlay_*.png"))
     overlay = overlays[-1] if overlays else None

@@ -1,4 +1,4 @@
-"""How the learning rate goes over a training."""
+"""The learning rate over a training."""
 
 import math
 
@@ -10,22 +10,22 @@ from monch_monai.settings import whole_number
 
 
 class CooldownLR(LRScheduler):
-    """Scheduler of the learning rate, an epoch a step: a slow cosine, then to nothing.
+    """Scheduler of the learning rate, an epoch a step: a slow cosine, then a line to 0.
 
     Rare classes need a high rate for long; the end of a training needs a low one (cooldown: Hägele et al., 2024).
     """
 
     def __init__(self, optimizer: Optimizer, epochs: int, cooldown: int = 6, horizon: int = 50) -> None:
-        """Its numbers stand in a training's state, so that a resumed one stays on its schedule.
+        """A training's state records these numbers, so that a resumed training stays on its schedule.
 
         Args:
-            optimizer: whose rate it sets.
-            epochs: after which the rate is nothing, and stays so.
+            optimizer: whose rate is scheduled.
+            epochs: after which the rate is 0, and stays so.
             cooldown: the last of these, in which a line from 1 to 0 multiplies the cosine.
-            horizon: epochs in which the cosine alone would fall to nothing; `epochs` where that is more.
+            horizon: epochs in which the cosine alone would fall to 0; `epochs` where that is more.
 
         Raises:
-            InputError: a number is not whole and above 0.
+            InputError: `epochs`, `cooldown` or `horizon` is not a whole number above 0.
         """
         self.epochs = whole_number("epochs", epochs, least=1)
         self.cooldown = whole_number("cooldown", cooldown, least=1)
@@ -40,3 +40,14 @@ class CooldownLR(LRScheduler):
         """The factor, from 1 to 0, after `epoch` epochs."""
         slow = (1 + math.cos(math.pi * min(epoch, self.epochs) / self.horizon)) / 2
         return slow * min(1, max(0, self.epochs - epoch) / self.cooldown)
+
+
+def three_quarters(epochs: int, given: int | None = None) -> int:
+    """Epoch after which the learning rate drops: `given`, or three quarters of `epochs`, at least 1.
+
+    Raises:
+        InputError: an epoch is not a whole number above 0.
+    """
+    if given is not None:
+        return whole_number("learning_rate_drop", given, least=1)
+    return max(1, round(0.75 * whole_number("epochs", epochs, least=1)))

@@ -2,15 +2,29 @@ import json
 import re
 from pathlib import Path
 
+import monai.bundle
 import pytest
 from monai.bundle import ConfigParser, verify_metadata
 
 import monch_monai
 from monch_monai.classes import CLASSES
+from monch_monai.errors import find_input_error
+from monch_monai.runs.rules import PATHS, RULES
 from tests.bundle.conftest import CONFIGS, REPOSITORY
 
 RUNNABLE = ["train.json", "inference.json", "inference_wsi.json"]
 ALL = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.rglob("*.json") if p.name != "metadata.json")
+
+
+RUNS = {
+    "training": ["train.json"],
+    "evaluating": ["train.json", "evaluate.json"],
+    "inferring": ["inference.json"],
+    "segmenting": ["inference_wsi.json"],
+    "exporting": ["inference.json", "export.json"],
+}
+MERGED = {run: ConfigParser.load_config_files([CONFIGS / file for file in files]) for run, files in RUNS.items()}
+CHECKED = [(run, name) for run, config in MERGED.items() for name in config["start"]["settings"]]
 
 
 def load(name: str) -> dict:
@@ -34,7 +48,42 @@ def test_the_bundle_is_found_from_beside_it_and_from_within(
 @pytest.mark.parametrize("name", ALL)
 def test_is_wiring_without_programs(name: str) -> None:
     text = (CONFIGS / name).read_text(encoding="utf-8")
-    assert not re.search(r"import monch_monai|lambda|/home/|/root/", text)
+    assert not re.search(r"import monch_monai|lambda|getattr|/home/|/root/", text)
+    assert not re.search(r'"\w+(#\w+)*#\d+(#\w+)*":', text), "by position in a list"
+
+
+@pytest.mark.parametrize("run", ["training", "inferring", "segmenting"])
+def test_every_setting_is_checked(run: str) -> None:
+    config = MERGED[run]
+    no_settings = {"imports", "run", run, "handlers", "average", "spatial_keys", "spatial_modes", *PATHS}
+    components = {name for name, value in config.items() if isinstance(value, dict) or "@network" in str(value)}
+    names = {name for name in config if not name.startswith("_")}
+    assert names - components - no_settings == set(config["start"]["settings"])
+    assert set(config["start"]["settings"]) <= set(RULES)
+    assert all(value == f"@{name}" for name, value in config["start"]["settings"].items())
+
+
+@pytest.mark.parametrize(("run", "name"), CHECKED)
+def test_a_bad_setting_ends_the_run_before_anything_else(run: str, name: str, tmp_path: Path) -> None:
+    files = [str(CONFIGS / file) for file in RUNS[run]]
+    settings = {"device": "cpu", name: -1.5}  # what no setting may be
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        monai.bundle.run(run, config_file=files, logging_file=False, output_dir=str(tmp_path / "out"), **settings)
+    found = str(find_input_error(caught.value))
+    assert found.startswith((f"{name} is -1.5; give", f"{name} -1.5 cannot be used"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_checks_its_command_line_and_its_settings_first(run: str) -> None:
+    check, start = MERGED[run][run][:2]
+    assert (check, start) == ({"_target_": "monch_monai.runs.check_command_line"}, "$@start.start()")
+    assert [step for step in MERGED[run][run][2:] if "start" in step] == []
+
+
+def test_every_handler_is_a_component_as_clients_of_bundles_expect() -> None:
+    for part in ("train", "validate"):
+        assert all(isinstance(handler, dict) for handler in MERGED["training"][part]["handlers"])
 
 
 def test_training_and_inference_build_the_same_network() -> None:

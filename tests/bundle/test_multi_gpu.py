@@ -189,13 +189,17 @@ def test_a_process_killed_in_an_epoch_is_started_again_and_the_history_is_whole(
     assert not (out / "earlier").exists()
 
 
-def test_the_overlay_silences_every_tensorboard_handler_of_the_other_processes() -> None:
+@pytest.mark.parametrize("without", [False, True])
+def test_tensorboard_is_left_out_of_training_and_validation(folder: Path, tmp_path: Path, without: bool) -> None:
     parser = ConfigParser()
-    parser.read_config([CONFIGS / "train.json", CONFIGS / "multi_gpu_train.json"])
-    handlers = [*parser["train"]["handlers"], *parser["validate"]["handlers"]]
-    silenced = [handler["_target_"] for handler in handlers if "_disabled_" in handler]
-    assert silenced == ["TensorBoardStatsHandler"] * 2
-    assert [handler["_target_"] for handler in handlers].count("TensorBoardStatsHandler") == 2
+    parser.read_config([CONFIGS / "train.json", folder / "small.json"])
+    parser.update({"dataset_dir": str(folder / "data"), "output_dir": str(tmp_path), "without_tensorboard": without})
+    handlers = [
+        type(h).__name__ for part in ("train", "validate") for h in parser.get_parsed_content(f"{part}#handlers")
+    ]
+    assert handlers.count("TensorBoardStatsHandler") == (0 if without else 2)
+    assert (parser.get_parsed_content("summary_writer") is None) == without
+    assert len(handlers) == (8 if without else 10)
 
 
 def test_no_tile_goes_to_two_processes_and_each_epoch_has_another_order(folder: Path) -> None:
@@ -244,7 +248,7 @@ def test_the_overlay_without_torchrun_is_refused(folder: Path, tmp_path: Path) -
 def test_torchrun_without_the_overlay_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match=r"add multi_gpu_train\.json or multi_gpu_evaluate\.json"):
-        Run("training", tmp_path)
+        Run("training", tmp_path, {}).start()
 
 
 def test_one_gpu_for_all_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

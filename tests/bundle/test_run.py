@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -219,20 +220,33 @@ def test_a_yaml_overlay_runs(trained: Trained, dataset: Path, tmp_path: Path) ->
     assert not [name for name in state if name.startswith("features.topo.reduce")]
 
 
+OLD_START = {
+    "start": {"_target_": "monch_monai.runs.Run", "kind": "training", "output_dir": "@output_dir", "device": "@device",
+              "seed": "@seed", "resume": "@resume", "counts": {"epochs": "@epochs"}},
+    "training": ["$@start", "$@tiles", "$@record"],
+}  # fmt: skip
+"""As train.json had it before 0.2.0."""
 REFUSALS = {
-    "unknown setting": (["--epoch", 1], "--epoch is not a setting of", "did you mean --epochs?"),
+    "unknown setting": ("train", ["--epoch", 1], "--epoch is not a setting of", "did you mean --epochs?"),
+    "no epochs": ("train", ["--epochs", 0], "epochs is 0", "give a whole number of at least 1"),
+    "a number for a folder": ("evaluate", ["--output_dir", 2024], "output_dir is 2024", "such as ./2024"),
+    "no resolution": ("inference", ["--mpp", 0], "mpp is 0", "give µm per pixel"),
+    "no multiple": ("inference_wsi", ["--region_size", 1000], "region_size is 1000", "give a multiple of 512"),
+    "earlier config": ("old", [], "is of a version before 0.2.0", "use this version's configs"),
+}
+QUICK_REFUSALS = {
     "missing folder": (["--dataset_dir", "nowhere"], "dataset_dir nowhere is not a folder", "give the folder"),
     "wrong shape": (["--dataset_dir", "{wrong}"], "images.npy holds uint8 [4, 64, 64]", "prepare the dataset again"),
     "unknown weights": (["--encoder_weights", "clap"], "encoder_weights 'clap' is neither", "nor a file"),
-}
-QUICK_REFUSALS = {
     "empty folder": (["--dataset_dir", "{empty}"], "is empty", "give the folder of a prepared dataset"),
     "missing device": (["--device", "cuda:99"], "device 'cuda:99' cannot be used", "give --device cpu"),
-    "nothing to resume": (["--resume", "true"], "there is nothing to resume", "leave --resume out"),
+    "device of no numbers": (["--device", "meta"], "device 'meta' cannot be used", "give --device cpu"),
+    "nothing to resume": (["--resume", "true"], "nothing to resume", "leave --resume out"),
+    "resume in words": (["--resume", "yes"], "resume is 'yes'", "give true or false"),
     "unknown argument": (["--train#trainer#max_epoch", 1], "not a setting", "did you mean --train#trainer#max_epochs?"),
     "epochs in words": (["--epochs", "abc"], "epochs is 'abc'", "give a whole number of at least 1"),
-    "no epochs": (["--epochs", 0], "epochs is 0", "give a whole number of at least 1"),
     "words for numbers": (["--batch_size", "many"], "batch_size is 'many'", "give a whole number"),
+    "no rate": (["--learning_rate", math.nan], "learning_rate is", "give a number above 0"),
     "range upside down": (["--density_range", (2, 1)], "density_range is (2, 1)", "give two numbers above 0"),
     "negative seed": (["--seed", -1], "seed is -1", "give a whole number of at least 0"),
     "neither true nor false": (["--amp", "maybe"], "amp is 'maybe'", "give true or false"),
@@ -276,16 +290,16 @@ def arguments_for(given: list, dataset: Path, folder: Path, out: Path) -> dict[s
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_the_command_refuses_in_one_line_and_touches_nothing(
-    case: str, dataset: Path, tmp_path: Path, out: Path
-) -> None:
-    given, problem, remedy = REFUSALS[case]
-    arguments = arguments_for(given, dataset, tmp_path, out)
-    done = run_bundle(
-        "training", "--config_file", CONFIGS / "train.json", *[x for pair in arguments.items() for x in pair]
-    )
+def test_the_command_refuses_in_one_line_and_touches_nothing(case: str, tmp_path: Path, out: Path) -> None:
+    name, given, problem, remedy = REFUSALS[case]
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(OLD_START), encoding="utf-8")
+    files = [CONFIGS / f"{name}.json"] if name.startswith("inference") else [CONFIGS / "train.json"]
+    files += {"evaluate": [CONFIGS / "evaluate.json"], "old": [old]}.get(name, [])
+    words = ["--config_file", str([str(file) for file in files]), "--output_dir", out, *given]
+    done = run_bundle(*["training"] * (name in ("train", "old")), *words)
     assert done.returncode == 1
-    assert last_line(done).startswith("ERROR: ")
+    assert [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] == [last_line(done)]
     assert problem in last_line(done)
     assert remedy in last_line(done)
     assert "Traceback" not in done.stderr

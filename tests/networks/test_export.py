@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+
 from monch_monai.errors import InputError
 from monch_monai.networks import Monch, OnnxNetwork, export_network, trained_density
 from monch_monai.networks.export import Forms

@@ -83,7 +83,7 @@ def test_a_second_counts_from_before_to_after_the_run(monkeypatch):
     ],
 )
 def test_the_precision_is_that_of_the_inferer(amp, able, precision, tmp_path, monkeypatch):
-    for module in ("monch_monai.predict", "monch_monai.report.inference_time"):
+    for module in ("monch_monai.predict.precision", "monch_monai.report.inference_time"):
         monkeypatch.setattr(f"{module}.has_fast_bfloat16", lambda device: able)
     types = set()
 

@@ -61,3 +61,35 @@ def test_an_overlay_adds_settings(config: Path, tmp_path: Path) -> None:
     line = CommandLine(["--config_file", f"['{config}','{overlay}']", "--extra", "2"])
     line.check()
     assert line.config()["extra"] == 2
+
+
+def write(folder: Path, content: dict) -> Path:
+    path = folder / "overlay.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"tiles": {"_target_": "monch_monai.nowhere.Tiles"}},
+        {"train": {"handlers": [{"_target_": "monch_monai.handlers.Gone"}, "@ema"]}},
+    ],
+)
+def test_a_component_that_this_version_does_not_have_is_named(tmp_path: Path, content: dict) -> None:
+    with pytest.raises(InputError, match=r"names monch_monai\.(nowhere\.Tiles|handlers\.Gone), which this version"):
+        CommandLine(["--config_file", str(write(tmp_path, content))]).check()
+
+
+def test_components_of_this_version_and_of_others_pass(tmp_path: Path) -> None:
+    content = {"a": {"_target_": "monch_monai.handlers.History"}, "b": {"_target_": "Gone"}, "c": {"_target_": "$@a.b"}}
+    CommandLine(["--config_file", str(write(tmp_path, content))]).check()
+
+
+@pytest.mark.parametrize("value", ["2024", "True", "[1]", ""])
+def test_a_path_that_the_command_line_reads_as_something_else_is_refused(tmp_path: Path, value: str) -> None:
+    config = write(tmp_path, {"output_dir": "out", "checkpoint": None})
+    for name in ("output_dir", "checkpoint"):
+        with pytest.raises(InputError, match=rf"{name} is .*; give a path or a word"):
+            CommandLine(["--config_file", str(config), f"--{name}={value}"]).check()
+    CommandLine(["--config_file", str(config), "--output_dir", "./2024", "--checkpoint", "None"]).check()

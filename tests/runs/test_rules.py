@@ -1,0 +1,57 @@
+import math
+
+import pytest
+
+from monch_monai.errors import InputError
+from monch_monai.runs.rules import check_settings
+
+GOOD = {
+    "training": {
+        "epochs": 1, "patience": 0, "learning_rate": None, "learning_rate_drop": 3, "layer_decay": 1, "split": "all",
+        "density_range": (0.7, 2), "prompts": "names", "evaluated_part": "test", "seed": 0, "device": "cpu",
+    },
+    "inference": {"mpp": 2.0, "overlap": 0.9, "nucleus_min_area_um2": 0, "formats": "onnx"},
+    "slides": {
+        "mpp": None, "overlap": 0.75, "nuclei": None, "tissue_threshold": None, "region_size": 1024, "num_gpus": 0.5,
+        "ray_workers": None, "ray_address": "auto", "engine": "ray", "tile_size": 32,
+    },
+}  # fmt: skip
+BAD = {
+    "training": {
+        "epochs": [0, 1.0, True, "3", None, math.nan], "patience": [-1, 0.5], "learning_rate_drop": [0, 1.5],
+        "learning_rate": [0, -1e-3, "a", math.inf], "layer_decay": [1.1, -0.1, math.nan, True], "lora_rank": [-1],
+        "prompts": ["words", None, ["names"]], "augmentation": [2, "0.5"], "density_range": [[0, 1], [1, math.inf], 1],
+        "split": [1.5, None, True, [1]], "evaluated_part": ["all", 1], "seed": [-1, 1.5, "x"],
+        "num_workers": [-1, "two"], "amp": ["yes", 1, None], "device": ["gpu", "cuda:99", [1], None, "meta", 0],
+    },
+    "inference": {
+        "mpp": [0, -1, math.nan, 2.1, "0.25", None, True], "overlap": [1, -0.1, math.nan, "a"], "nuclei": ["a.geojson"],
+        "nucleus_separation_um": [0, math.inf], "nucleus_min_area_um2": [-1, "2"], "formats": [3, ["onnx", None], []],
+    },
+    "slides": {
+        "mpp": [0, math.inf, "a"], "overlap": [0.8], "nuclei": [True, 5], "tissue_threshold": [2, "a"],
+        "region_size": [512.0, 1000, 0, -512], "tile_size": [31, "256"], "engine": ["dask", None],
+        "num_gpus": [-1, math.nan], "ray_workers": [0, "all"], "ray_address": [5], "num_cpus": [0, 0.5],
+        "retries": [-1], "gzip": ["yes"],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_what_a_setting_may_be_passes(kind):
+    assert check_settings(kind, GOOD[kind]) == GOOD[kind]
+
+
+CASES = [(kind, name, value) for kind in BAD for name, values in BAD[kind].items() for value in values]
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), CASES)
+def test_anything_else_is_refused_with_the_value_and_what_to_give(kind, name, value):
+    with pytest.raises(InputError) as caught:
+        check_settings(kind, {name: value})
+    assert str(caught.value).startswith((f"{name} is {value!r}; give ", f"device {value!r} cannot be used ("))
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_become_bool():
+    assert check_settings("training", {"amp": "False", "resume": "true"}) == {"amp": False, "resume": True}
