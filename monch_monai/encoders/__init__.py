@@ -4,12 +4,14 @@ from monch_monai.encoders.adapters import add_adapters, merge_adapters
 from monch_monai.encoders.clip_resnet import ClipResNet, ClipResNet50
 from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.instance_norm import use_instance_norm
+from monch_monai.encoders.origin import RANDOM, Origin
 from monch_monai.encoders.sam import Sam, Sam2
 from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
 from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, uni
-from monch_monai.encoders.weights import Origin, load_published, starting_learning_rate
+from monch_monai.encoders.weights import load_published, starting_learning_rate
 
 __all__ = [
+    "RANDOM",
     "ClipResNet",
     "ClipResNet50",
     "ClipText",

@@ -52,6 +52,13 @@ def use_instance_norm(encoder: ImageEncoder) -> None:
     encoder.get_buffer(INSTANCE_NORM).fill_(True)
 
 
+def normalisation(encoder: ImageEncoder) -> str | None:
+    """`batch` or `instance`; None for an encoder that is published without batch normalisation."""
+    if any(isinstance(module, InstanceNorm) for module in encoder.modules()):
+        return "instance"
+    return "batch" if hasattr(encoder, INSTANCE_NORM) else None
+
+
 def follow_checkpoints(encoder: ImageEncoder) -> None:
     """Lets an encoder take on, with the weights that are loaded into it, the normalisation that they were trained with.
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor, nn
 
+from monch_monai.encoders.origin import RANDOM, Origin
 from monch_monai.errors import InputError
 
 
@@ -23,12 +24,14 @@ class TextEncoder:
         dim: D of its features.
         context_length: tokens it reads at most, with those for start and end.
         tower: turns tokens `[N, context_length]`, filled up with 0, into features `[N, D]`.
+        origin: where the tower's weights came from.
     """
 
     name: str
     dim: int
     context_length: int
     tower: nn.Module
+    origin: Origin = RANDOM
 
     def tokens(self, sentence: str) -> list[int]:
         """Tokens of a sentence, with those for start and end."""

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import safetensors.torch
 import torch
@@ -14,6 +13,7 @@ from monch_monai.encoders.formats import OPEN_CLIP_TEXT
 from monch_monai.encoders.hub import download, in_folder
 from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.instance_norm import INSTANCE_NORM
+from monch_monai.encoders.origin import RANDOM, Origin
 from monch_monai.encoders.publication import Publication
 from monch_monai.encoders.text import ClipText, TextEncoder
 from monch_monai.errors import InputError
@@ -22,16 +22,6 @@ from monch_monai.files import sha256
 WORDS = ("auto", "published", "openai", "none")
 
 logger = logging.getLogger(__name__)
-
-
-class Origin(NamedTuple):
-    """Where encoder weights came from: a line for the record, and whether they were trained at all."""
-
-    text: str
-    pretrained: bool
-
-
-RANDOM = Origin("random", pretrained=False)
 
 
 def load_published(
@@ -62,11 +52,11 @@ def load_published(
         if path is not None:
             text.use_files(path.parent)
             _load(publication, path, {"image": encoder, "text": text.tower})
+        text.origin = origin
         return text, origin
     if path is not None:
         _load(publication, path, {"image": encoder})
-    text, words = _clip_words(str(text_weights or (weights if weights in WORDS else "auto")))
-    return text, Origin(f"words of {text.name} ({words}): {origin.text}", origin.pretrained)
+    return _clip_text(str(text_weights or (weights if weights in WORDS else "auto"))), origin
 
 
 def starting_learning_rate(
@@ -83,14 +73,13 @@ def starting_learning_rate(
     return rate
 
 
-def _clip_words(choice: str) -> tuple[TextEncoder, str]:
-    """CLIP RN50's text encoder alone, and where its weights came from, in short."""
+def _clip_text(choice: str) -> TextEncoder:
+    """CLIP RN50's text encoder alone."""
     publication, text = openai_clip("RN50", OPEN_CLIP_TEXT), ClipText("RN50")
-    path, origin = _find(publication, text.name, choice, "text_weights")
+    path, text.origin = _find(publication, text.name, choice, "text_weights")
     if path is not None:
         _load(publication, path, {"text": text.tower})
-    before, mark, digest = origin.text.partition("SHA-256 ")
-    return text, before + mark + digest[:12]  # a checkpoint has little room for it
+    return text
 
 
 def _find(publication: Publication, name: str, choice: str, setting: str) -> tuple[Path | None, Origin]:
@@ -107,13 +96,13 @@ def _find(publication: Publication, name: str, choice: str, setting: str) -> tup
                 raise InputError(f"{setting}: {error}, or --{setting} none") from error
             logger.warning("%s: training from RANDOM weights of %s, not the paper's method", error, name)
             return None, RANDOM
-        return path, Origin(f"hub {publication.hub}, revision {path.parent.name[:12]}", pretrained=True)
+        return path, Origin("hub", publication.hub, revision=path.parent.name)
     path = Path(choice)
     if path.is_dir():
         path = in_folder(path, publication)
     if not path.is_file():
         raise InputError(f"{setting} {choice!r} is neither {', '.join(WORDS)} nor a file or folder: give one of these")
-    return path, Origin(f"file {path.name}, SHA-256 {sha256(path)}", pretrained=True)
+    return path, Origin("file", path.name, sha256=sha256(path))
 
 
 def wanted_by(towers: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -8,11 +8,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from monch_monai.encoders import merge_adapters
+from monch_monai.encoders import Origin, merge_adapters
 from monch_monai.encoders.instance_norm import INSTANCE_NORM, forget_statistics
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.onnx import told_by_onnx
+from monch_monai.networks.onnx import read_onnx_metadata
+from monch_monai.networks.provenance import KEY, Provenance, convert_earlier, read_provenance
 from monch_monai.settings import flag
 
 DENSITY = "trained_density"
@@ -33,10 +35,10 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"checkpoint {file} does not exist: give --checkpoint the file of a trained model")
-    state = read_state(file)
-    refuse_another_encoder(network.state_dict(), state, file)
+    state, expected = read_state(file), network.state_dict()
+    refuse_another_encoder(expected, state, file)
+    convert_earlier(state)
     state = merge_adapters(state)
-    expected = network.state_dict()
     if DENSITY in expected:
         state.setdefault(DENSITY, torch.zeros(3))  # earlier checkpoints do not tell it
     flag_of_norm = ENCODER + INSTANCE_NORM
@@ -45,16 +47,19 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     wrong = {
         "missing": [name for name in expected if name not in state],
         "unexpected": [name for name in state if name not in expected],
-        "of another shape": [n for n, v in expected.items() if n in state and state[n].shape != v.shape],
+        "of another shape": [n for n, v in expected.items() if n != KEY and n in state and state[n].shape != v.shape],
     }
     found = "; ".join(f"{len(names)} {what}, first {names[0]}" for what, names in wrong.items() if names)
     if found:
         raise InputError(f"checkpoint {file} is not of the config's network ({found}): use the config it came from")
     network.load_state_dict(state)
-    if isinstance(network, Monch):
-        logger.info("weights of %s (encoder %s)", file, network.encoder_origin)
-        if network.encoder_origin.endswith("random"):
-            logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
+    if not isinstance(network, Monch):
+        weights = Origin("checkpoint", file.name, sha256=sha256(file))
+        network.provenance = Provenance(type(network).__name__, weights)  # type: ignore[assignment]
+        return file
+    logger.info("weights of %s: %s", file, network.provenance)
+    if not network.provenance.image_weights.pretrained:
+        logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
     return file
 
 
@@ -64,15 +69,13 @@ def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor
     Raises:
         InputError: `found`, from `file`, has another one.
     """
-    ours, theirs = _encoder_name(own), _encoder_name(found)
-    if ours is not None and theirs is not None and ours != theirs:
-        overlays = "the overlay of that name in configs/encoders/ (clip_rn50 needs none)"
-        raise InputError(f"checkpoint {file} has the encoder {theirs}, the config's network {ours}: use {overlays}")
-
-
-def _encoder_name(state: Mapping[str, Tensor]) -> str | None:
-    told = state.get("origin_bytes")
-    return None if told is None else bytes(told.tolist()).decode(errors="replace").partition(":")[0]
+    try:
+        ours, theirs = read_provenance(own), read_provenance(found)
+    except InputError as error:
+        raise InputError(f"checkpoint {file} is damaged: {error}") from error
+    if ours is not None and theirs is not None and ours.encoder != theirs.encoder:
+        overlays = f"{ours.encoder}: use the overlay of that name in configs/encoders/ (clip_rn50 needs none)"
+        raise InputError(f"checkpoint {file} has the encoder {theirs.encoder}, the config's network {overlays}")
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -111,7 +114,7 @@ def trained_density(
     file = checkpoint if onnx is None else onnx
     if not flag("lighten", lighten) or file is None:
         return None
-    told = read_state(file).get(DENSITY, torch.zeros(3)).tolist() if onnx is None else told_by_onnx(file, DENSITY)
+    told = read_state(file).get(DENSITY, torch.zeros(3)).tolist() if onnx is None else read_onnx_metadata(file, DENSITY)
     if not told or not any(told):
         logger.info("%s does not tell how dark the tissue of its training was: images are taken as they are", file)
         return None

@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ def export_network(
         "name": "monch",
         "version": monch_monai.__version__,
         "classes": [c.name for c in CLASSES],
-        "encoder": network.encoder_origin,
+        "provenance": asdict(network.provenance),
         "trained_density": network.trained_density.tolist(),
         **(properties or {}),
     }

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,16 +12,16 @@ from torch import Tensor, nn
 
 from monch_monai.classes import CLASSES, PIXEL_SHARES
 from monch_monai.encoders import ImageEncoder, TextEncoder
+from monch_monai.encoders.instance_norm import normalisation
 from monch_monai.errors import InputError
 from monch_monai.networks.blocks import conv_norm_act
 from monch_monai.networks.features import MultiGrainedFeatures, Rescale
 from monch_monai.networks.fusion import Fusion
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
+from monch_monai.networks.provenance import CLASS_TABLE, Provenance, convert_earlier
 from monch_monai.ops.choice import is_traced
 from monch_monai.settings import flag
-
-ORIGIN_BYTES = 256
 
 
 class Monch(nn.Module):
@@ -101,9 +102,8 @@ class Monch(nn.Module):
         stand_in = torch.randn(num_classes * num_sentences, text_dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer("text_features", F.normalize(stand_in, dim=-1))
         self.text_features: Tensor
-        self.register_buffer("origin_bytes", torch.zeros(ORIGIN_BYTES, dtype=torch.uint8))
-        self.origin_bytes: Tensor
-        self.encoder_origin = "random"
+        self._provenance = Provenance(image_encoder.name, classes=CLASS_TABLE if num_classes == len(CLASSES) else ())
+        self.register_load_state_dict_pre_hook(_convert_earlier)  # type: ignore[no-untyped-call]
         self.register_buffer("trained_density", torch.zeros(3))
         self.trained_density: Tensor
 
@@ -176,6 +176,7 @@ class Monch(nn.Module):
                 f"text features are {list(features.shape)}; the network takes {list(self.text_features.shape)}"
             )
         self.text_features.copy_(features)
+        self.provenance = self.provenance.with_words(prompts, text_encoder.name, text_encoder.origin)
 
     def folded(self) -> "Monch":
         """A copy for inference alone: the words of its head are a plain convolution, and its prompts stay as they are.
@@ -187,17 +188,29 @@ class Monch(nn.Module):
         return copied
 
     @property
-    def encoder_origin(self) -> str:
-        """Image encoder and where its weights came from.
+    def provenance(self) -> Provenance:
+        """What the network was made of and how it was trained; the state dict stores it as a tensor of JSON."""
+        return replace(self._provenance, normalisation=normalisation(self.image_encoder))
 
-        Kept in the state dict as UTF-8 bytes, so that a checkpoint of nothing but tensors carries it.
+    @provenance.setter
+    def provenance(self, record: Provenance) -> None:
+        self._provenance = record
+
+    def get_extra_state(self) -> Tensor:
+        """The provenance as `torch.nn.Module.state_dict` stores it, uint8."""
+        return self.provenance.to_tensor()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Takes the provenance from a state dict.
+
+        Raises:
+            InputError: `state` holds no provenance.
         """
-        return bytes(self.origin_bytes.tolist()).rstrip(b"\0").decode(errors="replace")
+        self._provenance = Provenance.from_tensor(state)
 
-    @encoder_origin.setter
-    def encoder_origin(self, text: str) -> None:
-        encoded = f"{self.image_encoder.name}: {text}".encode()[:ORIGIN_BYTES].ljust(ORIGIN_BYTES, b"\0")
-        self.origin_bytes.copy_(torch.tensor(list(encoded), dtype=torch.uint8))
+
+def _convert_earlier(network: Monch, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    convert_earlier(state, prefix)
 
 
 def _joined(maps: Sequence[Tensor]) -> Tensor:

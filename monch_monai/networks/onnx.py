@@ -1,13 +1,18 @@
 """The network as ONNX Runtime runs it."""
 
 import json
+import logging
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, one_line
+from monch_monai.networks.provenance import Provenance
+
+logger = logging.getLogger(__name__)
 
 
 def open_session(path: str | Path, device: str = "cpu") -> Any:
@@ -27,59 +32,116 @@ def open_session(path: str | Path, device: str = "cpu") -> Any:
     if here.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": here.index or 0}))
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors have no common base
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} is no ONNX model that can run here ({reason}): export it again") from error
+        raise InputError(f"{path} is no ONNX model that can run here ({one_line(error)}): export it again") from error
+    logger.info("network by ONNX Runtime, %s", ", ".join(session.get_providers()))
+    return session
 
 
-def told_by_onnx(path: str | Path, name: str) -> Any:
-    """What an ONNX file of `export_network`'s tells under a name; None where it tells nothing.
+def read_onnx_metadata(path: str | Path, name: str) -> Any:
+    """Value that an ONNX file of `export_network` stores under a name; None where the file stores none.
 
     Raises:
-        InputError: it cannot be read, or is damaged there.
+        InputError: the file cannot be read, or the value is no JSON.
     """
-    told = open_session(path).get_modelmeta().custom_metadata_map.get(name)
-    try:
-        return None if told is None else json.loads(told)
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: its {name} is {told!r}; export it again") from error
+    return OnnxNetwork(path).metadata(name)
 
 
 class OnnxNetwork(nn.Module):
     """A network exported to ONNX, in the place of the one it was exported from.
 
-    On CUDA where ONNX Runtime has it (package onnxruntime-gpu), else on the CPU, in float32 whatever autocast says.
+    ONNX Runtime runs it on CUDA where it can (package onnxruntime-gpu), else on the CPU, in float32 whatever autocast
+    is set to. The network can be pickled: another process opens the file anew.
 
     Args:
-        path: file that `export_network` wrote.
+        path: file that `export_network` wrote, or another of one input `[B, 3, H, W]` and one output `[B, T, H, W]`,
+            with sizes that are fixed or not.
         device: of the run, such as `cpu` or `cuda:0`.
 
     Attributes:
-        mean: by channel, of the images it takes, of values in [0, 1].
-        std: likewise.
+        mean: by channel, of the images that the network takes, of values in [0, 1]; None where the file has none.
+        std: their standard deviation by channel; None where the file has none.
+        provenance: of the exported network; None where the file has none.
 
     Raises:
-        InputError: there is no such file, it is no ONNX model of `export_network`'s, or ONNX Runtime is not installed.
+        InputError: the file does not exist, is no ONNX model or has damaged metadata; or ONNX Runtime is not installed.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         super().__init__()
-        if not Path(path).is_file():
+        self.path, self.device = Path(path), device
+        if not self.path.is_file():
             raise InputError(f"{path} does not exist: write it with export.json, or give --onnx_file")
-        self.session = open_session(path, device)
-        self.input_name = self.session.get_inputs()[0].name
-        self.about: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
-        self.encoder_origin = self.about.get("encoder", "unknown")
-        try:
-            self.mean, self.std = (json.loads(self.about[name]) for name in ("mean", "std"))
-        except (KeyError, ValueError) as error:
-            raise InputError(f"{path} does not say how its images are normalised: export it again") from error
+        self._session: Any = None
+        self.mean, self.std = self._normalisation("mean"), self._normalisation("std")
+        self.provenance = self._read_provenance()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits `[B, T, H, W]` float32 for normalised images `[B, 3, H, W]`."""
-        (logits,) = self.session.run(None, {self.input_name: image.float().contiguous().cpu().numpy()})
-        return torch.from_numpy(logits).to(image.device)
+        """Logits `[B, T, H, W]`, float32 and on the image's device, for normalised images `[B, 3, H, W]`.
+
+        A file of a fixed batch size takes more images in several passes, and fewer filled up with the last one.
+
+        Raises:
+            InputError: the file takes images of another height or width.
+        """
+        feed = self.session.get_inputs()[0]
+        batch, *sides = (feed.shape[i] for i in (0, 2, 3))
+        if any(isinstance(side, int) and side != given for side, given in zip(sides, image.shape[-2:], strict=True)):
+            raise InputError(f"onnx {self.path} takes tiles of {sides} px: give --tile_size {sides[0]}")
+        count = batch if isinstance(batch, int) else len(image)
+        logits = []
+        for images in image.detach().float().cpu().split(count):
+            filled = torch.cat([images, images[-1:].expand(count - len(images), -1, -1, -1)])
+            (found,) = self.session.run(None, {feed.name: filled.contiguous().numpy()})
+            logits.append(torch.from_numpy(found[: len(images)]))
+        return torch.cat(logits).float().to(image.device)
+
+    @property
+    def session(self) -> Any:
+        """ONNX Runtime's session, opened at its first use in this process."""
+        if self._session is None:
+            self._session = open_session(self.path, self.device)
+        return self._session
+
+    def metadata(self, name: str) -> Any:
+        """Value that the file stores under a name; None where the file stores none.
+
+        Raises:
+            InputError: the value is no JSON.
+        """
+        text = self.session.get_modelmeta().custom_metadata_map.get(name)
+        try:
+            return None if text is None else json.loads(text)
+        except ValueError as error:
+            raise self._damaged(name, text) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State for another process, which opens the file anew."""
+        return {**self.__dict__, "_session": None}
+
+    def _normalisation(self, name: str) -> list[float] | None:
+        values: list[float] | None = self.metadata(name)
+        if values is not None:
+            are_numbers = isinstance(values, list) and all(isinstance(v, float | int) for v in values)
+            if not are_numbers or len(values) != 3 or not all(map(math.isfinite, values)):
+                raise self._damaged(name, values)
+            if name == "std" and min(values) <= 0:
+                raise self._damaged(name, values)
+        return values
+
+    def _read_provenance(self) -> Provenance | None:
+        earlier = self.session.get_modelmeta().custom_metadata_map.get("encoder")
+        record = self.metadata("provenance")
+        if record is None:
+            return None if earlier is None else Provenance.from_earlier(earlier)
+        try:
+            return Provenance.from_dict(record)
+        except (TypeError, KeyError, ValueError) as error:
+            raise self._damaged("provenance", record) from error
+
+    def _damaged(self, name: str, value: object) -> InputError:
+        return InputError(f"{self.path} is damaged: its {name} is {str(value)[:80]!r}; export it again")
 
 
 def network_or_export(network: nn.Module, onnx: str | Path | None = None, device: str = "cpu") -> nn.Module:

@@ -1,5 +1,6 @@
 """The start of a training: the weights it begins with, and which of them it trains."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 from monch_monai.classes import CLASSES
 from monch_monai.encoders import Origin, add_adapters, load_published, use_instance_norm
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint
 from monch_monai.networks.monch import Monch
 from monch_monai.prompts import ATTRIBUTES
@@ -105,12 +107,14 @@ def _load(
                 f"prompts is {prompts}, but a checkpoint keeps its own: leave --prompts or --checkpoint out"
             )
         path = load_checkpoint(network, checkpoint)
-        return Origin(f"checkpoint {path.name}: {network.encoder_origin}", pretrained=True)
+        origin = Origin("checkpoint", path.name, sha256=sha256(path))
+        network.provenance = network.provenance.child(sha256(path))
+        return origin
     text_encoder, origin = load_published(network.image_encoder, encoder_weights, text_weights)
+    network.provenance = replace(network.provenance, image_weights=origin)
     if prompts == PROMPTS[0]:
         network.set_prompts(ATTRIBUTES, text_encoder)
     if prompts == "names":
         sentences = len(network.text_features) // network.num_classes
         network.set_prompts({c.name: [c.name] * sentences for c in CLASSES}, text_encoder)
-    network.encoder_origin = origin.text if prompts == PROMPTS[0] else f"prompts {prompts}: {origin.text}"
     return origin

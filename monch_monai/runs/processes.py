@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from monch_monai.errors import InputError
 from monch_monai.handlers.checkpoints import STATE
+from monch_monai.networks.provenance import provenance_of
 
 RECORD = "run.json"
 T = TypeVar("T")
@@ -71,9 +72,9 @@ class Processes:
         Raises:
             InputError: the processes did not find the same encoder weights, so that they would learn at other rates.
         """
-        origins = set(self._of_all(str(getattr(network, "encoder_origin", ""))))
-        if len(origins) > 1:
-            found = ", ".join(sorted(origins))
+        provenances = self._of_all(provenance_of(network))
+        if any(found != provenances[0] for found in provenances):
+            found = "; ".join(dict.fromkeys(map(str, provenances)))
             raise InputError(f"the processes found different weights ({found}): give --encoder_weights")
         if self.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from torch import nn
 
 import monch_monai
 from monch_monai.files import sha256, write_text_atomically
+from monch_monai.networks.provenance import provenance_of
+from monch_monai.networks.recipe import recipe
 from monch_monai.predict import cpu_capabilities
 from monch_monai.runs.processes import RECORD, launch
 from monch_monai.runs.run import Run
@@ -23,7 +26,6 @@ from monch_monai.runs.run import Run
 PACKAGES = ("torch", "monai", "pytorch-ignite", "open_clip_torch", "numpy", "scikit-image", "pillow", "nibabel")
 
 
-@idist.one_rank_only()
 def write_record(
     run: Run, network: nn.Module, data: str, settings: dict[str, Any], checkpoint: str | Path | None = None
 ) -> Path:
@@ -34,7 +36,8 @@ def write_record(
 
     Args:
         run: the run.
-        network: a MONCH records where its encoder weights came from.
+        network: its provenance is recorded. A training that is not resumed first adds its recipe to that, so that
+            checkpoints store the recipe too.
         data: fingerprint of the data.
         settings: values by name that the record has beside, or in place of, the run's settings.
         checkpoint: file that the weights came from.
@@ -43,13 +46,27 @@ def write_record(
         InputError: the run has not been started, or its folder cannot be written.
     """
     settings = {**run.settings, **settings}
+    config = None if run.command_line is None else run.command_line.config()
+    provenance = provenance_of(network)
+    if run.kind == "training" and not run.resume:
+        provenance = replace(provenance, recipe=recipe(settings, config))
+        network.provenance = provenance  # type: ignore[assignment]
+    started: dict[str, Any] = {"settings": settings, "config": config}
+    given = None if checkpoint is None else {"file": str(checkpoint), "sha256": sha256(Path(checkpoint))}
+    made_of = {"provenance": asdict(provenance), "checkpoint": given, "data_fingerprint": data}
+    path: Path = _write(run, made_of, started)
+    return path
+
+
+@idist.one_rank_only()
+def _write(run: Run, made_of: dict[str, Any], started: dict[str, Any]) -> Path:
     folder = run.open()
     path = folder / RECORD
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     start = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [sys.executable, *sys.argv],
-        "settings": settings,
+        **started,
         "versions": {
             "monch": monch_monai.__version__,
             "python": platform.python_version(),
@@ -59,21 +76,13 @@ def write_record(
         "hardware": _hardware(),
         "processes": idist.get_world_size(),
         "launch": launch(),
-        "config": None if run.command_line is None else run.command_line.config(),
     }
     if run.resume and earlier is not None:
         # Rate and schedule come with the training's state, whatever the settings say now.
-        start["settings"] = {name: value for name, value in settings.items() if "learning_rate" not in name}
+        start["settings"] = {n: value for n, value in started["settings"].items() if "learning_rate" not in n}
         record = {**earlier, "resumed": [*earlier.get("resumed", []), start]}
     else:
-        record = {
-            "kind": run.kind,
-            "seed": run.seed,
-            "encoder_weights": getattr(network, "encoder_origin", None),
-            "checkpoint": None if checkpoint is None else {"file": str(checkpoint), "sha256": sha256(Path(checkpoint))},
-            "data_fingerprint": data,
-            **start,
-        }
+        record = {"kind": run.kind, "seed": run.seed, **made_of, **start}
         if earlier is not None and earlier.get("kind") != run.kind:
             path = folder / f"run_{run.kind}.json"
     write_text_atomically(path, json.dumps(record, indent=2, default=str) + "\n")

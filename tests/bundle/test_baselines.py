@@ -71,7 +71,8 @@ def test_a_baseline_trains_by_the_recipe_and_is_evaluated(name: str, tile_size: 
     done = run_bundle("--config_file", str([plain, evaluate, baseline]), "--inference_time#repeats", 2, *settings)
     assert done.returncode == 0, done.stderr
     run = EvaluatedRun.read(tmp_path)
-    assert (run.system, run.record["encoder_weights"]) == (NAMES[name], None)
+    assert (run.system, run.provenance.image_weights.kind) == (NAMES[name], "checkpoint")
+    assert run.provenance.image_weights.sha256 == sha256(tmp_path / "best.pt")
     assert run.record["checkpoint"]["sha256"] == sha256(tmp_path / "best.pt")
     validated = (tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")
     assert run.scores["classes"]["any nucleus"]["dice"] == pytest.approx(float(validated[-1]), abs=1e-6)

@@ -147,7 +147,7 @@ def test_what_is_exported_gives_eager_logits_without_this_package(
             print(f"{name} {size}: largest {float(difference.max()):.1e}, {beyond:.4%} of pixels beyond {TOLERANCE}")
             assert beyond <= SHARE, (name, size)
     assert all(float(right.abs().max()) > 0.1 for right in expected)
-    assert about["model.onnx"]["encoder"] == "clip_rn50: random"
+    assert json.loads(about["model.onnx"]["provenance"])["encoder"] == "clip_rn50"
     assert json.loads(about["model.onnx"]["mean"])[0] == pytest.approx(0.48145466)
 
 
@@ -161,7 +161,7 @@ def test_onnx_runtime_segments_as_pytorch_does(
     with Image.open(tmp_path / "field_classes.png") as ours, Image.open(inferred / "field_classes.png") as theirs:
         assert (np.asarray(ours) != np.asarray(theirs)).mean() <= SHARE
     record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
-    assert record["encoder_weights"] == "clip_rn50: random"
+    assert record["provenance"]["encoder"] == "clip_rn50"
     assert record["checkpoint"]["file"].endswith("model.onnx")
 
 
@@ -171,7 +171,7 @@ def test_without_tensorrt_its_overlay_leaves_the_network_to_pytorch(download: Do
     parser.update({"checkpoint": str(download.root / "models" / "model.pt"), "device": "cpu"})
     network = parser.get_parsed_content("network")
     assert network is parser.get_parsed_content("network_def")
-    assert network.encoder_origin == "clip_rn50: random"
+    assert network.provenance.encoder == "clip_rn50"
 
 
 DOORS = Path(__file__).with_name("doors.py").read_text(encoding="utf-8")

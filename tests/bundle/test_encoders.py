@@ -77,7 +77,7 @@ def test_one_trains_evaluates_and_segments_by_its_overlay_alone(dataset: Path, t
     with (out / "history.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 1
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    assert record["encoder_weights"] == "sam2_tiny: words of clip_rn50 (random): random"
+    assert (record["provenance"]["encoder"], record["provenance"]["text_encoder"]) == ("sam2_tiny", "clip_rn50")
     evaluate = [*train, str(CONFIGS / "evaluate.json")]
     monai.bundle.run("evaluating", config_file=evaluate, **settings, **data, **{"inference_time#repeats": 2})
     assert (out / "evaluation" / "report.html").is_file()

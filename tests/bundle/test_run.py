@@ -17,10 +17,10 @@ from monai.transforms import Compose
 from PIL import Image
 
 from monch_monai.classes import CLASSES
-from monch_monai.data import LightenTissued
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.errors import InputError, find_input_error
-from monch_monai.stain import lightened
+from monch_monai.networks.provenance import Provenance, read_provenance
+from monch_monai.stain import LightenTissued, lightened
 from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
 
 Trained = tuple[Path, subprocess.CompletedProcess[str]]
@@ -51,7 +51,9 @@ def test_checkpoint_is_a_flat_dictionary_of_tensors(trained: Trained) -> None:
     state = torch.load(trained[0] / "best.pt", weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in state.values())
     assert state["text_features"].shape == (18, 1024)
-    assert bytes(state["origin_bytes"].tolist()).rstrip(b"\0") == b"clip_rn50: random"
+    stored = read_provenance(state)
+    assert stored.recipe["learning_rate"] == 0.001
+    assert stored.recipe["loss"] == {"_target_": "monch_monai.losses.PerClassBCE"}
 
 
 def test_record_tells_what_ran(trained: Trained, dataset: Path) -> None:
@@ -59,7 +61,9 @@ def test_record_tells_what_ran(trained: Trained, dataset: Path) -> None:
     manifest = json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))
     assert record["settings"]["epochs"] == 2
     assert record["settings"]["learning_rate"] == 0.001
-    assert record["encoder_weights"] == "clip_rn50: random"
+    stored = read_provenance(torch.load(trained[0] / "best.pt", weights_only=True))
+    assert Provenance.from_dict(record["provenance"]) == stored
+    assert str(stored) == "clip_rn50 (random), words attributes by clip_rn50 (random)"
     assert record["data_fingerprint"] == manifest["fingerprint"]
     assert record["config"]["epochs"] == 2
     assert record["config"]["train"]["trainer"]["_target_"] == "SupervisedTrainer"

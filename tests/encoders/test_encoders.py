@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from monch_monai.encoders import load_published
+from monch_monai.encoders import RANDOM, load_published
 from monch_monai.errors import InputError
 from monch_monai.networks import Monch, initialise_weights, parameter_groups
 from monch_monai.networks.pretrained import PROMPTS
@@ -137,7 +137,7 @@ def test_freezing_is_a_setting_and_holds_for_a_resumed_training_too():
 
 @pytest.mark.usefixtures("small_words")
 def test_words_are_attributes_or_names_or_none():
-    made = {}
+    made, hashes = {}, set()
     for prompts in PROMPTS:
         network = small_network("sam2", text_dim=1024)
         before = network.text_features.clone()
@@ -145,9 +145,13 @@ def test_words_are_attributes_or_names_or_none():
         initialise_weights(network, "none", prompts=prompts)
         made[prompts] = network.text_features.unflatten(0, (6, 3))
         assert torch.equal(network.text_features, before) is (prompts == "random")
-        told = network.encoder_origin.split(": ")
-        assert told[-1] == "random"
-        assert (f"prompts {prompts}" in told) is (prompts != "attributes")
+        record = network.provenance
+        assert (record.words, record.image_weights) == (prompts, RANDOM)
+        assert (record.text_encoder, record.text_weights) == (
+            (None, None) if prompts == "random" else ("clip_rn50", RANDOM)
+        )
+        hashes.add(record.words_sha256)
+    assert len(hashes) == 3
     assert torch.equal(made["names"][:, 0], made["names"][:, 1])
     assert not torch.allclose(made["names"][0], made["names"][1])
     assert not torch.allclose(made["attributes"][:, 0], made["attributes"][:, 1])

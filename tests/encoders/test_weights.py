@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
-from monch_monai.encoders import ClipResNet50, ClipText, ConchText, load_published
+from monch_monai.encoders import RANDOM, ClipResNet50, ClipText, ConchText, Origin, load_published
 from monch_monai.encoders.weights import wanted_by
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
@@ -72,7 +72,8 @@ def test_a_file_in_the_published_format_changes_the_maps(
         encoder, text, origin = load(family, tmp_path / "published.bin")
     assert "none missing, none unexpected" in caplog.text
     assert origin.pretrained
-    assert f"file published.bin, SHA-256 {sha256(tmp_path / 'published.bin')}" in origin.text
+    assert origin == Origin("file", "published.bin", sha256=sha256(tmp_path / "published.bin"))
+    assert text.origin == (origin if family in TWO_TOWERS else RANDOM)
     torch.manual_seed(3)
     of_file, image = SMALL[family]().eval(), noise(1, 3, 96, 64)
     torch.manual_seed(5)
@@ -138,7 +139,7 @@ def saved(path: Path, content: object) -> Path:
 
 def test_a_safetensors_file_loads(tmp_path: Path) -> None:
     save_file(published("plip"), tmp_path / "model.safetensors")
-    assert load("plip", tmp_path / "model.safetensors")[2].text.startswith("file model.safetensors, SHA-256 ")
+    assert load("plip", tmp_path / "model.safetensors")[2].source == "model.safetensors"
 
 
 def test_a_snapshot_folder_is_searched_for_the_published_names(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_snapshot_folder_is_searched_for_the_published_names(tmp_path: Path) -
     with pytest.raises(InputError, match=r"holds no pytorch_model\.bin, as MahmoodLab/UNI does"):
         load("uni", snapshot)
     torch.save(published("uni"), snapshot / "pytorch_model.bin")
-    assert "file pytorch_model.bin" in load("uni", snapshot)[2].text
+    assert load("uni", snapshot)[2].source == "pytorch_model.bin"
 
 
 def test_an_encoder_of_images_alone_goes_with_the_words_that_are_given(tmp_path: Path) -> None:
@@ -157,8 +158,8 @@ def test_an_encoder_of_images_alone_goes_with_the_words_that_are_given(tmp_path:
     clip = {**{n: v.half() for n, v in text.tower.state_dict().items()}, "visual.conv1.weight": torch.zeros(1)}
     torch.save({**clip, "logit_scale": torch.zeros(())}, tmp_path / "clip.pt")
     words = [load("uni", tmp_path / "uni.bin", str(tmp_path / "clip.pt")) for _ in range(2)]
-    digest = sha256(tmp_path / "clip.pt")
-    assert words[0][2].text.startswith(f"words of clip_rn50 (file clip.pt, SHA-256 {digest[:12]}): file uni.bin")
+    assert words[0][1].origin == Origin("file", "clip.pt", sha256=sha256(tmp_path / "clip.pt"))
+    assert words[0][2].source == "uni.bin"
     torch.testing.assert_close(words[0][1].encode(SENTENCES), text.encode(SENTENCES), atol=2e-3, rtol=0)
 
 
@@ -285,7 +286,7 @@ from tests.fakes.encoders import SMALL
 for choice in {choices!r}:
     encoder, start = SMALL[{family!r}](), time.monotonic()
     try:
-        print(load_published(encoder, choice)[1].text)
+        print(load_published(encoder, choice)[1])
     except InputError as error:
         print("ERROR:", error)
     print(time.monotonic() - start)

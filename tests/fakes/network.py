@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monch_monai.encoders import ImageEncoder
+from monch_monai.encoders import ImageEncoder, Origin
 from monch_monai.networks import Monch
 
 TEXT_DIM = 24
@@ -39,7 +39,7 @@ class SmallText:
     """Unit vectors drawn from a seed, and a record of the sentences."""
 
     def __init__(self, dim: int = TEXT_DIM, seed: int = 1) -> None:
-        self.dim, self.seed = dim, seed
+        self.name, self.origin, self.dim, self.seed = "small_text", Origin(), dim, seed
         self.sentences: list[str] = []
 
     def encode(self, sentences: Sequence[str]) -> Tensor:

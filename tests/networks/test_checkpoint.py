@@ -1,14 +1,19 @@
 import logging
 import pickle
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from monch_monai.encoders import Origin
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.networks import load_checkpoint, trained_density
 from monch_monai.networks.checkpoint import save_safetensors
+from monch_monai.networks.provenance import KEY, Provenance, provenance_of
 from tests.fakes.network import noise, small_monch
 
 
@@ -41,11 +46,11 @@ class Trap:
 
 def test_weights_come_back(tmp_path, caplog):
     trained, fresh = small_monch(seed=1).eval(), small_monch(seed=2).eval()
-    trained.encoder_origin = "openai RN50 from somewhere"
+    trained.provenance = replace(trained.provenance, image_weights=Origin("hub", "timm/somewhere", "0123"))
     path = saved(tmp_path / "best.pt", trained.state_dict())
     with caplog.at_level(logging.INFO):
         assert load_checkpoint(fresh, str(path)) == path
-    assert f"weights of {path} (encoder small: openai RN50 from somewhere)" in caplog.text
+    assert f"weights of {path}: small (hub timm/somewhere, revision 0123), words random" in caplog.text
     with torch.no_grad():
         assert torch.equal(fresh(noise(1, 3, 64, 64)), trained(noise(1, 3, 64, 64)))
 
@@ -163,7 +168,20 @@ def test_an_empty_state_dict_is_refused(tmp_path):
 
 def test_a_checkpoint_with_another_encoder_is_refused_by_both_names(tmp_path):
     trained = small_monch()
-    trained.image_encoder.name = "sam_b"
-    trained.encoder_origin = "words of clip_rn50 (random): hub facebook/sam-vit-base"
+    trained.provenance = replace(trained.provenance, encoder="sam_b")
     message = refusal(saved(tmp_path / "best.pt", trained.state_dict()))
     assert "has the encoder sam_b, the config's network small: use the overlay of that name" in message
+
+
+def test_a_checkpoint_with_a_damaged_record_is_refused(tmp_path):
+    state = small_monch().state_dict()
+    state[KEY] = torch.tensor([123, 34], dtype=torch.uint8)
+    assert "is damaged: its provenance cannot be read" in refusal(saved(tmp_path / "best.pt", state))
+
+
+def test_another_network_has_its_class_and_its_checkpoint_as_provenance(tmp_path):
+    network = nn.Linear(2, 2)
+    assert provenance_of(network) == Provenance("Linear")
+    path = load_checkpoint(network, saved(tmp_path / "best.pt", nn.Linear(2, 2).state_dict()))
+    weights = Origin("checkpoint", "best.pt", sha256=sha256(path))
+    assert provenance_of(network) == Provenance("Linear", weights)

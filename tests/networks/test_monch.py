@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from monch_monai.classes import PIXEL_SHARES
-from monch_monai.encoders import ClipResNet50
+from monch_monai.encoders import ClipResNet50, Origin
 from monch_monai.networks import Monch
 from monch_monai.networks.prompt_decoder import QUERIES
 from monch_monai.prompts import ATTRIBUTES
@@ -191,13 +193,15 @@ def test_stand_in_text_features_are_the_same_unit_vectors_whatever_the_seed():
     assert (one.text_features.norm(dim=-1) - 1).abs().max() < 1e-6
 
 
-def test_the_state_dict_carries_text_features_and_encoder_origin():
+def test_the_state_dict_carries_text_features_and_provenance():
     trained, fresh = small_monch(seed=1).eval(), small_monch(seed=2).eval()
     trained.set_prompts(ATTRIBUTES, SmallText())
-    trained.encoder_origin = "file clip.pt, SHA-256 0123, µ"
+    trained.provenance = replace(trained.provenance, image_weights=Origin("file", "µ.pt", sha256="0123"))
     fresh.load_state_dict(trained.state_dict())
     assert torch.equal(fresh.text_features, SmallText().encode(range(18)))
-    assert fresh.encoder_origin == "small: file clip.pt, SHA-256 0123, µ"
+    assert fresh.provenance == trained.provenance
+    assert (fresh.provenance.encoder, fresh.provenance.words) == ("small", "attributes")
+    assert str(fresh.provenance.image_weights) == "file µ.pt, SHA-256 0123"
     image = noise(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(fresh(image), trained(image))
@@ -205,13 +209,6 @@ def test_the_state_dict_carries_text_features_and_encoder_origin():
 
 def test_the_state_dict_holds_tensors_alone():
     assert {type(value) for value in small_monch().state_dict().values()} == {torch.Tensor}
-
-
-def test_encoder_origin_starts_random_and_is_cut_at_its_room():
-    network = small_monch()
-    assert network.encoder_origin == "small: random"
-    network.encoder_origin = "x" * 300
-    assert network.encoder_origin == "small: " + "x" * 249
 
 
 @pytest.mark.parametrize("training", [True, False])

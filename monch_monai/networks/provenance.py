@@ -1,0 +1,190 @@
+"""A network's provenance: the record of what it was made of and how it was trained."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+import monch_monai
+from monch_monai.classes import CLASSES
+from monch_monai.encoders import RANDOM, Origin
+from monch_monai.encoders.instance_norm import INSTANCE_NORM
+from monch_monai.errors import InputError, one_line
+
+KEY = "_extra_state"
+"""Name of the record in a state dict, PyTorch's own for what is no parameter and no buffer."""
+EARLIER_KEY = "origin_bytes"
+"""Name of what earlier versions stored in its place."""
+ROOM = 2**14
+"""Bytes that a record is filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
+CLASS_TABLE = tuple((c.name, c.color) for c in CLASSES)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The checkpoint that a training went on from.
+
+    Args:
+        sha256: of its file.
+        method: SHA-256 of its `Provenance.method`, which covers its own parent too.
+    """
+
+    sha256: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a network was made of and how it was trained. Checkpoints, exports and `run.json` store it as JSON.
+
+    Args:
+        encoder: name of the image encoder; of a network without one, its class.
+        image_weights: where the image encoder's weights came from; of a network without one, all weights.
+        text_encoder: name of the text encoder that made the text features; None for random directions.
+        text_weights: where its weights came from.
+        words: what the text features are of: `attributes`, `names` or `random`.
+        words_sha256: of the sentences of all classes; None where they are random or an earlier version recorded none.
+        classes: name and colour (red, green, blue) of each class, in order.
+        normalisation: of the image encoder, `batch` or `instance`; None where it has neither, or none is recorded.
+        recipe: settings and parts of the config that the network was trained by; see `recipe`.
+        version: of this package when training began; None where an earlier version recorded none.
+        parent: the checkpoint that the training went on from.
+    """
+
+    encoder: str
+    image_weights: Origin = RANDOM
+    text_encoder: str | None = None
+    text_weights: Origin | None = None
+    words: str = "random"
+    words_sha256: str | None = None
+    classes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    normalisation: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    version: str | None = monch_monai.__version__
+    parent: Parent | None = None
+
+    def __str__(self) -> str:
+        """One line to read, such as `clip_rn50 (random), words attributes by clip_rn50 (random)`."""
+        words = f", words {self.words}" + (
+            f" by {self.text_encoder} ({self.text_weights})" if self.text_weights else ""
+        )
+        return f"{self.encoder} ({self.image_weights}){words}"
+
+    def with_words(self, sentences: Mapping[str, Sequence[str]], text_encoder: str, weights: Origin) -> Self:
+        """This record with the text features that `text_encoder` made of the `sentences` of each class."""
+        plain = json.dumps([[name, *given] for name, given in sentences.items()], ensure_ascii=False)
+        are_names = all(sentence == name for name, given in sentences.items() for sentence in given)
+        return replace(
+            self, text_encoder=text_encoder, text_weights=weights, words="names" if are_names else "attributes",
+            words_sha256=hashlib.sha256(plain.encode()).hexdigest(),
+        )  # fmt: skip
+
+    def child(self, sha256: str) -> Self:
+        """Record of a training that goes on from a checkpoint with this record; `sha256` is that of its file."""
+        method = hashlib.sha256(json.dumps(self.method(), sort_keys=True).encode()).hexdigest()
+        return replace(self, recipe={}, version=monch_monai.__version__, parent=Parent(sha256, method))
+
+    def method(self) -> dict[str, Any]:
+        """This record without what differs between runs of one method: names of known files, checkpoints' hashes."""
+        record = asdict(self)
+        for weights in filter(None, (record["image_weights"], record["text_weights"])):
+            if weights["sha256"] is not None:
+                weights["source"] = None
+            if weights["kind"] == "checkpoint":
+                weights["sha256"] = None
+        if record["parent"] is not None:
+            del record["parent"]["sha256"]
+        return record
+
+    def to_tensor(self) -> Tensor:
+        """The record as JSON in UTF-8, uint8, filled up with spaces to a multiple of `ROOM` bytes."""
+        text = json.dumps(asdict(self), ensure_ascii=False).encode()
+        return torch.frombuffer(bytearray(text.ljust(-(-len(text) // ROOM) * ROOM)), dtype=torch.uint8)
+
+    @classmethod
+    def from_tensor(cls, stored: Tensor) -> Self:
+        """The record of `to_tensor`.
+
+        Raises:
+            InputError: the tensor holds no such record.
+        """
+        try:
+            return cls.from_dict(json.loads(bytes(stored.tolist())))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"its provenance cannot be read ({one_line(error, 80)}); give another file") from error
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The record of `dataclasses.asdict`, as `run.json` has it.
+
+        Raises:
+            KeyError, TypeError, ValueError: the mapping is no such record.
+        """
+        weights = {n: record[n] and Origin(**record[n]) for n in ("image_weights", "text_weights")}
+        parent = record["parent"] and Parent(**record["parent"])
+        classes = tuple((name, tuple(color)) for name, color in record["classes"])
+        return cls(**{**record, **weights, "parent": parent, "classes": classes})
+
+    @classmethod
+    def from_earlier(cls, text: str, normalisation: str | None = None) -> Self:
+        """The record of what earlier versions stored: `ENCODER: [prompts WORDS: ][words of NAME (ORIGIN): ]ORIGIN`.
+
+        They had one table of classes, and words by the encoder's own text encoder where they name no other.
+        """
+        encoder, _, rest = text.partition(": ")
+        words, text_encoder, of_text, of_image = re.fullmatch(
+            r"(?:prompts (\w+): )?(?:words of (\w+) \((.*?)\): )?(.*)", rest, re.DOTALL
+        ).groups()  # type: ignore[union-attr] # every part may be absent, so that any text matches
+        words, image_weights = words or "attributes", _earlier_origin(of_image)
+        text_weights = image_weights if of_text is None else _earlier_origin(of_text)
+        has_text = words != "random"
+        return cls(
+            encoder, image_weights, (text_encoder or encoder) if has_text else None, text_weights if has_text else None,
+            words, classes=CLASS_TABLE, normalisation=normalisation, version=None,
+        )  # fmt: skip
+
+
+def provenance_of(network: nn.Module) -> Provenance:
+    """Provenance of a network; of another than MONCH its class, and random weights or the checkpoint loaded into it."""
+    inner = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    found = getattr(inner, "provenance", None)
+    return found if isinstance(found, Provenance) else Provenance(type(inner).__name__)
+
+
+def read_provenance(state: Mapping[str, Tensor]) -> Provenance | None:
+    """Provenance that a state dict of this or of an earlier version stores; None where it stores none.
+
+    Raises:
+        InputError: what is stored cannot be read.
+    """
+    read = dict(state)
+    convert_earlier(read)
+    return Provenance.from_tensor(read[KEY]) if KEY in read else None
+
+
+def convert_earlier(state: MutableMapping[str, Any], prefix: str = "") -> None:
+    """Puts a `Provenance` in the place of what earlier versions stored in a state dict, where it has that."""
+    stored = state.pop(prefix + EARLIER_KEY, None)
+    if stored is not None:
+        text = bytes(stored.tolist()).rstrip(b"\0").decode(errors="replace")
+        encoder = {
+            n.removeprefix(f"{prefix}image_encoder."): v for n, v in state.items() if ".image_encoder." in f".{n}"
+        }
+        batch = "batch" if any(name.endswith("running_var") for name in encoder) else None
+        normalisation = "instance" if INSTANCE_NORM in encoder and encoder[INSTANCE_NORM].any() else batch
+        state[prefix + KEY] = Provenance.from_earlier(text, normalisation).to_tensor()
+
+
+def _earlier_origin(text: str) -> Origin:
+    if text == "random":
+        return RANDOM
+    if match := re.fullmatch(r"hub (.*), revision (\w*)", text):
+        return Origin("hub", match[1], revision=match[2])
+    if match := re.fullmatch(r"file (.*), SHA-256 (\w*)", text):
+        return Origin("file", match[1], sha256=match[2])
+    return Origin("unknown", text)
