@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from monch_monai.stain.tissue import DEFAULT_RULE, stained
+from monch_monai.stain.tissue import DEFAULT_RULE, ink, stained
 
 LEAST_PIXELS = 16
 """Pixels of `TISSUE_MPP`, 0.001 mm², below which there is too little tissue to measure."""
@@ -25,10 +25,10 @@ def tissue_density(overview: NDArray[np.uint8], tissue: NDArray[np.bool_] | None
 
     Args:
         overview: RGB image `[H, W, 3]` at about `TISSUE_MPP`.
-        tissue: mask `[H, W]`, which has neither ink nor glass; by `TissueRule` where it is not given.
+        tissue: mask `[H, W]`, by `TissueRule` where it is not given; glass and ink in its closed gaps do not count.
     """
     mask = DEFAULT_RULE(overview) if tissue is None else tissue
-    colours = overview[mask & stained(overview)]
+    colours = overview[mask & stained(overview) & ~ink(overview)]
     return -np.log((colours + 1.0) / 256).mean(axis=0) if len(colours) >= LEAST_PIXELS else None
 
 

@@ -91,17 +91,22 @@ def test_training_and_inference_build_the_same_network() -> None:
     assert load("train.json")["network_def"] == load("inference_wsi.json")["network_def"]
 
 
-def test_inference_prepares_images_as_validation_does() -> None:
-    def of_images(config: dict) -> list[dict]:
-        transforms = [t for t in config["preprocessing"]["transforms"][1:] if t["_target_"] != "LoadImaged"]
-        return [{name: value for name, value in t.items() if name != "mpp"} for t in transforms]  # tiles have 0.25
-
-    validation = of_images(load("train.json")["validate"])
-    for transform in validation:
-        transform["keys"] = "image"
-    assert of_images(load("inference.json")) == validation
-    (lightener,) = (t for t in load("inference.json")["preprocessing"]["transforms"] if "Lighten" in t["_target_"])
-    assert lightener["mpp"] == "@mpp"
+def test_images_slides_and_validation_are_segmented_with_the_same_settings() -> None:
+    images, slides, training = (load(f"{name}.json") for name in ("inference", "inference_wsi", "train"))
+    shared = (
+        "tile_size",
+        "overlap",
+        "sw_batch_size",
+        "nucleus_separation_um",
+        "nucleus_min_area_um2",
+        "amp",
+        "mean",
+        "std",
+    )
+    assert {name: images[name] for name in shared} == {name: slides[name] for name in shared}
+    inferer = {name: default for name, default in load("train.json")["validate"]["inferer"].items() if name != "_desc_"}
+    assert inferer == {"_target_": images["inferer"]["_target_"], "amp": "@amp"}
+    assert images["network_def"] == slides["network_def"] == training["network_def"]
 
 
 def test_metadata_has_the_class_table() -> None:

@@ -85,6 +85,27 @@ def test_a_darker_slide_is_seen_as_light_as_the_reference(tmp_path):
     assert sorted(segment_part(seen, colours)["geometry"].to_pylist()) == sorted(found["geometry"].to_pylist())
 
 
+STROKES = {"green": (20, 120, 60), "blue": (30, 60, 170), "black": (25, 25, 28), "grey": (90, 92, 95)}
+
+
+def test_a_pen_beside_the_tissue_changes_nothing_in_it(tmp_path):
+    clean = np.full((700, 1800, 3), 243, np.uint8)
+    clean[50:650, 50:650] = lightened(paint(on_seams((600, 600), 200), (600, 600)), (1.6, 1.7, 1.8))
+    one = segmenter(tmp_path / "out", num_workers=0, reference_density=[0.15, 0.3, 0.17])
+    expected = one.plan(write_slide(tmp_path / "clean.tif", clean))
+    assert min(expected.lightening) < 0.9
+    for pen, colour in STROKES.items():
+        drawn = clean.copy()
+        drawn[30:650, 1750:1790] = colour  # 275 µm away
+        plan = one.plan(write_slide(tmp_path / f"{pen}.tif", drawn))
+        assert plan.lightening == expected.lightening
+        assert np.array_equal(plan.tissue.mask, expected.tissue.mask)
+    for name in ("clean", "green"):
+        one(tmp_path / f"{name}.tif")
+    assert nuclei_of(tmp_path / "out" / "clean").num_rows > 10
+    assert nuclei_of(tmp_path / "out" / "green").equals(nuclei_of(tmp_path / "out" / "clean"))
+
+
 def test_touching_nuclei_on_a_corner_are_told_apart_alike(tmp_path):
     pair = [Nucleus(506, 512, 9, 1), Nucleus(519, 512, 9, 1), Nucleus(512, 498, 6, 2)]
     path = write_slide(tmp_path / "pair.tif", paint(pair, (1100, 1100)))

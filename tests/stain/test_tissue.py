@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from monch_monai.errors import InputError
-from monch_monai.stain import TissueRule
+from monch_monai.stain import TissueRule, tissue_density
+from monch_monai.stain.tissue import ink
 
 UM2 = 64.0  # of a pixel at 8 µm
 
@@ -41,3 +42,24 @@ def test_threshold_and_smallest_piece_can_be_set():
     for settings in ({"threshold": 2}, {"threshold": "Otsu"}, {"min_area_mm2": -1}):
         with pytest.raises(InputError):
             TissueRule(**settings)
+
+
+@pytest.mark.parametrize("colour", [(20, 120, 60), (170, 230, 190), (30, 60, 170), (160, 180, 235), (0, 160, 170)])
+def test_ink_is_no_tissue_though_it_is_coloured(colour):
+    drawn = picture()
+    drawn[20:180, 100:140] = colour
+    assert ink(drawn)[20:180, 100:140].all()
+    assert not TissueRule()(drawn, UM2).any()
+    drawn[50:150, 150:290] = (225, 180, 210)
+    drawn[90:95, 200:280] = colour  # and over tissue it is not measured
+    assert tissue_density(drawn) == pytest.approx(-np.log((np.array([225, 180, 210]) + 1) / 256), abs=1e-6)
+
+
+@pytest.mark.parametrize("colour", [(120, 60, 140), (90, 80, 160), (230, 150, 190), (190, 60, 80), (60, 50, 90)])
+def test_stained_tissue_and_blood_are_no_ink(colour):
+    assert not ink(picture(colour)).any()
+
+
+def test_a_field_of_a_tenth_of_a_millimetre_has_tissue():
+    assert TissueRule()(picture((225, 180, 210), (4, 4)), UM2).all()
+    assert not TissueRule()(picture(size=(4, 4)), UM2).any()

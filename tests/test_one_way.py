@@ -1,0 +1,104 @@
+"""The same pixels give the same nuclei, whichever door they come through."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+from PIL import Image
+
+from monch_monai.geometry import Level0Box
+from monch_monai.label.segmenter import Segmenter
+from monch_monai.segmentation import GeoJsonFile
+from monch_monai.stain import lightened
+from tests.bundle.conftest import run_bundle
+from tests.fakes.slides import write_slide
+from tests.fakes.trained import tissue, trained_monch, write_small_bundle
+
+SIZE = 1000
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_bundle(tmp_path_factory.mktemp("bundle") / "monch", trained_monch())
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of one field of tissue, darker than that trained on, as a PNG and as a tiled TIFF pyramid."""
+    folder = tmp_path_factory.mktemp("field")
+    pixels = lightened(tissue(0, SIZE, SIZE, 260).image, (1.3, 1.3, 1.3))
+    (folder / "png").mkdir()
+    Image.fromarray(pixels).save(folder / "png" / "field.png")
+    write_slide(folder / "field.tif", pixels)
+    return folder
+
+
+def nuclei_of(geojson: Path) -> list[tuple]:
+    """Outline, class and probability of each nucleus of a file, in an order of their own."""
+    features = json.loads(geojson.read_text(encoding="utf-8"))["features"]
+    return sorted(
+        (
+            feature["geometry"]["coordinates"],
+            feature["properties"]["classification"]["name"],
+            feature["properties"]["measurements"]["Mean probability"],
+        )
+        for feature in features
+    )
+
+
+def from_table(table, path: Path) -> list[tuple]:
+    with GeoJsonFile(path, {}) as file:
+        file.add(table)
+    return nuclei_of(path)
+
+
+def test_a_field_has_the_same_nuclei_as_a_picture_as_a_slide_and_through_label(bundle, field, tmp_path):
+    for config, data in (("inference", field / "png"), ("inference_wsi", field / "field.tif")):
+        done = run_bundle(
+            "--config_file", bundle / "configs" / f"{config}.json", "--bundle_root", bundle, "--dataset_dir", data,
+            "--output_dir", tmp_path / config,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    picture = nuclei_of(tmp_path / "inference" / "field_nuclei.geojson")
+    assert len(picture) > 100
+    assert nuclei_of(tmp_path / "inference_wsi" / "field" / "nuclei.geojson") == picture
+    segment = Segmenter(bundle, bundle / "models" / "model.pt", tmp_path / "slides")
+    for path in (field / "png" / "field.png", field / "field.tif"):
+        whole = segment(path, Level0Box(0, 0, SIZE, SIZE) if path.suffix == ".png" else None)
+        assert from_table(whole.table, tmp_path / "whole.geojson") == picture
+        halves = [segment(path, Level0Box(x, 0, SIZE // 2, SIZE)).table for x in (0, SIZE // 2)]
+        found = [from_table(half, tmp_path / "half.geojson") for half in halves]
+        assert sorted(found[0] + found[1]) == picture
+    classes = np.asarray(Image.open(tmp_path / "inference" / "field_classes.png"))
+    part = segment(field / "png" / "field.png", Level0Box(300, 200, 400, 500))
+    assert np.array_equal(part.class_map(), classes[200:700, 300:700])
+    factors = (tmp_path / "inference" / "summary.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[-2]
+    summary = json.loads((tmp_path / "inference_wsi" / "field" / "summary.json").read_text(encoding="utf-8"))
+    assert factors == " ".join(f"{factor:.2f}" for factor in summary["optical_density_times"])
+    assert min(summary["optical_density_times"]) < 0.9
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.3, 0.2])
+def test_a_field_of_another_resolution_has_them_too(bundle, tmp_path, mpp):
+    pixels = np.asarray(Image.fromarray(tissue(1, 400, 400, 40).image).resize((round(100 / mpp), round(90 / mpp))))
+    Image.fromarray(pixels).save(tmp_path / "field.png")
+    parser = ConfigParser(ConfigParser.load_config_file(bundle / "configs" / "inference.json"))
+    settings = {
+        "bundle_root": str(bundle),
+        "dataset_dir": str(tmp_path / "field.png"),
+        "output_dir": str(tmp_path / "out"),
+    }
+    parser.update({**settings, "mpp": mpp, "device": "cpu"})
+    (tmp_path / "out").mkdir()
+    parser.get_parsed_content("weights")
+    parser.get_parsed_content("evaluator").run()
+    picture = nuclei_of(tmp_path / "out" / "field_nuclei.geojson")
+    segment = Segmenter(bundle, bundle / "models" / "model.pt", tmp_path / "slides")
+    assert from_table(segment(tmp_path / "field.png", mpp=mpp).table, tmp_path / "label.geojson") == picture
+    slide = write_slide(tmp_path / "field.tif", pixels, mpp=mpp, levels=1)
+    assert from_table(segment(slide).table, tmp_path / "slide.geojson") == picture
+    assert len(picture) > 10
+    classes = np.asarray(Image.open(tmp_path / "out" / "field_classes.png"))
+    assert classes.shape == pixels.shape[:2]
