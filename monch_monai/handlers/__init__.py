@@ -1,4 +1,4 @@
-"""Ignite handlers and metrics: what happens around the engines."""
+"""Ignite handlers and metrics, attached to the engines that train, evaluate and infer."""
 
 from monch_monai.handlers.buffers import SharedBuffers
 from monch_monai.handlers.calibration import Calibration

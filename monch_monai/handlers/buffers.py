@@ -1,13 +1,13 @@
-"""What every process of a distributed validation has to have alike."""
+"""Buffers that all processes of a distributed validation share."""
 
 from ignite.engine import Engine, Events
 from torch import distributed, nn
 
 
 class SharedBuffers:
-    """Gives all processes the first one's buffers before an evaluation, so that all evaluate the network it saves.
+    """Copies the first process's buffers to all others before an evaluation, so that all evaluate the network it saves.
 
-    They are the running statistics of batch normalisation, which on a CPU each process keeps of its own tiles.
+    Buffers are the running statistics of batch normalisation, which on a CPU each process keeps of its own tiles.
 
     Args:
         network: as trained, not wrapped.
@@ -21,6 +21,6 @@ class SharedBuffers:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Shares them."""
+        """Copies the buffers."""
         for buffer in self.network.buffers():
             distributed.broadcast(buffer, src=0)

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say."""
+"""Calibration: probabilities against the share of pixels that are of the class."""
 
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,10 @@ def expected_calibration_error(counts: NDArray[np.float64]) -> float:
 
 
 class Calibration:
-    """Writes `calibration.json`: of each class the mean probability and the share of pixels in 15 bins, and its error.
+    """Writes `calibration.json`: by class, mean probability and share of pixels in 15 bins, and the calibration error.
 
     Args:
-        output_dir: folder for the file, made where it is not there.
+        output_dir: folder for the file, made if absent.
     """
 
     def __init__(self, output_dir: str | Path) -> None:
@@ -59,7 +59,7 @@ class Calibration:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        """Forgets all counts."""
+        """Drops all counts."""
         self.records = {}
 
     def collect(self, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""The tiles that came out best and worst."""
+"""The tiles with the best and the worst scores."""
 
 import math
 from pathlib import Path
@@ -22,7 +22,7 @@ NUMBER = 4
 
 
 class Outcome(NamedTuple):
-    """One tile: its mean Dice over the nucleus classes it has, class maps `[H, W]`, tissue and source."""
+    """One tile: mean Dice over its nucleus classes, class maps `[H, W]`, tissue and source."""
 
     score: float
     truth: NDArray[np.uint8]
@@ -54,7 +54,7 @@ class NotableTiles:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        """Forgets all tiles."""
+        """Drops all tiles."""
         self.outcomes = {}
 
     def collect(self, engine: Engine) -> None:
@@ -70,7 +70,7 @@ class NotableTiles:
         self.outcomes = self._notable()
 
     def write(self, engine: Engine) -> None:
-        """Draws them."""
+        """Draws the tiles."""
         self.outcomes = gather_by_image(self.outcomes)
         if idist.get_rank() > 0:
             return

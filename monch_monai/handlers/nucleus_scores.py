@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Record(NamedTuple):
-    """What is kept of one image: tissue, panoptic counts `[T, 4]` and detection matrix `[T, T]`."""
+    """Record of one image: tissue, panoptic counts `[T, 4]` and detection matrix `[T, T]`."""
 
     tissue: str
     panoptic: NDArray[np.float64]
@@ -36,15 +36,15 @@ class Record(NamedTuple):
 
 
 class NucleusScores:
-    """Makes nuclei of the predicted class maps, compares them with the truth's and writes their scores.
+    """Finds the nuclei of the predicted class maps, compares them with the truth's and writes their scores.
 
     `nuclei.csv`: a row a class; `nuclei_by_organ.csv`: a row an organ; `nuclei.json`: mPQ and bPQ by every rule of
     `metrics.panoptic`, with 95 % image-bootstrap intervals. True nuclei of class 255, and predicted ones mostly on
     pixels of 255, do not count. Each image counts once, whatever the number of processes.
 
     Args:
-        output_dir: folder for the files, made where it is not there.
-        watershed: makes nuclei of class maps.
+        output_dir: folder for the files, made if absent.
+        watershed: finds the nuclei of class maps.
     """
 
     def __init__(self, output_dir: str | Path, watershed: WatershedNuclei) -> None:
@@ -56,21 +56,21 @@ class NucleusScores:
         """Registers with an evaluator of decollated items.
 
         Its batch has `instances` (reference of the true instance map) and maybe `tissue`; its output has `image`, class
-        maps `pred` and `label`, and the probabilities `probs`, or `instance_map` where nuclei are made otherwise.
+        maps `pred` and `label`, and the probabilities `probs`, or `instance_map` where nuclei are found otherwise.
         """
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        """Forgets all counts."""
+        """Drops all counts."""
         self.records = {}
 
     def collect(self, engine: Engine) -> None:
         """Counts a batch.
 
         Raises:
-            InputError: the maps of a tile do not belong together, or hold what is no class.
+            InputError: the maps of a tile have different sizes, or hold a value that is no class.
         """
         for given, item in zip(engine.state.batch, engine.state.output, strict=True):
             try:
@@ -81,7 +81,7 @@ class NucleusScores:
             self.records[name_of(item)] = Record(tissue, panoptic_counts(y_pred, y), detection_matrix(y_pred, y))
 
     def write(self, engine: Engine) -> None:
-        """Writes the files and says the means."""
+        """Writes the files and logs the means."""
         self.records = gather_by_image(self.records)
         if idist.get_rank() > 0:
             return

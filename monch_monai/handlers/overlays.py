@@ -1,4 +1,4 @@
-"""Pictures of predictions beside the truth."""
+"""Contour pictures of predictions beside the truth."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ class OverlaySheet:
     Args:
         folder: for the pictures, `overlay_EPOCH.png`.
         num_tiles: rows; the tiles are spread evenly over the set.
-        summary_writer: TensorBoard's, which gets the sheet too.
+        summary_writer: TensorBoard's, for the sheet too; None for files only.
     """
 
     def __init__(self, folder: str | Path, num_tiles: int = 6, summary_writer: SummaryWriter | None = None) -> None:
@@ -47,7 +47,7 @@ class OverlaySheet:
         self.order = iter(getattr(loader, "sampler", range(len(loader.dataset))))
 
     def collect(self, engine: Engine) -> None:
-        """Adds the batch's tiles whose turn it is."""
+        """Adds the chosen tiles of the batch."""
         total = len(engine.state.dataloader.dataset)
         chosen = set(np.linspace(0, total - 1, min(self.num_tiles, total)).round().astype(int).tolist())
         for item in engine.state.output:

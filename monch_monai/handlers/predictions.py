@@ -1,4 +1,4 @@
-"""Predictions of images, as files."""
+"""Files of the predictions of images."""
 
 import csv
 import io
@@ -28,15 +28,17 @@ logger = logging.getLogger(__name__)
 
 
 class PredictionWriter:
-    """Writes, for each image, `STEM_classes.png` (`.nii.gz` for NIfTI input) and `STEM_overlay.png`, where nuclei are
-    wanted also `STEM_instances.tif` and `STEM_nuclei.geojson` (the overlay is then of nuclei), and at the end
-    `summary.csv`: pixels and nuclei of each class and the factors of its optical density, a row an image.
+    """Writes the predictions of images, and a summary of all.
+
+    For each image: `STEM_classes.png` (`.nii.gz` for NIfTI input) and the contour picture `STEM_overlay.png`; with
+    nuclei also `STEM_instances.tif` and `STEM_nuclei.geojson`, and the contours are then of nuclei. At the end
+    `summary.csv`: a row an image, of the pixels and nuclei of each class and the factors that lightened the image.
 
     Args:
-        output_dir: folder for all of it.
-        unreadable: images that were left out, with the reason; they get a row in the summary.
-        finder: makes nuclei of class maps.
-        nuclei: whether to make nuclei.
+        output_dir: folder for the files.
+        unreadable: images that were left out, with the reason, for their rows in the summary.
+        finder: finds the nuclei of class maps.
+        nuclei: whether to find nuclei.
         mpp: of the images, µm per pixel.
 
     Raises:
@@ -107,10 +109,10 @@ class PredictionWriter:
         write_text_atomically(self.output_dir / "summary.csv", text.getvalue())
 
     def finish(self) -> None:
-        """Reports what was written; the run's last step.
+        """Logs where the results are; the run's last step.
 
         Raises:
-            InputError: some images could not be read.
+            InputError: there are `unreadable` images.
         """
         logger.info("%d images segmented; results and summary.csv are in %s", len(self.rows), self.output_dir)
         if self.unreadable:

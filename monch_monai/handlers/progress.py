@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """A bar over the batches of each epoch, with the loss where there is one.
+    """A bar over the batches of each epoch, with the loss where the output has one.
 
-    In a log file it moves every ten batches only. Of several processes the first has one.
+    In a log file the bar moves every ten batches only. Of several processes the first has one.
 
     Args:
-        desc: what is being done.
+        desc: name of the work, such as `training`.
     """
 
     def __init__(self, desc: str) -> None:
@@ -33,7 +33,7 @@ class Progress:
         bar.attach(engine, output_transform=_loss, event_name=Events.ITERATION_COMPLETED(every=every))
 
     def announce(self, engine: Engine) -> None:
-        """Says how much there is to do."""
+        """Logs the numbers of images and batches."""
         loader = engine.state.dataloader
         logger.info("%s: %d images in %d batches", self.desc, len(loader.dataset), len(loader))
 

@@ -1,4 +1,4 @@
-"""Scores on disk."""
+"""Files of scores."""
 
 import csv
 import io
@@ -24,11 +24,11 @@ def write_scores(folder: Path, counts: ImageCounts) -> None:
     - `counts.csv`: a row an image, its tissue and source, and its pixel counts `TRUTH>PREDICTION`.
     - `scores.json`: the same scores, the paper's average, and spreads over organs.
 
-    Each score stands with the ends of its 95 % image-bootstrap interval, as `…_low` and `…_high`. What is not defined
-    is an empty cell, and null.
+    Beside each score are the ends of its 95 % image-bootstrap interval, `…_low` and `…_high`. An undefined score is an
+    empty cell, and null.
 
     Args:
-        folder: made where it is not there.
+        folder: made if absent.
         counts: pixel counts of the images, at least one.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Record(NamedTuple):
-    """What is kept of one image: where it comes from, and its pixel counts `[T, T]` int64."""
+    """Record of one image: its tissue and source, and its pixel counts `[T, T]` int64."""
 
     tissue: str
     source: str
@@ -35,8 +35,8 @@ class MeanDice(Metric):
 
     Takes an evaluator's decollated items: `image` with its file's name, class maps `pred` and `label`, `[1, H, W]`, and
     `tissue` and `source` where the batch has them. Counts are kept by image, so that an image seen twice (a
-    distributed sampler fills up its last batch) counts once, and two processes give exactly what one gives. They are
-    left in the engine's `state.metric_details["image_counts"]`, an `ImageCounts`.
+    distributed sampler fills up its last batch) counts once, and two processes give exactly what one gives. The
+    engine's `state.metric_details["image_counts"]`, an `ImageCounts`, has them.
     """
 
     def __init__(self, output_transform: Callable[[Any], Any] = lambda output: output) -> None:
@@ -44,7 +44,7 @@ class MeanDice(Metric):
         super().__init__(output_transform=output_transform)
 
     def reset(self) -> None:
-        """Forgets all counts."""
+        """Drops all counts."""
         self.records = {}
 
     def iteration_completed(self, engine: Engine) -> None:
@@ -57,7 +57,7 @@ class MeanDice(Metric):
         """Counts a batch.
 
         Raises:
-            InputError: an image's prediction has another size than its truth, or one of them holds no class.
+            InputError: an image's prediction has another size than its truth, or one of them a value that is no class.
         """
         for item in output:
             pred, label = (torch.as_tensor(item[key]).detach().cpu() for key in ("pred", "label"))
@@ -84,13 +84,13 @@ class MeanDice(Metric):
         )
 
     def completed(self, engine: Engine, name: str) -> None:
-        """Leaves score and counts with the engine."""
+        """Stores score and counts in the engine's state."""
         super().completed(engine, name)
         engine.state.metric_details["image_counts"] = self.counts()
 
 
 class ScoreTable:
-    """Prints scores by class when an evaluation by `MeanDice` is over, and writes all scores when told where.
+    """Logs scores by class when an evaluation by `MeanDice` is over, and writes all scores where a folder is given.
 
     Args:
         output_dir: folder for the files of `write_scores`; None writes nothing.
@@ -104,7 +104,7 @@ class ScoreTable:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Prints and writes."""
+        """Logs and writes the scores."""
         if idist.get_rank() > 0:
             return
         counts: ImageCounts = engine.state.metric_details["image_counts"]
@@ -115,7 +115,7 @@ class ScoreTable:
 
 
 def format_rows(rows: list[ScoreRow], mean: float) -> str:
-    """The table as text; what is not defined gets a dash."""
+    """The table as text; an undefined score is a dash."""
 
     def numbers(*values: float) -> str:
         return "".join(f"{'-' if math.isnan(value) else f'{value:.4f}':>11}" for value in values)

@@ -13,8 +13,8 @@ from monai.data.utils import set_rnd
 class EpochSeeds:
     """Seeds every random generator at the start of each epoch, from the run's seed and the epoch's number.
 
-    Shuffling, augmentation (in workers too) and dropout of an epoch are then the same whether the run came to it or
-    was resumed at it, and nothing of their state needs saving. Of several processes each augments in its own way.
+    Shuffling, augmentation (in workers too) and dropout of an epoch are then the same in a whole and in a resumed run,
+    and none of their state needs saving. Of several processes each augments in its own way.
 
     Args:
         seed: of the run.

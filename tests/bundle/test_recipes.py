@@ -6,6 +6,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from monch_monai.encoders import Origin
+from monch_monai.encoders.weights import RANDOM
 from monch_monai.losses import BCEAndDice
 from monch_monai.runs import CooldownLR
 from tests.bundle.conftest import CONFIGS
@@ -71,6 +73,23 @@ def test_the_phase_for_other_scanners_enlarges_tiles_before_it_turns_them() -> N
     zoom, turn = transforms[plain.index("@spatial_augmentation")].transforms
     assert type(turn).__name__ == "RandAffined"
     assert (zoom.rand_zoom.min_zoom, zoom.rand_zoom.max_zoom, zoom.keys) == ((0.8,), (2.0,), ("image", "label"))
+
+
+@pytest.mark.parametrize(
+    ("given", "rate", "epoch"),
+    [
+        ({"weights": RANDOM, "epochs": 8}, 1e-3, 6),
+        ({"weights": Origin("hub", pretrained=True), "epochs": 1}, 5e-5, 1),
+        ({"weights": RANDOM, "learning_rate": 0.02, "learning_rate_drop": 5}, 0.02, 5),
+    ],
+)
+def test_rate_and_drop_are_those_given_or_by_weights_and_epochs(given: dict, rate: float, epoch: int) -> None:
+    parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "train.json"))
+    for name, value in {"network_def": {"_target_": "tests.fakes.network.small_monch"}, **given}.items():
+        parser[name] = value
+    scheduler = parser.get_parsed_content("lr_scheduler")
+    assert scheduler.get_last_lr() == [rate]
+    assert list(scheduler.milestones) == [epoch]
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,23 @@
 """A training that is killed goes on as if nothing had happened."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import monai.bundle
+import numpy as np
 import pytest
 import torch
 
+from monch_monai.data import Fold, Tile, write_tiles
 from monch_monai.datasets import write_synthetic
+from monch_monai.datasets.synthetic import synthetic_tile
 from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
 
 EPOCHS = 4
@@ -66,3 +72,32 @@ def test_killed_in_its_third_epoch_and_resumed_it_ends_with_the_same_weights(tmp
     assert histories[0] == histories[1]
     assert [row["epoch"] for row in histories[1]] == ["1", "2", "3", "4"]
     assert (broken / "log.txt").read_text(encoding="utf-8").count("scores of epoch") == EPOCHS
+
+
+def test_a_training_without_a_nucleus_to_validate_on_keeps_its_last_weights_as_the_best_and_resumes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "monch_monai")
+
+    def tiles(start: int, empty: bool) -> list[Tile]:
+        made = [synthetic_tile(np.random.default_rng(i), 64, 6) for i in range(4)]
+        blank = np.zeros((64, 64), np.uint8)
+        return [t._replace(classes=blank, instances=blank.astype(np.uint16)) if empty else t for t in made[start:]]
+
+    folds = {name: Fold(4, partial(tiles, empty=name == "empty"), 64) for name in ("full", "empty")}
+    write_tiles(tmp_path / "data", folds, {"1": {"train": ["full"], "validation": ["empty"]}})
+    settings = {
+        "dataset_dir": str(tmp_path / "data"), "output_dir": str(tmp_path / "out"), "device": "cpu", "batch_size": 2,
+        "patience": 2,
+    }  # fmt: skip
+    small = {"network_def": {"_target_": "tests.fakes.network.frozen_monch"}, "weights": None}
+    (tmp_path / "small.json").write_text(json.dumps(small), encoding="utf-8")
+    config = [str(CONFIGS / "train.json"), str(tmp_path / "small.json")]
+    for epochs, resume in ((1, False), (2, True), (9, True)):
+        monai.bundle.run("training", config_file=config, logging_file=False, epochs=epochs, resume=resume, **settings)
+        best, last = (torch.load(tmp_path / "out" / name, weights_only=True) for name in ("best.pt", "last.pt"))
+        assert all(torch.equal(best[name], last[name]) for name in best)
+    with (tmp_path / "out" / "history.csv").open(encoding="utf-8") as file:
+        assert [(row["epoch"], row["mean_dice"]) for row in csv.DictReader(file)] == [("1", ""), ("2", ""), ("3", "")]
+    assert caplog.text.count("no nucleus in the validation part") == 1
+    assert caplog.text.count("stopped early: no better validation for 2 epochs") == 1
