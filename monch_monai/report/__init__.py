@@ -1,4 +1,4 @@
-"""What people read: the paper's tables, figures, and one page about an evaluation."""
+"""Reports: the paper's tables, figures, and one page about an evaluation."""
 
 from monch_monai.report.evaluated_run import EvaluatedRun
 from monch_monai.report.feature_maps import draw_features

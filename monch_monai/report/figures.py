@@ -1,4 +1,4 @@
-"""Pictures of an evaluation and of a training, from the files they wrote."""
+"""Figures of an evaluation and of a training, from the files they wrote."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ INK = "#333333"
 
 
 def class_color(c: NucleusClass) -> tuple[float, ...]:
-    """The class's colour as matplotlib takes it, a little darker, to be read on white."""
+    """The class's colour in matplotlib's format (0 to 1), darker by a fifth to be legible on white."""
     return tuple(0.8 * value / 255 for value in c.color)
 
 
@@ -92,7 +92,7 @@ def draw_confusion(matrix: ArrayLike) -> Figure:
 
 
 def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
-    """How often a class is there where the network says it is with a given probability.
+    """Share of pixels that are of a class, by the probability that the network gave it.
 
     Args:
         calibration: `calibration.json`: of each class the mean probability and the share of pixels, by bin.
@@ -153,7 +153,7 @@ def draw_training(history: Path) -> Figure:
 
 
 def draw_feature_maps(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]]) -> Figure:
-    """A tile and what the network makes of it, stage by stage (Fig. 6).
+    """A tile and its feature maps, stage by stage (Fig. 6).
 
     Args:
         image: `[H, W, 3]`.
@@ -184,11 +184,11 @@ def save(path: Path, figure: Figure) -> None:
 
 
 def draw_all(folder: Path, history: Path | None) -> None:
-    """Draws what the files of an evaluation's folder allow, into its `figures/`.
+    """Draws the figures whose files the folder of an evaluation holds, into its `figures/`.
 
     Args:
         folder: of the evaluation.
-        history: `history.csv` of the training; None leaves its picture as it is.
+        history: `history.csv` of the training; None leaves the training's figure as it is.
     """
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     figures = folder / "figures"

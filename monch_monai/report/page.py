@@ -20,14 +20,14 @@ from monch_monai.report.tables import table_1, table_2
 def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -> Path:
     """Writes `tables/`, `figures/` and `report.html` from the files of an evaluation; returns the page's path.
 
-    The page holds its pictures, asks nothing of a network, and opens offline. Of several processes the first writes it.
+    The page contains its figures and opens offline. Of several processes the first writes it.
 
     Args:
         output_dir: folder of the evaluation.
-        checkpoint: what was evaluated; where its training's `history.csv` lies beside it, the page has its curves.
+        checkpoint: file that was evaluated; with a `history.csv` in its folder, the page shows the training's curves.
 
     Raises:
-        InputError: the folder holds no whole evaluation.
+        InputError: `output_dir` holds no evaluation, or one of its files is damaged.
     """
     run = EvaluatedRun.read(output_dir)
     folder = run.folder

@@ -40,7 +40,7 @@ PANOPTIC = {
     "bpq_plus": "bPQ+, pooled",
     "mpq_plus": "mPQ+, pooled",
 }
-"""Key in `nuclei.json` to what it is called."""
+"""Key in `nuclei.json` to its printed name."""
 OF_NUCLEI = {
     "pq": "PQ, pooled",
     "dq": "DQ",
@@ -172,7 +172,7 @@ def _section(title: str, **content: Any) -> dict[str, Any]:
 
 
 def _figure(path: Path, caption: str) -> dict[str, str] | None:
-    """A picture for the page, as JPEG and no wider than it is shown on a fine screen."""
+    """A figure for the page, as JPEG of at most `WIDEST` pixels; None where the file does not exist."""
     if not path.is_file():
         return None
     data = io.BytesIO()

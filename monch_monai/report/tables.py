@@ -54,9 +54,9 @@ def table_1(runs: Sequence[EvaluatedRun]) -> Table:
             ):
                 row[f"{c} {score}"] = mean_score([run.scores["classes"][c] for run in group], key)
         timed = [run.time for run in group if run.time is not None]
-        said = {conditions(time) for time in timed}  # times of unlike machines have no mean
-        milliseconds = statistics.mean(time["median_ms"] for time in timed) if len(said) == 1 else None
-        rows.append({**row, "inference ms": milliseconds, "conditions": " / ".join(sorted(said)) or None})
+        measured = {conditions(time) for time in timed}  # times of unlike machines have no mean
+        milliseconds = statistics.mean(time["median_ms"] for time in timed) if len(measured) == 1 else None
+        rows.append({**row, "inference ms": milliseconds, "conditions": " / ".join(sorted(measured)) or None})
     return rows
 
 
@@ -117,13 +117,13 @@ OVER_ORGANS: tuple[
         lambda s, key: (s["over_organs"][key], "sd"),
     ),
 )
-"""Last rows of Table 2: label, the paper's three numbers, and of ours where one stands and under what key."""
+"""Last rows of Table 2: label, the paper's three numbers, and for ours the part of `scores.json` and the key in it."""
 
 
 def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
     """Tables 3 to 7: F1 of each class by row, the paper's and ours.
 
-    Rows not run here are the paper's alone. Ours that no table of the paper has stand at the end.
+    Rows not run here are the paper's alone. Ours that no table of the paper has are at the end.
     """
     if number < 6:
         ours, elsewhere = group_runs(runs, "system"), {name for table in (3, 4, 5) for name in F1_TABLES[table]}
@@ -153,10 +153,10 @@ def paper_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
     """Table 1 to 7 with the runs' rows.
 
     Raises:
-        InputError: there is no such table.
+        InputError: `number` is not one from 1 to 7.
     """
     if len({run.record["data_fingerprint"] for run in runs}) > 1:
-        logger.warning("the runs were evaluated on different data, and stand in one table all the same")
+        logger.warning("the runs in this table were evaluated on different data: their rows do not compare")
     if number in F1_TABLES:
         return f1_table(number, runs)
     if number not in (1, 2):
