@@ -104,11 +104,7 @@ def conch(**sizes: Any) -> VisionTransformer:
 def uni(**sizes: Any) -> VisionTransformer:
     """UNI (Chen et al., 2024): ViT-L/16, trained on pathology images alone."""
     publication = Publication(
-        hub="MahmoodLab/UNI",
-        files=("pytorch_model.bin",),
-        formats=(TIMM,),
-        licence="CC BY-NC-ND 4.0",
-        gated=True,
+        hub="MahmoodLab/UNI", files=("pytorch_model.bin",), formats=(TIMM,), licence="CC BY-NC-ND 4.0", gated=True
     )
     sizes = {"init_values": 1e-5, **sizes}
     return VisionTransformer("uni", "vit_large_patch16_224", publication, IMAGENET_MEAN, IMAGENET_STD, **sizes)

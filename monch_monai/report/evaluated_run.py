@@ -13,22 +13,10 @@ from monch_monai.networks.prompt_decoder import QUERIES
 from monch_monai.networks.provenance import Provenance
 from monch_monai.networks.recipe import OF_ONE_RUN, recipe, without_descriptions
 
-ABLATIONS = {
-    "mgfe": "without MGFE",
-    "ppd": "without PPD",
-    "high_pass": "without HF",
-    "topology": "without Topo",
-}
+ABLATIONS = {"mgfe": "without MGFE", "ppd": "without PPD", "high_pass": "without HF", "topology": "without Topo"}
 """Switch of `Monch` to its row in Tables 3 and 4."""
 STAGES = dict(zip(QUERIES, ("q_h", "q_v", "q_t", "q_T"), strict=True))
-BACKBONES = {
-    "clip": "CLIP",
-    "plip": "PLIP",
-    "conch": "CONCH",
-    "sam2": "SAM2",
-    "sam": "SAM",
-    "uni": "UNI",
-}
+BACKBONES = {"clip": "CLIP", "plip": "PLIP", "conch": "CONCH", "sam2": "SAM2", "sam": "SAM", "uni": "UNI"}
 """How names of encoders begin to their rows in Tables 6 and 7."""
 BASELINES = {"UNet": "U-Net", "HoVerNetMaps": "HoVer-Net"}
 """Names of other networks by their class, as Table 1 has them."""

@@ -19,12 +19,7 @@ from monch_monai.networks.frequency import HighFrequency
 from monch_monai.networks.graph import Topology
 from monch_monai.report.figures import draw_feature_maps, save
 
-STAGES = {
-    "high": "asks conv (q_h)",
-    "conv": "asks topo (q_v)",
-    "topo": "asks text (q_t)",
-    "text": "asks blend (q_T)",
-}
+STAGES = {"high": "asks conv (q_h)", "conv": "asks topo (q_v)", "topo": "asks text (q_t)", "text": "asks blend (q_T)"}
 
 
 def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]]:

@@ -132,14 +132,7 @@ def page_sections(run: EvaluatedRun, tables: dict[int, tuple[Table, str]]) -> li
         ]
         if pictures:
             text = "Image, truth, prediction, mistakes."
-            sections.append(
-                _section(
-                    f"The {kind} tiles",
-                    text=text,
-                    key=key,
-                    figures=[p for p in pictures if p],
-                )
-            )
+            sections.append(_section(f"The {kind} tiles", text=text, key=key, figures=[p for p in pictures if p]))
     return sections
 
 
@@ -160,15 +153,7 @@ def _without_intervals(rows: Table) -> Table:
 
 
 def _section(title: str, **content: Any) -> dict[str, Any]:
-    return {
-        "title": title,
-        "text": "",
-        "key": None,
-        "table": None,
-        "figures": None,
-        "pair": False,
-        **content,
-    }
+    return {"title": title, "text": "", "key": None, "table": None, "figures": None, "pair": False, **content}
 
 
 def _figure(path: Path, caption: str) -> dict[str, str] | None:

@@ -12,13 +12,7 @@ from monch_monai.classes import TISSUES
 from monch_monai.errors import InputError
 from monch_monai.report.evaluated_run import WHOLE, EvaluatedRun, conditions
 from monch_monai.report.groups import group_runs
-from monch_monai.report.paper import (
-    CLASS_ORDER,
-    F1_TABLES,
-    TABLE_1,
-    TABLE_1_MILLISECONDS,
-    TABLE_2,
-)
+from monch_monai.report.paper import CLASS_ORDER, F1_TABLES, TABLE_1, TABLE_1_MILLISECONDS, TABLE_2
 from monch_monai.report.score import mean_score
 from monch_monai.report.table_files import Table
 
@@ -28,11 +22,7 @@ PAPER_CONDITIONS = "RTX 3090, the rest not said"
 PAPER, OURS = "paper", "this software"
 Organs = Mapping[str, tuple[float, float, float]]
 POOLED = "all images"
-ORGAN_SCORES = {
-    "IoU": "mean_iou_with_background",
-    "FWIoU": "fw_iou",
-    "F1": "f1_of_means_with_background",
-}
+ORGAN_SCORES = {"IoU": "mean_iou_with_background", "FWIoU": "fw_iou", "F1": "f1_of_means_with_background"}
 """Column of Table 2 to its name in `scores.json`."""
 
 
@@ -47,11 +37,7 @@ def table_1(runs: Sequence[EvaluatedRun]) -> Table:
     for name, group in group_runs(runs, "system").items():
         row = {"system": name, "source": _source(group)}
         for c in CLASS_ORDER:
-            for score, key in (
-                ("IoU", "iou"),
-                ("precision", "precision"),
-                ("F1", "dice"),
-            ):
+            for score, key in (("IoU", "iou"), ("precision", "precision"), ("F1", "dice")):
                 row[f"{c} {score}"] = mean_score([run.scores["classes"][c] for run in group], key)
         timed = [run.time for run in group if run.time is not None]
         measured = {conditions(time) for time in timed}  # times of unlike machines have no mean
@@ -93,29 +79,12 @@ def _over_organs(of: Callable[[list[float]], float]) -> Callable[[Organs], list[
 
 
 OVER_ORGANS: tuple[
-    tuple[str, Callable[[Organs], Sequence[float]], Callable[[dict[str, Any], str], tuple[dict[str, Any], str]]],
-    ...,
+    tuple[str, Callable[[Organs], Sequence[float]], Callable[[dict[str, Any], str], tuple[dict[str, Any], str]]], ...
 ] = (
-    (
-        "average: six classes of the pooled test set",
-        lambda o: o["average"],
-        lambda s, key: (s["organs"][POOLED], key),
-    ),
-    (
-        "plain mean over organs",
-        _over_organs(statistics.mean),
-        lambda s, key: (s["over_organs"][key], "mean"),
-    ),
-    (
-        "variance over organs (the paper's STD)",
-        lambda o: o["STD"],
-        lambda s, key: (s["over_organs"][key], "variance"),
-    ),
-    (
-        "standard deviation over organs",
-        _over_organs(statistics.pstdev),
-        lambda s, key: (s["over_organs"][key], "sd"),
-    ),
+    ("average: six classes of the pooled test set", lambda o: o["average"], lambda s, key: (s["organs"][POOLED], key)),
+    ("plain mean over organs", _over_organs(statistics.mean), lambda s, key: (s["over_organs"][key], "mean")),
+    ("variance over organs (the paper's STD)", lambda o: o["STD"], lambda s, key: (s["over_organs"][key], "variance")),
+    ("standard deviation over organs", _over_organs(statistics.pstdev), lambda s, key: (s["over_organs"][key], "sd")),
 )
 """Last rows of Table 2: label, the paper's three numbers, and for ours the part of `scores.json` and the key in it."""
 
@@ -131,13 +100,7 @@ def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
         ours, elsewhere = group_runs([run for run in runs if run.row == WHOLE], "encoder"), set()
     rows: Table = []
     for name, scores in F1_TABLES[number].items():
-        rows.append(
-            {
-                "row": name,
-                "source": PAPER,
-                **dict(zip(CLASS_ORDER, scores, strict=True)),
-            }
-        )
+        rows.append({"row": name, "source": PAPER, **dict(zip(CLASS_ORDER, scores, strict=True))})
         rows += [_our_row(label, group) for label, group in ours.items() if label.split(", ")[0] == name]
     known = elsewhere | set(F1_TABLES[number])
     rows += [_our_row(label, group) for label, group in ours.items() if label.split(", ")[0] not in known]
