@@ -1,4 +1,4 @@
-"""Other networks in MONCH's harness, beside which it is measured."""
+"""Other networks, trained and evaluated by MONCH's configs for comparison."""
 
 from monch_monai.baselines.hovernet import HoVerDistancesd, HoVerNetMaps, HoVerNetMapsLoss, HoVerNetNucleid
 

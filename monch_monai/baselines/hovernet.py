@@ -1,4 +1,4 @@
-"""HoVer-Net (Graham et al., 2019) as MONAI has it: network, loss and nuclei, its branches in one tensor."""
+"""MONAI's HoVer-Net (Graham et al., 2019): network, loss and nuclei, with its branches in one tensor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,15 +22,15 @@ BRANCHES = {
     HoVerNetBranch.HV.value: 2,  # horizontal, vertical
     HoVerNetBranch.NC.value: len(CLASSES),
 }
-"""Channels of each branch, in order."""
+"""Number of channels of each branch, in order."""
 SIZE = 256
 """Height and width of the images that MONAI's fast HoVer-Net takes."""
 SURE = 20.0
-"""A logit that no loss notices."""
+"""A logit whose loss is practically 0."""
 
 
 class HoVerNetMaps(nn.Module):
-    """MONAI's fast HoVer-Net, padded so that its maps are of the image's size; its branches in one tensor.
+    """MONAI's fast HoVer-Net, padded so that its maps have the image's size, with its branches in one tensor.
 
     Args:
         settings: of `monai.networks.nets.HoVerNet`.
@@ -44,7 +44,7 @@ class HoVerNetMaps(nn.Module):
         """Maps `[B, 10, H, W]`, channels as in `BRANCHES`, of images `[B, 3, H, W]`.
 
         Raises:
-            InputError: H or W is not 256, for which alone MONAI has it.
+            InputError: H or W is not 256, the only size that MONAI's fast mode takes.
         """
         if image.shape[-2:] != (SIZE, SIZE):
             height, width = image.shape[-2:]
@@ -56,7 +56,7 @@ class HoVerNetMaps(nn.Module):
 class HoVerDistancesd(MapTransform):
     """Dictionary transform of instance maps `[1, H, W]` to MONAI's horizontal and vertical distances `[2, H, W]`.
 
-    Each piece has a centre of its own: a nucleus that an augmentation mirrored at the tile's edge is there twice.
+    Each connected piece has its own centre: an augmentation that mirrors a nucleus at the tile's edge makes two.
     """
 
     def __init__(self, keys: KeysCollection) -> None:
@@ -73,7 +73,7 @@ class HoVerDistancesd(MapTransform):
 
 
 class HoVerNetMapsLoss(nn.Module):
-    """MONAI's `HoVerNetLoss` of the maps of `HoVerNetMaps`. Pixels of 255 are given the answer and teach nothing."""
+    """MONAI's `HoVerNetLoss` of the maps of `HoVerNetMaps`. Pixels of 255 are set to the truth and do not count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,15 +93,15 @@ class HoVerNetMapsLoss(nn.Module):
         nucleus = torch.cat([classes[:, :1], 1 - classes[:, :1]], dim=1)
         distances = target.as_subclass(Tensor)[:, 1:].masked_fill(ignored, 0)
         truth = dict(zip(BRANCHES, (nucleus, distances, classes), strict=True))
-        told = dict(zip(BRANCHES, (SURE * nucleus, distances, SURE * classes), strict=True))
-        loss: Tensor = self.loss({n: torch.where(ignored, told[n], predicted[n]) for n in BRANCHES}, truth)
+        exact = dict(zip(BRANCHES, (SURE * nucleus, distances, SURE * classes), strict=True))
+        loss: Tensor = self.loss({n: torch.where(ignored, exact[n], predicted[n]) for n in BRANCHES}, truth)
         return loss
 
 
 class HoVerNetNucleid(MapTransform):
     """Dictionary transform of HoVer-Net's maps to its nuclei, by MONAI's post-processing.
 
-    The maps `[10, H, W]` become a class map `[1, H, W]`, each nucleus of one class. Beside it are laid `instance_map`
+    The maps `[10, H, W]` become a class map `[1, H, W]`, each nucleus of one class. Added are `instance_map`
     `[1, H, W]` and `probs` `[5, H, W]` float16, the class branch's softmax.
     """
 
@@ -119,7 +119,7 @@ class HoVerNetNucleid(MapTransform):
             found, instance_map = self.nuclei(predicted[HoVerNetBranch.NP.value], predicted[HoVerNetBranch.HV.value])
             _, class_map = self.types(classes, found, instance_map)
             changed[key] = torch.as_tensor(class_map).to(torch.uint8)
-            # What is too small for an outline gets no class from MONAI, and is no nucleus.
+            # MONAI gives no class to pieces too small for an outline: they are no nuclei.
             changed["instance_map"] = torch.where(changed[key] > 0, torch.as_tensor(instance_map).int(), 0)
             changed["probs"] = classes.softmax(dim=0)[1:].half()
         return changed

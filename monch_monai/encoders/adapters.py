@@ -14,10 +14,10 @@ NAME = re.compile(r"(.*)\.lora_A\.default\.weight")
 
 
 def add_adapters(encoder: ImageEncoder, rank: int) -> None:
-    """Freezes `encoder` and adds adapters of `rank` to its attention, which alone are trained.
+    """Freezes `encoder` and adds adapters of `rank` to its attention; these alone are trained.
 
     Raises:
-        InputError: it has no attention, or the package peft is not installed.
+        InputError: `encoder` has no attention, or the package peft is not installed.
     """
     if not any(name.endswith(f".{ADAPTED}") for name, _ in encoder.named_modules()):
         raise InputError(f"{encoder.name} has no attention layers to adapt: leave lora_rank at 0")
@@ -26,15 +26,15 @@ def add_adapters(encoder: ImageEncoder, rank: int) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     encoder.freeze()
-    # alpha = rank: adapters are added as they are, so that merging them needs no other number
+    # alpha = rank: adapters are added unscaled, so that merging them needs no other number
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=[ADAPTED]), encoder)
 
 
 def merge_adapters(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with its adapters added to the weights they adapt, under the names that these have without.
+    """A state dict with its adapters added to the weights they adapt, under the names of a network without adapters.
 
     Raises:
-        InputError: an adapter is not whole.
+        InputError: one of an adapter's two matrices or the weights that it adapts are missing from `state`.
     """
     merged = {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
     for name, down in state.items():

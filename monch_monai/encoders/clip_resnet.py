@@ -17,7 +17,7 @@ from monch_monai.encoders.text import ClipText
 class ClipResNet(ImageEncoder):
     """The stages of a CLIP ResNet up to stride 16 (Radford et al., 2021; built by open_clip).
 
-    The last stage and the attention pooling, which MONCH does not use, are left out.
+    Without the last stage and the attention pooling, which MONCH does not use.
 
     Args:
         model: RN50, RN50x4 or RN101, open_clip's name of the model.
@@ -61,13 +61,13 @@ class ClipResNet50(ClipResNet):
 
 
 def openai_clip(model: str, *formats: Format) -> Publication:
-    """OpenAI's weights of a CLIP model, as open_clip's table says where they are."""
-    told = open_clip.get_pretrained_cfg(model, "openai")
+    """OpenAI's weights of a CLIP model, at the address in open_clip's table."""
+    entry = open_clip.get_pretrained_cfg(model, "openai")
     return Publication(
-        hub=told["hf_hub"].strip("/"),
+        hub=entry["hf_hub"].strip("/"),
         files=("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
         formats=formats,
         text=partial(ClipText, model),
         licence="MIT",
-        archive_sha256=told["url"].split("/")[-2],  # of OpenAI's own file, part of its published address
+        archive_sha256=entry["url"].split("/")[-2],  # of OpenAI's own file, part of its published address
     )

@@ -1,4 +1,4 @@
-"""Kinds of files that weights are published in, each by the names it gives to tensors."""
+"""Kinds of files that weights are published in, each by the names of its tensors."""
 
 from monch_monai.encoders.publication import Format
 

@@ -1,4 +1,4 @@
-"""What the network asks of an image encoder."""
+"""The interface of image encoders."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -14,19 +14,19 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ImageEncoder(nn.Module):
-    """An image encoder: a picture in, feature maps out, the last of which is the middle map.
+    """An image encoder: an image in, feature maps out, the last of which is the middle map.
 
     Attributes:
-        name: what checkpoints call it, and the name of its overlay in `bundle/configs/encoders/`.
+        name: its name in checkpoints, and that of its overlay in `bundle/configs/encoders/`.
         strides: pixels of the input per cell of each map, finest first.
         channels: channels of each map.
         mean: of the images it was trained on, by channel, of values in [0, 1].
-        std: their standard deviation.
-        multiple: heights and widths it takes are multiples of this many pixels.
+        std: their standard deviation by channel.
+        multiple: heights and widths must be multiples of this many pixels.
         publication: its published weights.
         trunk: its layers.
-        matcher: patterns that tell the layer of the trunk's parameters by their names, as timm has them.
-        instance_norm: buffer of those that have batch normalisation: whether it was exchanged.
+        matcher: patterns of the names of the trunk's parameters, by layer, in timm's format.
+        instance_norm: bool buffer of encoders that have batch normalisation: whether it was exchanged.
     """
 
     name: str
@@ -45,17 +45,17 @@ class ImageEncoder(nn.Module):
         raise NotImplementedError
 
     def freeze(self) -> None:
-        """Keeps its weights, and the running means of its normalisation, as they are, in training too."""
+        """Keeps the weights and the running statistics of the normalisation unchanged, in training too."""
         self.requires_grad_(False)
         self.frozen = True
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """As for any module, but what is frozen stays in eval."""
+        """Sets the mode of training; a frozen encoder stays in eval mode."""
         return super().train(mode and not self.frozen)
 
     def layers(self) -> dict[str, int]:
-        """Layer of each parameter by its name, from 0 at the image on; what follows the trunk is of its last."""
+        """Layer of each parameter by its name, counted from 0 at the image; parts after the trunk count as its last."""
         trunk: dict[str, int] = group_parameters(self.trunk, dict(self.matcher), reverse=True)
         return {
             name: trunk.get(name.removeprefix("trunk."), max(trunk.values())) for name, _ in self.named_parameters()

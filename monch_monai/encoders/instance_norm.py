@@ -1,7 +1,7 @@
 """Instance normalisation in the place of an image encoder's batch normalisation.
 
-Batch normalisation lets a network tell fields by their stain; instance normalisation takes that away, image by image
-(Ulyanov et al., 2016; for images of another look than those trained on: IBN-Net, Pan et al., 2018).
+With batch normalisation a network can recognise fields by their stain; instance normalisation removes the stain's level
+and contrast, image by image (Ulyanov et al., 2016; for images unlike those trained on: IBN-Net, Pan et al., 2018).
 """
 
 from typing import Any
@@ -16,19 +16,19 @@ from monch_monai.errors import InputError
 from monch_monai.ops.choice import is_traced
 
 INSTANCE_NORM = "instance_norm"
-"""Name of the setting, and of the buffer by which an encoder tells that it has it."""
+"""Name of the setting, and of the bool buffer in which an encoder stores whether it was exchanged."""
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """As `torch.nn.InstanceNorm2d`, on the CPU as batch normalisation of one image after another.
+    """The same as `torch.nn.InstanceNorm2d`; on the CPU computed as batch normalisation of one image after another.
 
-    That leaves maps channels-last, as convolutions like them: a step of RN50 takes two thirds of what it takes by
-    PyTorch's, which turns them there and back. (On GPUs PyTorch's own runs.)
+    Maps stay channels-last, the layout in which convolutions are fastest: a step of RN50 takes two thirds of its time
+    with PyTorch's, which converts them there and back. On GPUs PyTorch's own runs.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # PyTorch's own name
-        """`[B, C, H, W]` to the same, each channel of each image with mean 0 and variance 1, then scaled and moved."""
+        """`[B, C, H, W]` to `[B, C, H, W]`: each channel of an image to mean 0, variance 1, then scaled and shifted."""
         if not input.is_cpu or is_traced() or torch.compiler.is_compiling():
             return super().forward(input)
         images = [F.batch_norm(x, None, None, self.weight, self.bias, True, eps=self.eps) for x in input.split(1)]
@@ -39,7 +39,7 @@ def use_instance_norm(encoder: ImageEncoder) -> None:
     """Exchanges an encoder's batch normalisation for instance normalisation, in place; scales and shifts stay.
 
     Raises:
-        InputError: it has no batch normalisation.
+        InputError: `encoder` has no batch normalisation.
     """
     if not hasattr(encoder, INSTANCE_NORM):
         raise InputError(f"{encoder.name} has no batch normalisation to exchange: give --{INSTANCE_NORM} false")
@@ -60,16 +60,16 @@ def normalisation(encoder: ImageEncoder) -> str | None:
 
 
 def follow_checkpoints(encoder: ImageEncoder) -> None:
-    """Lets an encoder take on, with the weights that are loaded into it, the normalisation that they were trained with.
+    """Lets an encoder change to the normalisation of the weights that are loaded into it.
 
-    A buffer in its state dict tells which; weights without it are of batch normalisation.
+    A buffer in the state dict stores which that is; weights without the buffer are of batch normalisation.
     """
     encoder.register_buffer(INSTANCE_NORM, torch.tensor(False))
     encoder.register_load_state_dict_pre_hook(_follow)  # type: ignore[no-untyped-call]
 
 
 def forget_statistics(state: dict[str, Any], prefix: str) -> None:
-    """Leaves out of a state dict what the batch normalisation under `prefix` has and instance normalisation has not."""
+    """Deletes the running statistics under `prefix` from a state dict: instance normalisation has none."""
     for name in _statistics(state, prefix):
         del state[name]
 
@@ -78,8 +78,8 @@ def _statistics(state: dict[str, Any], prefix: str) -> list[str]:
     return [name for name in state if name.startswith(prefix) and name.rpartition(".")[2] in STATISTICS]
 
 
-def _follow(encoder: Any, state: dict[str, Any], prefix: str, *told: Any) -> None:
-    *_, errors = told
+def _follow(encoder: Any, state: dict[str, Any], prefix: str, *others: Any) -> None:
+    *_, errors = others
     own = encoder.get_buffer(INSTANCE_NORM)
     theirs = state.setdefault(prefix + INSTANCE_NORM, own & (not _statistics(state, prefix)))
     if theirs.any():

@@ -1,4 +1,4 @@
-"""Published weights: where they are, under what names, and how they become an encoder's."""
+"""Published weights: where they are, under what names, and their conversion to an encoder's names."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,14 +15,14 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Format:
-    """Names that one kind of file gives the tensors of an encoder.
+    """Names of an encoder's tensors in one kind of file.
 
     Args:
         name: of the kind.
-        rules: patterns in our names, `image.…` and `text.…`, and what stands for them in the file, applied in order.
-            `{q,k,v}` in a name stands for three tensors, one after the other along the first axis.
-        unused: pattern of the names of tensors that the file holds besides.
-        transposed: our names of matrices that the file has transposed.
+        rules: patterns in our names, `image.…` and `text.…`, and their replacements in the file, applied in order.
+            `{q,k,v}` in a name means three tensors, concatenated along the first axis.
+        unused: pattern of the names of other tensors in the file.
+        transposed: our names of matrices that the file stores transposed.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Format:
     transposed: tuple[str, ...] = ()
 
     def sources(self, name: str) -> list[str]:
-        """Names in the file of what makes up our tensor `name`."""
+        """Names of the file's tensors that make up our tensor `name`."""
         for pattern, replacement in self.rules:
             name = re.sub(pattern, replacement, name)
         parts = re.fullmatch(r"(.*)\{(.*)\}(.*)", name)
@@ -41,7 +41,7 @@ class Format:
         """Tensors under our names, of the shapes in `wanted`.
 
         Raises:
-            InputError: a tensor is missing, has another shape, or is unknown; the first eight are named.
+            InputError: a tensor of `file` is missing, has another shape, or is unknown; the first eight are named.
         """
         sources = {name: self.sources(name) for name in wanted if not name.endswith("num_batches_tracked")}
         sources |= {n: s for n in wanted if n not in sources and (s := self.sources(n))[0] in file}
@@ -67,16 +67,16 @@ class Format:
 
 @dataclass(frozen=True)
 class Publication:
-    """Where an encoder's weights are published, and in what.
+    """Where and in what formats an encoder's weights are published.
 
     Args:
         hub: repository on the hub.
-        files: their names there; the first that is to be had is taken.
-        formats: kinds of files they come in, there and elsewhere.
-        text: makes the text encoder that was published with them; None for an encoder of images alone.
-        licence: they are published under.
-        gated: whether the hub gives them only to those who asked.
-        archive_sha256: of the publisher's own TorchScript archive. Such a file is code and all, so no other is opened.
+        files: names of the file in the repository; the first that exists is used.
+        formats: kinds of files in which the weights are published, on the hub and elsewhere.
+        text: makes the text encoder that was published with the weights; None for an encoder of images alone.
+        licence: of the weights.
+        gated: whether the hub needs an access token for them.
+        archive_sha256: of the publisher's own TorchScript archive. An archive contains code, so no other is opened.
     """
 
     hub: str
@@ -88,10 +88,10 @@ class Publication:
     archive_sha256: str | None = None
 
     def convert(self, file: State, wanted: State) -> dict[str, Tensor]:
-        """Tensors under our names, read as the format that fits best.
+        """Tensors under our names, by the format that fits best.
 
         Raises:
-            InputError: what is wrong with the file, read so.
+            InputError: by that format a tensor of `file` is missing, has another shape, or is unknown.
         """
         if file and all(name.startswith("module.") for name in file):
             file = {name.removeprefix("module."): value for name, value in file.items()}

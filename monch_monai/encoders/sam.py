@@ -48,7 +48,7 @@ class Sam(ImageEncoder):
 class Sam2(ImageEncoder):
     """SAM 2.1's image encoder: Hiera and a feature pyramid (Ravi et al., 2024; trunk built by timm).
 
-    As published, the map of stride 32 is added to that of stride 16, and the finer two stay apart.
+    The map of stride 32 is added to that of stride 16, as published; the two finer maps are returned unchanged.
 
     Args:
         size: tiny, small, base_plus or large.

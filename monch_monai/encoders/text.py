@@ -17,12 +17,12 @@ from monch_monai.errors import InputError
 
 
 class TextEncoder:
-    """A text tower with its tokens; it is used as it is and never trained.
+    """A text tower with its tokeniser; never trained.
 
     Attributes:
         name: of the model it belongs to.
         dim: D of its features.
-        context_length: tokens it reads at most, with those for start and end.
+        context_length: most tokens it reads, start and end included.
         tower: turns tokens `[N, context_length]`, filled up with 0, into features `[N, D]`.
         origin: where the tower's weights came from.
     """
@@ -34,18 +34,18 @@ class TextEncoder:
     origin: Origin = RANDOM
 
     def tokens(self, sentence: str) -> list[int]:
-        """Tokens of a sentence, with those for start and end."""
+        """Tokens of a sentence, start and end included."""
         raise NotImplementedError
 
     def use_files(self, folder: Path) -> None:
-        """Told where its weights lie, to find there what else was published with them."""
+        """Finds other files that were published with the weights, in the `folder` that holds these."""
 
     @torch.no_grad()
     def encode(self, sentences: Sequence[str]) -> Tensor:
-        """Features `[N, D]` of `N` sentences, of length 1.
+        """Features `[N, D]` of `N` sentences, each of Euclidean length 1.
 
         Raises:
-            ValueError: a sentence has more tokens than the tower reads, which would be cut off silently.
+            ValueError: a sentence has more tokens than the tower reads; they would be cut off silently.
         """
         rows = torch.zeros(len(sentences), self.context_length, dtype=torch.long)
         for row, sentence in zip(rows, sentences, strict=True):
@@ -59,7 +59,7 @@ class TextEncoder:
 
 @cache
 def _clip_tokenizer() -> open_clip.SimpleTokenizer:
-    """The one vocabulary of all CLIP models, which takes a moment to read."""
+    """The vocabulary of all CLIP models, read once."""
     return open_clip.SimpleTokenizer()
 
 
@@ -87,7 +87,7 @@ class ClipText(TextEncoder):
 class ConchText(TextEncoder):
     """CONCH's text tower, whose feature is that of a class token after the sentence (built by open_clip).
 
-    Its tokens are of its own vocabulary, a file of CONCH's source repository that must lie beside the weights.
+    Its vocabulary is a file of CONCH's source repository, which must be in the folder of the weights.
 
     Args:
         sizes: of the tower, where they are not CONCH's.
@@ -105,7 +105,7 @@ class ConchText(TextEncoder):
         """Finds the vocabulary beside the weights.
 
         Raises:
-            InputError: it is not there, or there is nothing that reads it.
+            InputError: `folder` does not hold the vocabulary, or the package tokenizers is not installed.
         """
         self._vocabulary = folder / self.VOCABULARY
         if not self._vocabulary.is_file():
@@ -123,7 +123,7 @@ class ConchText(TextEncoder):
         return Tokenizer.from_file(str(self._vocabulary))
 
     def tokens(self, sentence: str) -> list[int]:
-        """Byte-level byte-pair tokens; without the vocabulary, as for random weights, the sentence's bytes stand in."""
+        """Byte-level byte-pair tokens; without the vocabulary, as for random weights, the sentence's bytes."""
         if self._vocabulary is None:
             return [*sentence.encode()][: self.context_length]
         ids: list[int] = self._tokenizer.encode(sentence).ids

@@ -22,15 +22,15 @@ class VisionTransformer(ImageEncoder):
 
     A token sees 16 px of the image whatever the patch size is: for patches of p px the image is scaled by p / 16 first
     (a tile of 256 px to the 224 px that ViT-L/14 was trained on, and to 512 px for ViT-B/32). So the published weights
-    serve as they are, and the rest of the network works on maps of one size. Position embeddings are interpolated to
-    the image's size.
+    are used unchanged, and the rest of the network gets maps of one size. Position embeddings are interpolated to the
+    image's size.
 
     Args:
         name: of the encoder.
         model: timm's name of the architecture.
         publication: its published weights.
         mean: of the images it was trained on.
-        std: their standard deviation.
+        std: their standard deviation by channel.
         sizes: of the architecture, where they are not the model's.
     """
 
@@ -88,7 +88,7 @@ def plip(**sizes: Any) -> VisionTransformer:
 def conch(**sizes: Any) -> VisionTransformer:
     """CONCH (Lu et al., 2024): ViT-B/16 and a text tower, trained on pathology images and their captions.
 
-    Its architecture and names are those of its source repository; no published file has been tried.
+    Architecture and names are those of its source repository; not tested with the published file.
     """
     publication = Publication(
         hub="MahmoodLab/CONCH",
@@ -104,11 +104,7 @@ def conch(**sizes: Any) -> VisionTransformer:
 def uni(**sizes: Any) -> VisionTransformer:
     """UNI (Chen et al., 2024): ViT-L/16, trained on pathology images alone."""
     publication = Publication(
-        hub="MahmoodLab/UNI",
-        files=("pytorch_model.bin",),
-        formats=(TIMM,),
-        licence="CC BY-NC-ND 4.0",
-        gated=True,
+        hub="MahmoodLab/UNI", files=("pytorch_model.bin",), formats=(TIMM,), licence="CC BY-NC-ND 4.0", gated=True
     )
     sizes = {"init_values": 1e-5, **sizes}
     return VisionTransformer("uni", "vit_large_patch16_224", publication, IMAGENET_MEAN, IMAGENET_STD, **sizes)

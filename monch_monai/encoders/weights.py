@@ -1,4 +1,4 @@
-"""An encoder's weights: those that `--encoder_weights` names, published or random."""
+"""An encoder's weights, published or random, by the choice of `--encoder_weights`."""
 
 import logging
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from monch_monai.encoders.instance_norm import INSTANCE_NORM
 from monch_monai.encoders.origin import RANDOM, Origin
 from monch_monai.encoders.publication import Publication
 from monch_monai.encoders.text import ClipText, TextEncoder
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, one_line
 from monch_monai.files import sha256
 
 WORDS = ("auto", "published", "openai", "none")
@@ -27,21 +27,23 @@ logger = logging.getLogger(__name__)
 def load_published(
     encoder: ImageEncoder, weights: str | Path = "auto", text_weights: str | Path | None = None
 ) -> tuple[TextEncoder, Origin]:
-    """Gives `encoder` the weights that were chosen; returns the text encoder that goes with it, and their origin.
+    """Loads the chosen weights into `encoder`; returns its text encoder, and where the image weights came from.
 
-    An encoder that was published with a text encoder gets that, from the same file. Another goes with CLIP RN50's, as
-    in the paper.
+    The text encoder is the one that was published with `encoder`, from the same file; where there is none, CLIP RN50's,
+    as in the paper.
 
     Args:
         encoder: changed in place.
         weights: `published` (for OpenAI's also `openai`), from the hub or its cache; `none`, random; `auto`, those
-            published where they are cached or the hub answers within 10 s and else random with a warning; or a path, of
-            a file in one of the formats of the encoder's publication, or of a folder that holds it under its name.
-        text_weights: the same for CLIP RN50's text encoder, where that one is used; None takes the word given as
-            `weights`, and `auto` beside a path.
+            published where they are cached or the hub responds within 10 s, and else random with a warning; or a path,
+            of a file in one of the formats of the encoder's publication, or of a folder that holds such a file under
+            its published name.
+        text_weights: the same choice for CLIP RN50's text encoder, where that one is used; None repeats `weights`, or
+            is `auto` where that is a path.
 
     Raises:
-        InputError: the weights are not to be had, are not this encoder's, or a file is not safe to open.
+        InputError: `weights` or `text_weights` is no choice, the download failed, the weights are not this encoder's,
+            or a file is not safe to open.
     """
     publication = encoder.publication
     path, origin = _find(publication, encoder.name, str(weights), "encoder_weights")
@@ -64,7 +66,7 @@ def starting_learning_rate(
 ) -> float:
     """Learning rate to start from: `given`, else by the encoder weights `pretrained` or `random`; the log states which.
 
-    A resumed training has no origin; its own rate comes with its state.
+    A resumed training has no origin; the rate in its state replaces this one.
     """
     if given is not None or origin is None:
         return pretrained if given is None else given
@@ -83,7 +85,7 @@ def _clip_text(choice: str) -> TextEncoder:
 
 
 def _find(publication: Publication, name: str, choice: str, setting: str) -> tuple[Path | None, Origin]:
-    """The file that a choice stands for, None for random weights, and what the record says of it."""
+    """The file of a choice, None for random weights, and where the weights came from."""
     if choice == "none":
         return None, RANDOM
     if choice == "openai" and publication.archive_sha256 is None:
@@ -108,14 +110,14 @@ def _find(publication: Publication, name: str, choice: str, setting: str) -> tup
 def wanted_by(towers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Tensors that towers take from a published file, each under its tower and our name.
 
-    That is their state dicts but for what checkpoints of this package alone tell.
+    These are the towers' state dicts without what only checkpoints of this package store.
     """
     states = {tower: module.state_dict().items() for tower, module in towers.items()}
     return {f"{tower}.{name}": v for tower, state in states.items() for name, v in state if name != INSTANCE_NORM}
 
 
 def _load(publication: Publication, path: Path, towers: dict[str, nn.Module]) -> None:
-    """Copies a file's tensors into the towers, each under its word in our names."""
+    """Copies a file's tensors into the towers, by our names, which begin with the tower's."""
     try:
         converted = publication.convert(_read(publication, path), wanted_by(towers))
     except InputError as error:
@@ -123,7 +125,7 @@ def _load(publication: Publication, path: Path, towers: dict[str, nn.Module]) ->
     for tower, module in towers.items():
         own = {n.removeprefix(f"{tower}."): v for n, v in converted.items() if n.startswith(f"{tower}.")}
         module.load_state_dict(own, strict=False)  # all but batch counters, which some files lack
-    logger.info("%s: %d tensors taken over, none missing, none unexpected", path, len(converted))
+    logger.info("%s: %d tensors loaded, none missing, none unexpected", path, len(converted))
 
 
 def _read(publication: Publication, path: Path) -> dict[str, Tensor]:
@@ -135,9 +137,8 @@ def _read(publication: Publication, path: Path) -> dict[str, Tensor]:
             return archive
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling, zip and safetensors errors have no common base
-        reason = " ".join(str(error).split())[:200]
         archive_too = ", nor the publisher's archive with its published SHA-256" if publication.archive_sha256 else ""
-        raise InputError(f"it is no file of tensors{archive_too} ({reason})") from error
+        raise InputError(f"it is no file of tensors{archive_too} ({one_line(error)})") from error
     for key in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

@@ -6,8 +6,8 @@ from torch import nn
 def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution that keeps the size (divided by `stride`), batch normalisation, ReLU.
 
-    Batch normalisation keeps the level of a map, which group normalisation would take out tile by tile: a tile full of
-    nuclei and one without any differ by it. On the sample it learned faster.
+    Batch normalisation keeps the mean level of a map, by which a tile full of nuclei differs from one without any;
+    group normalisation removes that level tile by tile. On the sample batch normalisation learned faster.
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),

@@ -18,7 +18,7 @@ from monch_monai.networks.provenance import KEY, Provenance, convert_earlier, re
 from monch_monai.settings import flag
 
 DENSITY = "trained_density"
-"""Name of what `monch_monai.networks.Monch` keeps so, in files of any kind."""
+"""Name of the buffer of `monch_monai.networks.Monch`, in files of any kind."""
 ENCODER = "image_encoder."
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,11 @@ logger = logging.getLogger(__name__)
 def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     """Loads a flat state dict of tensors, such as `best.pt` or `model.safetensors`, into `network`; returns its path.
 
-    Adapters in it are merged with the weights they adapt, so the network needs none.
+    Adapters in the file are merged with the weights they adapt, so the network needs none. Files of earlier versions
+    load too.
 
     Raises:
-        InputError: there is no such file, it holds more than tensors, or it is of another network.
+        InputError: `path` does not exist, holds more than tensors, is damaged, or is of another network.
     """
     file = Path(path)
     if not file.is_file():
@@ -40,7 +41,7 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     convert_earlier(state)
     state = merge_adapters(state)
     if DENSITY in expected:
-        state.setdefault(DENSITY, torch.zeros(3))  # earlier checkpoints do not tell it
+        state.setdefault(DENSITY, torch.zeros(3))  # earlier versions stored none
     flag_of_norm = ENCODER + INSTANCE_NORM
     if flag_of_norm in expected and state.setdefault(flag_of_norm, torch.tensor(False)).any():
         forget_statistics(expected, ENCODER)
@@ -59,15 +60,15 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
         return file
     logger.info("weights of %s: %s", file, network.provenance)
     if not network.provenance.image_weights.pretrained:
-        logger.warning("%s was trained from random encoder weights: expect little of it on other tissue", file)
+        logger.warning("%s was trained from random encoder weights: expect poor results on other tissue", file)
     return file
 
 
 def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor], file: Path) -> None:
-    """Compares the image encoders that two networks' state dicts name, where both do.
+    """Compares the image encoders that two networks' state dicts record, where both do.
 
     Raises:
-        InputError: `found`, from `file`, has another one.
+        InputError: `found`, from `file`, records another encoder than `own`, or its record is damaged.
     """
     try:
         ours, theirs = read_provenance(own), read_provenance(found)
@@ -79,10 +80,10 @@ def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Flat state dict of tensors in a file of PyTorch's or of safetensors, on the CPU. Nothing in the file is run.
+    """Flat state dict of tensors in a file of PyTorch or of safetensors, on the CPU. No code in the file is run.
 
     Raises:
-        InputError: the file cannot be read so, or holds more than tensors.
+        InputError: `path` cannot be read as one of these, or holds more than tensors.
     """
     try:
         if Path(path).suffix == ".safetensors":
@@ -98,15 +99,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 def trained_density(
     checkpoint: str | Path | None = None, onnx: str | Path | None = None, lighten: bool | str = True
 ) -> list[float] | None:
-    """Optical density `[3]` of the tissue that a network was trained on, which darker images are to be lightened to.
+    """Mean optical density `[3]`, by channel, of the tissue that a network was trained on; darker images are lightened.
 
     Args:
-        checkpoint: file of its weights.
-        onnx: file of `export_network`'s, which is asked where it is given.
-        lighten: whether images are to be lightened.
+        checkpoint: file of the network's weights.
+        onnx: file that `export_network` wrote; read in place of `checkpoint` where it is not None.
+        lighten: whether images are lightened.
 
     Returns:
-        As `monch_monai.data.note_density` noted it; None where it is not told, no file is given, or `lighten` is False.
+        The density that `monch_monai.data.note_density` stored. None where the file stores none, no file is given, or
+        `lighten` is False.
 
     Raises:
         InputError: the file cannot be read, or `lighten` is neither true nor false.
@@ -114,15 +116,16 @@ def trained_density(
     file = checkpoint if onnx is None else onnx
     if not flag("lighten", lighten) or file is None:
         return None
-    told = read_state(file).get(DENSITY, torch.zeros(3)).tolist() if onnx is None else read_onnx_metadata(file, DENSITY)
-    if not told or not any(told):
-        logger.info("%s does not tell how dark the tissue of its training was: images are taken as they are", file)
+    density = read_onnx_metadata(file, DENSITY) if onnx is not None else read_state(file).get(DENSITY, torch.zeros(3))
+    values = [float(value) for value in density] if density is not None else []
+    if not any(values):
+        logger.info("%s does not state how dark its training tissue was: images stay unchanged", file)
         return None
     logger.info("images darker than the tissue that %s was trained on are lightened to it", file)
-    return [float(value) for value in told]
+    return values
 
 
 def save_safetensors(state: Mapping[str, Tensor], path: str | Path, about: dict[str, str] | None = None) -> None:
-    """Writes a state dict as safetensors, with `about` in its header."""
+    """Writes a state dict to `path` as safetensors, with `about` in the header."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     safetensors.torch.save_file(tensors, path, {"format": "pt", **(about or {})})

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ABOUT = "about.json"
-"""Name under which TorchScript and `torch.export` files carry what they are; ONNX has its own metadata."""
+"""Name of the description inside TorchScript and `torch.export` files; ONNX has metadata of its own."""
 INPUT, OUTPUT = "image", "logits"
 TOLERANCE = 1e-3
-"""Of logits, between an exported form and the network."""
+"""Largest difference of a logit between an exported form and the network."""
 
 
 def export_network(
@@ -38,21 +38,21 @@ def export_network(
     formats: Sequence[str] | str = ("torchscript", "program", "onnx"),
     properties: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Writes the network, in eval and folded to its prompts, once a format; returns the files.
+    """Writes the network, in eval mode and folded to its prompts, once a format; returns the files.
 
     `model.ts` (TorchScript), `model.pt2` (`torch.export`) and `model.onnx` take normalised images `[B, 3, H, W]` of any
-    batch and size, which is tried out, and return logits `[B, T, H, W]`, float32, as the network does. Each carries the
-    version, the classes, the origin of the encoder weights and `properties`.
+    batch and size, which is tested here. They return the network's logits `[B, T, H, W]`, float32. Each file stores the
+    version, the classes, the provenance, the density of the tissue trained on, and `properties`.
 
     Args:
         network: with its trained weights.
-        output_dir: folder for the files, made where it is not there.
-        formats: of `FORMATS`.
-        properties: of the images it takes, such as mean and standard deviation.
+        output_dir: folder for the files; made where it does not exist.
+        formats: names in `FORMATS`.
+        properties: of the images the network takes, such as mean and standard deviation.
 
     Raises:
-        InputError: a format is unknown or its packages are not installed, the encoder would bind it to one size, or the
-            folder cannot be written.
+        InputError: a format is unknown or its packages are not installed, the encoder would bind a format to one image
+            size, or `output_dir` cannot be written.
     """
     wanted = [formats] if isinstance(formats, str) else list(formats)
     if unknown := [name for name in wanted if name not in FORMATS]:
@@ -80,12 +80,12 @@ def export_network(
 
 
 class Forms:
-    """A trained network in eval and folded to its prompts, in the forms that run without this package.
+    """A trained network in eval mode and folded to its prompts, in the forms that run without this package.
 
-    Each takes images `[B, 3, H, W]` of any batch and size. A form is made once, when it is first asked for.
+    Each takes images `[B, 3, H, W]` of any batch and size. A form is made once, at its first use.
 
     Args:
-        network: left as it is.
+        network: copied, and not changed.
     """
 
     def __init__(self, network: Monch) -> None:
@@ -94,19 +94,27 @@ class Forms:
 
     @cached_property
     def program(self) -> ExportedProgram:
-        """The graph of plain operators that `torch.export` makes."""
+        """The graph of plain operators that `torch.export` makes.
+
+        Raises:
+            InputError: the encoder would bind the graph to one image size.
+        """
         sizes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
         try:
             with torch.no_grad():
                 program = torch.export.export(self.network, (self.example,), dynamic_shapes=(sizes,))
-        except UserError as error:  # some part asks for the size
+        except UserError as error:  # some part depends on the size
             raise self._fixed("torch.export and ONNX") from error
         self._check(program.module(), "torch.export and ONNX")
         return program
 
     @cached_property
     def traced(self) -> torch.jit.ScriptModule:
-        """TorchScript, by tracing: sizes are traced too."""
+        """TorchScript, by tracing: sizes are traced too.
+
+        Raises:
+            InputError: the encoder would bind the trace to one image size.
+        """
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchScript has a successor, and checks of shapes are not traced
             traced: torch.jit.ScriptModule = torch.jit.trace(self.network, (self.example,), check_trace=False)
@@ -115,16 +123,18 @@ class Forms:
 
     @cached_property
     def onnx(self) -> "ONNXProgram":
-        """ONNX, of `program`.
+        """ONNX, made from `program`.
 
         Raises:
-            InputError: PyTorch's exporter lacks its packages.
+            InputError: the packages of PyTorch's exporter are not installed.
         """
         try:
             import onnx_ir
-            import onnxscript  # noqa: F401 (torch.onnx needs it, and says so less plainly)
+            import onnxscript  # noqa: F401 (torch.onnx needs it, and its own message is less plain)
         except ImportError as error:
-            raise InputError(f"ONNX needs packages that are not here ({error}): pip install onnx onnxscript") from error
+            raise InputError(
+                f"ONNX needs packages that are not installed ({error}): pip install onnx onnxscript"
+            ) from error
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
@@ -138,20 +148,20 @@ class Forms:
         return exported
 
     def _check(self, form: Callable[[Tensor], Tensor], name: str) -> None:
-        """Lets a form answer for images of another batch and size than it was made with."""
+        """Compares a form with the network on images of another batch and size than it was made with."""
         images = torch.randn(1, 3, 320, 200, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             expected = self.network(images)
             try:
-                answer = form(images)
+                logits = form(images)
             except RuntimeError as error:
                 raise self._fixed(name) from error
-        # Near-ties of the graph may fall otherwise in a few places.
-        if answer.shape != expected.shape or ((answer - expected).abs() > TOLERANCE).float().mean() > 1e-3:
+        # Near-ties of the graph may resolve differently in a few places.
+        if logits.shape != expected.shape or ((logits - expected).abs() > TOLERANCE).float().mean() > 1e-3:
             raise self._fixed(name)
 
     def _fixed(self, name: str) -> InputError:
-        would = f"with the encoder {self.network.image_encoder.name}, {name} would answer for"
+        would = f"with the encoder {self.network.image_encoder.name}, {name} would run for"
         return InputError(f"{would} one size of image only: leave it out of formats")
 
 
@@ -179,4 +189,4 @@ FORMATS: dict[str, tuple[str, Callable[[Forms, dict[str, Any], str], None]]] = {
     "program": ("pt2", _write_program),
     "onnx": ("onnx", _write_onnx),
 }
-"""Name to the file's ending and what writes it."""
+"""Name to the file's ending and the function that writes the file."""

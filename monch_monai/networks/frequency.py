@@ -18,7 +18,7 @@ class HighFrequency(nn.Module):
         self.cutoff, self.shape = cutoff, shape
 
     def extra_repr(self) -> str:
-        """What shapes of parameters do not tell."""
+        """Settings that shapes of parameters do not show."""
         return f"cutoff={self.cutoff}, shape={self.shape!r}"
 
     def forward(self, fine: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Topology(nn.Module):
         self.expand = conv_norm_act(channels, channels, kernel_size=1)
 
     def extra_repr(self) -> str:
-        """What shapes of parameters do not tell."""
+        """Settings that shapes of parameters do not show."""
         return f"k={self.k}, dilation={self.dilation}"
 
     def forward(self, coarse: Tensor) -> Tensor:

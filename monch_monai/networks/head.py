@@ -16,7 +16,7 @@ class TextHead(nn.Module):
     the visual map, so the reshape of Eq. (8) with its grouped convolution is one convolution with T output channels.
 
     Deviation: where the image encoder has maps finer than the middle one, `G_v` adds them on its way up (as a U-Net
-    does), so that outlines are sharp; the paper does not say what `G_v` sees.
+    does), so that outlines are sharp; the paper does not state what `G_v` receives.
 
     Args:
         channels: C of the merged map.

@@ -27,12 +27,13 @@ from monch_monai.settings import flag
 class Monch(nn.Module):
     """MONCH: multi-organ, multi-class nucleus segmentation from an image and words, with a single branch.
 
-    Text features are computed once, by `set_prompts`, and live in the state dict: a checkpoint needs no text tower.
-    Until then they are fixed random directions, one a sentence. The optical density `[3]` of the tissue trained on, by
-    channel, lives there too as `trained_density`, for images to be lightened to; 0 where nobody has said.
+    `set_prompts` computes the text features once, and the state dict stores them: a checkpoint needs no text tower.
+    Until then they are fixed random directions, one a sentence. The state dict also stores the provenance, and as
+    `trained_density` the optical density `[3]` by channel of the tissue trained on, which darker images are lightened
+    to; zeros where it was not measured.
 
     Args:
-        image_encoder: gives the middle map and, where it has them, finer ones.
+        image_encoder: its maps are the middle map and, where it has them, finer ones.
         num_classes: T, background included.
         channels: C, of all maps between encoder and head.
         head_channels: of the visual map that the text-made kernels meet.
@@ -43,7 +44,7 @@ class Monch(nn.Module):
         text_dim: D of the text features.
         num_sentences: sentences a class.
         class_priors: share of pixels of each class, where the logits start.
-        mgfe: False hands the three scales on as they are (Table 3).
+        mgfe: False uses the three scales unchanged in place of their features (Table 3).
         ppd: False fuses the three features by the fusion block instead of decoding (Table 3).
         high_pass: False puts a convolution in place of the high-frequency module (Table 4).
         topology: False puts a convolution in place of the topological module (Table 4).
@@ -77,7 +78,7 @@ class Monch(nn.Module):
         middle_stride: int | None = None,
     ) -> None:
         super().__init__()
-        mgfe, ppd = flag("mgfe", mgfe), flag("ppd", ppd)  # a command line hands "false" on as text
+        mgfe, ppd = flag("mgfe", mgfe), flag("ppd", ppd)  # a command line gives "false" as text
         high_pass, topology = flag("high_pass", high_pass), flag("topology", topology)
         if channels % 4 or channels % num_heads:
             raise InputError(f"channels must be a multiple of 4 and of num_heads = {num_heads}; got {channels}")
@@ -111,10 +112,10 @@ class Monch(nn.Module):
         """Logits of each class at each pixel.
 
         Args:
-            image: `[B, 3, H, W]`, normalised as the image encoder wants it; any H and W.
+            image: `[B, 3, H, W]`, normalised by the image encoder's mean and std; any H and W.
 
         Returns:
-            `[B, T, H, W]` float32; `monch_monai.class_map` makes classes of them.
+            `[B, T, H, W]` float32; `monch_monai.class_map` turns them into classes.
         """
         padded = self.pad(image)
         maps = self.image_encoder(padded)
@@ -133,7 +134,7 @@ class Monch(nn.Module):
         return logits[..., :height, :width]
 
     def pad(self, image: Tensor) -> Tensor:
-        """Image with its last row and column repeated up to whole strides and enough nodes for the graph."""
+        """Image `[B, 3, H, W]` with its last row and column repeated up to whole strides and enough graph nodes."""
         height, width = image.shape[-2:]
         padded_height, padded_width = self._padded(height), self._padded(width)
         if is_traced():
@@ -141,8 +142,8 @@ class Monch(nn.Module):
         return F.pad(image, (0, padded_width - width, 0, padded_height - height), mode="replicate")
 
     def _padded(self, size: Any) -> Any:
-        """Whole strides that hold `size`: an int, or while a graph is made what stands for one."""
-        # A multiple of the stride by its form: an exporter that knows no sizes sees that each scale halves the last.
+        """Whole strides that hold `size`: an int, or its symbol while a graph is made."""
+        # The form is a multiple of the stride: an exporter without sizes can derive that each scale halves the last.
         strides, least = (size + self.stride - 1) // self.stride, self.min_size // self.stride
         return self.stride * (
             strides.clamp(min=least) if isinstance(strides, Tensor) else torch.sym_max(strides, least)
@@ -162,7 +163,8 @@ class Monch(nn.Module):
             text_encoder: turns sentences into features.
 
         Raises:
-            ValueError: the number of classes, sentences or feature dimensions is another, or the network is folded.
+            ValueError: the number of classes, of sentences or of feature dimensions is not the network's, or the
+                network is folded.
         """
         if self.head.folded is not None:
             raise ValueError("this network is folded to the prompts it has; give prompts to the one it was folded from")
@@ -179,9 +181,9 @@ class Monch(nn.Module):
         self.provenance = self.provenance.with_words(prompts, text_encoder.name, text_encoder.origin)
 
     def folded(self) -> "Monch":
-        """A copy for inference alone: the words of its head are a plain convolution, and its prompts stay as they are.
+        """A copy for inference alone, whose head is a plain convolution and whose prompts are fixed.
 
-        Its logits are this network's in eval. It is not for checkpoints: its state dict has other names.
+        Its logits are this network's in eval mode. Do not save it as a checkpoint: its state dict has other names.
         """
         copied = copy.deepcopy(self).eval().requires_grad_(False)
         copied.head.fold(copied.class_features())
@@ -214,7 +216,7 @@ def _convert_earlier(network: Monch, state: dict[str, Any], prefix: str, *_: Any
 
 
 def _joined(maps: Sequence[Tensor]) -> Tensor:
-    """Maps `[B, c, H, W]`, the first and finest as it is and others brought to its size, channel after channel."""
+    """Maps `[B, c, H, W]`, concatenated along channels; all are resized to the first, which is the finest."""
     first, *coarser = maps
     size = first.shape[-2:]
     up = [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in coarser]
@@ -224,7 +226,7 @@ def _joined(maps: Sequence[Tensor]) -> Tensor:
 def _resized(x: Tensor, height: int, width: int) -> Tensor:
     """`[..., H, W]` cropped to `[..., height, width]`, or its last row and column repeated up to there.
 
-    By index, so that a graph made for all sizes need not know which of the two it is.
+    By index, so that a graph made for all sizes need not distinguish the two cases.
     """
     for dim, size in ((-2, height), (-1, width)):
         x = x.index_select(dim, torch.arange(size, device=x.device).clamp(max=x.shape[dim] - 1))

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monch_monai.encoders import Origin
 from monch_monai.errors import InputError, one_line
+from monch_monai.files import sha256
 from monch_monai.networks.provenance import Provenance
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ class OnnxNetwork(nn.Module):
     Attributes:
         mean: by channel, of the images that the network takes, of values in [0, 1]; None where the file has none.
         std: their standard deviation by channel; None where the file has none.
-        provenance: of the exported network; None where the file has none.
+        provenance: of the exported network; where the file has none, the file's name and hash alone.
 
     Raises:
         InputError: the file does not exist, is no ONNX model or has damaged metadata; or ONNX Runtime is not installed.
@@ -130,11 +132,14 @@ class OnnxNetwork(nn.Module):
                 raise self._damaged(name, values)
         return values
 
-    def _read_provenance(self) -> Provenance | None:
+    def _read_provenance(self) -> Provenance:
         earlier = self.session.get_modelmeta().custom_metadata_map.get("encoder")
         record = self.metadata("provenance")
+        if record is None and earlier is not None:
+            return Provenance.from_earlier(earlier)
         if record is None:
-            return None if earlier is None else Provenance.from_earlier(earlier)
+            weights = Origin("file", self.path.name, sha256=sha256(self.path))
+            return Provenance(type(self).__name__, weights, version=None)
         try:
             return Provenance.from_dict(record)
         except (TypeError, KeyError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The start of a training: the weights it begins with, and which of them it trains."""
+"""The start of a training: its first weights, and which of them are trained."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,30 +29,31 @@ def initialise_weights(
     prompts: str = "attributes",
     instance_norm: bool | str = False,
 ) -> Origin | None:
-    """Gives `network` its image encoder's published weights and the text features of the cell attributes.
+    """Loads published weights into the network's image encoder and computes the text features of the cell attributes.
 
-    The text tower is dropped when its features are taken. Another network than MONCH stays as it is, or gets the
-    weights of `checkpoint`: it has neither encoder nor words, and settings of these are refused.
+    The network keeps the features, not the text tower. Another network than MONCH stays as it is or loads `checkpoint`;
+    settings of encoder and words are refused, since it has neither.
 
     Args:
         network: changed in place.
         encoder_weights: see `monch_monai.encoders.load_published`.
-        text_weights: see there.
+        text_weights: see `monch_monai.encoders.load_published`.
         checkpoint: weights of a whole MONCH, to go on from instead.
-        resume: True leaves the weights as they are, for an interrupted training's state to fill.
-        freeze: True keeps the image encoder as it is.
-        lora_rank: above 0 keeps it as it is but for adapters of that rank in its attention.
-        prompts: what the text features are of: the cell `attributes`, the class `names` alone, or nothing, which leaves
-            them `random` directions. Those of a checkpoint stay.
+        resume: True leaves the weights as they are; an interrupted training's state replaces them later.
+        freeze: True excludes the image encoder from training.
+        lora_rank: above 0 trains adapters of that rank in the encoder's attention, and nothing else of the encoder.
+        prompts: what the text features are of: the cell `attributes`, the class `names` alone, or `random` directions.
+            A checkpoint keeps its own.
         instance_norm: True exchanges the image encoder's batch normalisation for instance normalisation. Weights that
-            were trained with it keep it without.
+            were trained with instance normalisation keep it whatever this is.
 
     Returns:
-        Where the encoder weights came from, which the network keeps too; None when resuming, or of another network.
+        Where the weights that training starts from came from; None when resuming, or for another network. The network's
+        provenance records it too.
 
     Raises:
-        InputError: weights are not to be had or not usable, the encoder cannot have adapters or instance normalisation,
-            `prompts` is another, or the network has no use for a setting.
+        InputError: the download failed, weights do not fit, the encoder cannot have adapters or instance normalisation,
+            `prompts` is none of the three, or a setting is not the network's.
     """
     resume = flag("resume", resume)
     freeze, lora_rank = flag("freeze", freeze), whole_number("lora_rank", lora_rank, least=0)
@@ -85,8 +86,8 @@ def initialise_weights(
 def parameter_groups(network: Monch, learning_rate: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
     """Parameters to train, grouped by learning rate, for an optimiser.
 
-    All have `learning_rate`, but for the image encoder's: with each of its layers, from its last one down to the image,
-    the rate falls by the factor `layer_decay` (layer-wise learning-rate decay, as BEiT and MAE fine-tune).
+    All have `learning_rate` except the image encoder's: from its last layer down to the image, each layer's rate is
+    `layer_decay` times that of the layer above (layer-wise learning-rate decay, as in the fine-tuning of BEiT and MAE).
     """
     layers = network.image_encoder.layers()
     top = max(layers.values()) + 1

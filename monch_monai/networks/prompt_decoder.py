@@ -11,11 +11,11 @@ from monch_monai.networks.blocks import conv_norm_act
 from monch_monai.networks.features import Scales
 
 QUERIES = ("high", "conv", "topo", "text")
-"""The stages by the feature whose level asks: q_h, q_v, q_t, q_T of Table 5."""
+"""The stages by the level of their query: q_h, q_v, q_t, q_T of Table 5."""
 
 
 class PromptDecoder(nn.Module):
-    """Progressive prompt decoder: the finer feature asks the coarser, four times, then merges with the blend (Fig. 2).
+    """Progressive prompt decoder: four times a query attends to the next feature, then merges with the blend (Fig. 2).
 
     `q = attend(F^h, F^v)`, `attend(q, F^t)`, `attend(q, F^T)`, `attend(q, blend)`; `merged = merge(q, blend)`.
 
@@ -23,7 +23,10 @@ class PromptDecoder(nn.Module):
         channels: C.
         text_dim: D of the sentence features.
         num_heads: attention heads, a divisor of C.
-        queries: the stages that are on, of `QUERIES`. One that is off hands the feature it got to the next (Table 5).
+        queries: the stages that are on, of `QUERIES`. One that is off leaves the query unchanged (Table 5).
+
+    Raises:
+        InputError: a name in `queries` is not in `QUERIES`.
     """
 
     def __init__(self, channels: int, text_dim: int, num_heads: int, queries: Sequence[str]) -> None:
@@ -66,8 +69,8 @@ class PromptDecoder(nn.Module):
 class CrossAttention(nn.Module):
     """One stage: multi-head attention of a query to a source, Eq. (7), added to the query.
 
-    Both sides are layer-normalised first. Maps bring their positions, added to query and key as CRIS (Wang et al.,
-    2022) does, since attention by itself does not know where a token lies; sentences have none.
+    Both sides are layer-normalised first. Positions of maps are added to query and key, as in CRIS (Wang et al.,
+    2022), since attention alone ignores where a token is; sentences have no positions.
     """
 
     def __init__(self, channels: int, source_dim: int, num_heads: int) -> None:
@@ -81,7 +84,7 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def extra_repr(self) -> str:
-        """What shapes of parameters do not tell."""
+        """Settings that shapes of parameters do not show."""
         return f"num_heads={self.num_heads}"
 
     def forward(
@@ -93,8 +96,8 @@ class CrossAttention(nn.Module):
         if at is not None and source_at is not None:
             q, k = q + at, k + source_at
         q, k, v = self._heads(self.g_q(q)), self._heads(self.g_k(k)), self._heads(self.g_v(v))  # [B, heads, N, C/heads]
-        answer = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # [B, N, C]
-        out: Tensor = query + self.out(answer)
+        found = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # [B, N, C]
+        out: Tensor = query + self.out(found)
         return out
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -70,10 +70,8 @@ class Provenance:
 
     def __str__(self) -> str:
         """One line to read, such as `clip_rn50 (random), words attributes by clip_rn50 (random)`."""
-        words = f", words {self.words}" + (
-            f" by {self.text_encoder} ({self.text_weights})" if self.text_weights else ""
-        )
-        return f"{self.encoder} ({self.image_weights}){words}"
+        text_encoder = "" if self.text_weights is None else f" by {self.text_encoder} ({self.text_weights})"
+        return f"{self.encoder} ({self.image_weights}), words {self.words}{text_encoder}"
 
     def with_words(self, sentences: Mapping[str, Sequence[str]], text_encoder: str, weights: Origin) -> Self:
         """This record with the text features that `text_encoder` made of the `sentences` of each class."""
@@ -172,11 +170,10 @@ def convert_earlier(state: MutableMapping[str, Any], prefix: str = "") -> None:
     stored = state.pop(prefix + EARLIER_KEY, None)
     if stored is not None:
         text = bytes(stored.tolist()).rstrip(b"\0").decode(errors="replace")
-        encoder = {
-            n.removeprefix(f"{prefix}image_encoder."): v for n, v in state.items() if ".image_encoder." in f".{n}"
-        }
-        batch = "batch" if any(name.endswith("running_var") for name in encoder) else None
-        normalisation = "instance" if INSTANCE_NORM in encoder and encoder[INSTANCE_NORM].any() else batch
+        encoder = f"{prefix}image_encoder."
+        batch = any(name.startswith(encoder) and name.endswith("running_var") for name in state)
+        exchanged = encoder + INSTANCE_NORM in state and bool(state[encoder + INSTANCE_NORM])
+        normalisation = "instance" if exchanged else "batch" if batch else None
         state[prefix + KEY] = Provenance.from_earlier(text, normalisation).to_tensor()
 
 

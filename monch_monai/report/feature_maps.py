@@ -1,4 +1,4 @@
-"""What the network makes of a tile, stage by stage (the paper's Fig. 6)."""
+"""Feature maps of a tile, stage by stage (the paper's Fig. 6)."""
 
 import math
 from collections.abc import Mapping
@@ -19,23 +19,18 @@ from monch_monai.networks.frequency import HighFrequency
 from monch_monai.networks.graph import Topology
 from monch_monai.report.figures import draw_feature_maps, save
 
-STAGES = {
-    "high": "asks conv (q_h)",
-    "conv": "asks topo (q_v)",
-    "topo": "asks text (q_t)",
-    "text": "asks blend (q_T)",
-}
+STAGES = {"high": "asks conv (q_h)", "conv": "asks topo (q_v)", "topo": "asks text (q_t)", "text": "asks blend (q_T)"}
 
 
 def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]]:
     """Length of the feature vector at each place, by stage: `F^h`, `F^v`, `F^t`, the decoder's stages, the merged map.
 
     Args:
-        network: a module that is switched off is shown by what stands in its place, a stage of the decoder not at all.
+        network: for a module that is switched off, its substitute is shown; a stage of the decoder is left out.
         image: `[1, 3, H, W]`, normalised.
 
     Returns:
-        name to `[h, w]`, of the image without the border that the network adds; sizes differ.
+        name to `[h, w]` float32, of the image without the border that the network adds; sizes differ.
     """
     maps: dict[str, NDArray[np.float32]] = {}
     grid: list[torch.Size] = []
@@ -73,14 +68,14 @@ def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]
 
 @idist.one_rank_only()
 def draw_features(output_dir: str | Path, network: Monch, dataset: Any, tiles: Tiles, folds: list[str]) -> Path:
-    """Draws `figures/feature_maps.png` of the tile with the most classes, of these the one with the most nuclei.
+    """Draws `figures/feature_maps.png` of the tile with the most classes, and among equals the most nuclei.
 
     Of several processes the first draws.
 
     Args:
         output_dir: folder of the evaluation.
-        network: as evaluated.
-        dataset: of transformed items, one for each of the folds' tiles and in their order.
+        network: the one evaluated.
+        dataset: transformed items, one for each tile of the folds, in their order.
         tiles: the prepared dataset.
         folds: those evaluated.
     """

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation and of a training, from the files they wrote."""
+"""Figures of an evaluation and of a training, from the files they wrote."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ INK = "#333333"
 
 
 def class_color(c: NucleusClass) -> tuple[float, ...]:
-    """The class's colour as matplotlib takes it, a little darker, to be read on white."""
+    """The class's colour in matplotlib's format (0 to 1), darker by a fifth to be legible on white."""
     return tuple(0.8 * value / 255 for value in c.color)
 
 
@@ -32,33 +32,11 @@ def draw_organs(scores: Mapping[str, Any]) -> Figure:
         row = scores["organs"][organ]
         if row[key] is None:
             continue
-        axes.plot(
-            [row[f"{key}_low"], row[f"{key}_high"]],
-            [y, y],
-            color="#4477aa",
-            linewidth=2,
-            solid_capstyle="round",
-        )
-        axes.plot(
-            row[key],
-            y,
-            "o",
-            color="#4477aa",
-            label=_once(axes, "this run, 95 % interval"),
-        )
+        axes.plot([row[f"{key}_low"], row[f"{key}_high"]], [y, y], color="#4477aa", linewidth=2, solid_capstyle="round")
+        axes.plot(row[key], y, "o", color="#4477aa", label=_once(axes, "this run, 95 % interval"))
         if organ in TABLE_2["MONCH"]:
-            axes.plot(
-                TABLE_2["MONCH"][organ][2],
-                y,
-                "D",
-                mfc="none",
-                color=INK,
-                label=_once(axes, "paper"),
-            )
-    axes.set_yticks(
-        range(len(organs)),
-        [f"{organ} ({scores['organs'][organ]['images']})" for organ in organs],
-    )
+            axes.plot(TABLE_2["MONCH"][organ][2], y, "D", mfc="none", color=INK, label=_once(axes, "paper"))
+    axes.set_yticks(range(len(organs)), [f"{organ} ({scores['organs'][organ]['images']})" for organ in organs])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="F1 (macro over classes, with background)")
     axes.grid(axis="x", alpha=0.3)
@@ -79,20 +57,12 @@ def draw_confusion(matrix: ArrayLike) -> Figure:
     axes.set(xlabel="predicted", ylabel="truth")
     for (row, column), share in np.ndenumerate(shares):
         text = "–" if np.isnan(share) else f"{share:.3f}"
-        axes.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            color="white" if share > 0.5 else INK,
-            fontsize=9,
-        )
+        axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.5 else INK, fontsize=9)
     return figure
 
 
 def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
-    """How often a class is there where the network says it is with a given probability.
+    """Share of pixels that are of a class, by the probability that the network gave it.
 
     Args:
         calibration: `calibration.json`: of each class the mean probability and the share of pixels, by bin.
@@ -104,19 +74,9 @@ def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
         points = [(p, s) for p, s in zip(row["probability"], row["share"], strict=True) if p is not None]
         error = row["expected_calibration_error"]
         if points:
-            axes.plot(
-                *zip(*points, strict=True),
-                "o-",
-                ms=4,
-                color=class_color(c),
-                label=f"{c.name} (ECE {error:.3f})",
-            )
+            axes.plot(*zip(*points, strict=True), "o-", ms=4, color=class_color(c), label=f"{c.name} (ECE {error:.3f})")
     axes.set(
-        xlim=(0, 1),
-        ylim=(0, 1),
-        xlabel="probability given",
-        ylabel="share of pixels of the class",
-        aspect="equal",
+        xlim=(0, 1), ylim=(0, 1), xlabel="probability given", ylabel="share of pixels of the class", aspect="equal"
     )
     _legend(axes, fontsize=8)
     return figure
@@ -134,15 +94,7 @@ def draw_training(history: Path) -> Figure:
     left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
     for c in NUCLEUS_CLASSES:
         if f"dice {c.name}" in columns:
-            right.plot(
-                epochs,
-                columns[f"dice {c.name}"],
-                "o-",
-                ms=2,
-                linewidth=1,
-                color=class_color(c),
-                label=c.name,
-            )
+            right.plot(epochs, columns[f"dice {c.name}"], "o-", ms=2, linewidth=1, color=class_color(c), label=c.name)
     if "mean_dice" in columns:
         right.plot(epochs, columns["mean_dice"], "o-", ms=3, color=INK, linewidth=2, label="mean")
     right.set(xlabel="epoch", ylabel="validation Dice", ylim=(0, 1))
@@ -153,7 +105,7 @@ def draw_training(history: Path) -> Figure:
 
 
 def draw_feature_maps(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]]) -> Figure:
-    """A tile and what the network makes of it, stage by stage (Fig. 6).
+    """A tile and its feature maps, stage by stage (Fig. 6).
 
     Args:
         image: `[H, W, 3]`.
@@ -167,12 +119,7 @@ def draw_feature_maps(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.fl
     cells[0].imshow(image)
     cells[0].set_title("image", fontsize=9)
     for cell, (name, values) in zip(cells[1:], maps.items(), strict=False):
-        cell.imshow(
-            values,
-            cmap="magma",
-            extent=(0, image.shape[1], image.shape[0], 0),
-            interpolation="bilinear",
-        )
+        cell.imshow(values, cmap="magma", extent=(0, image.shape[1], image.shape[0], 0), interpolation="bilinear")
         cell.set_title(name, fontsize=9)
     return figure
 
@@ -184,11 +131,11 @@ def save(path: Path, figure: Figure) -> None:
 
 
 def draw_all(folder: Path, history: Path | None) -> None:
-    """Draws what the files of an evaluation's folder allow, into its `figures/`.
+    """Draws the figures whose files the folder of an evaluation holds, into its `figures/`.
 
     Args:
         folder: of the evaluation.
-        history: `history.csv` of the training; None leaves its picture as it is.
+        history: `history.csv` of the training; None leaves the training's figure as it is.
     """
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     figures = folder / "figures"

@@ -31,15 +31,15 @@ def measure_inference(
 ) -> Path:
     """Times the network on a tile and writes `inference_time.json`; returns its path.
 
-    Five runs warm up; the device is waited for before and after each run. No image is read and no nucleus made. Of
-    several processes the first measures.
+    Five runs warm up; each measurement waits for the device before and after the run. Reading images and separating
+    nuclei are not included. Of several processes the first measures.
 
     Args:
         output_dir: folder of the evaluation.
         network: on `device`.
-        inferer: that of the evaluation.
-        device: where.
-        amp: whether mixed precision was asked for.
+        inferer: of the evaluation.
+        device: such as `cpu` or `cuda:0`.
+        amp: whether the evaluation uses mixed precision where the device has it.
         tile_size: height and width of the tile, in pixels.
         batch_size: tiles a run.
         repeats: runs that count, at least 2.

@@ -1,4 +1,4 @@
-"""The numbers of the paper's tables, as printed (Zhang et al.), to stand beside ours.
+"""The numbers of the paper's tables, as printed (Zhang et al.), to compare ours with.
 
 Misprints are kept: in Table 2 HoVer-Net's rows of liver and lung are the same, and CPP-Net's of bladder and breast.
 "STD" there is the variance of the rows above it, not their standard deviation.

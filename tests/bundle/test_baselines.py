@@ -11,7 +11,7 @@ from monch_monai.datasets import write_synthetic
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks import initialise_weights
-from monch_monai.report.tables import EvaluatedRun
+from monch_monai.report import EvaluatedRun
 from tests.bundle.conftest import CONFIGS, run_bundle
 
 NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import asdict
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,14 +13,20 @@ import numpy as np
 from PIL import Image
 
 from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.encoders import Origin
 from monch_monai.handlers.score_files import write_scores
 from monch_monai.metrics import ImageCounts
+from monch_monai.networks.provenance import Provenance
+from monch_monai.prompts import ATTRIBUTES
 
 NETWORK = {"mgfe": True, "ppd": True, "high_pass": True, "topology": True, "queries": ["high", "conv", "topo", "text"]}
+PROVENANCE = Provenance(
+    "clip_rn50", Origin("file", "weights.pt", sha256="c0de" * 16), normalisation="batch", recipe={"learning_rate": 5e-5}
+).with_words(ATTRIBUTES, "clip_rn50", Origin("file", "weights.pt", sha256="c0de" * 16))
 RECORD = {
     "kind": "evaluation",
     "seed": 7,
-    "encoder_weights": "clip_rn50: weights.pt",
+    "provenance": asdict(PROVENANCE),
     "checkpoint": {"file": "best.pt", "sha256": "c0ffee"},
     "data_fingerprint": "f00d",
     "started": "2026-01-02T03:04:05+0000",
@@ -54,8 +61,10 @@ def write_evaluation(folder, seed=0, tissues=("Breast", "Lung"), absent=(), netw
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in _score_files(tuple(tissues), seed, tuple(absent)).items():
         (folder / name).write_bytes(content)
-    config = {"network_def": {**NETWORK, **(network or {})}}
-    (folder / "run.json").write_text(json.dumps({**RECORD, "config": config, **record}))
+    record = {**RECORD, "config": {"network_def": {**NETWORK, **(network or {})}}, **record}
+    if "encoder_weights" in record:  # as earlier versions recorded
+        del record["provenance"]
+    (folder / "run.json").write_text(json.dumps(record))
     if time is not None:
         (folder / "inference_time.json").write_text(json.dumps({**TIME, "median_ms": time}))
     return folder

@@ -88,7 +88,7 @@ def test_a_checkpoint_from_before_densities_were_noted_loads_and_tells_none(tmp_
     assert fresh.trained_density.tolist() == [0, 0, 0]
     with caplog.at_level(logging.INFO):
         assert trained_density(path) is None
-    assert f"{path} does not tell how dark the tissue of its training was" in caplog.text
+    assert f"{path} does not state how dark its training tissue was" in caplog.text
     assert trained_density() is None
     assert trained_density(saved(tmp_path / "unsaid.pt", trained.state_dict())) is None
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from monch_monai.encoders import RANDOM
+from monch_monai.encoders import RANDOM, Origin
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.networks import OnnxNetwork
 from monch_monai.networks.onnx import read_onnx_metadata
 from tests.fakes.network import noise
@@ -73,7 +74,8 @@ def test_a_pickled_network_opens_its_file_anew(tmp_path):
 
 def test_what_a_file_does_not_store_is_none(tmp_path):
     network = OnnxNetwork(exported(tmp_path / "network.onnx"))
-    assert (network.mean, network.std, network.provenance) == (None, None, None)
+    assert (network.mean, network.std) == (None, None)
+    assert network.provenance.image_weights == Origin("file", "network.onnx", sha256=sha256(network.path))
     assert read_onnx_metadata(tmp_path / "network.onnx", "trained_density") is None
     half = OnnxNetwork(exported(tmp_path / "half.onnx", std=json.dumps(STD)))
     assert (half.mean, half.std) == (None, STD)

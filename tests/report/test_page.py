@@ -9,7 +9,7 @@ from PIL import Image
 from monch_monai.__main__ import Commands
 from monch_monai.errors import InputError
 from monch_monai.report import write_report
-from monch_monai.report.page import WIDEST
+from monch_monai.report.sections import WIDEST
 from tests.fakes.evaluations import RECORD, Page, add_everything, set_score, write_evaluation
 
 NASTY = "<b>bold</b> & \"quoted\" 'single' {{ 7 * 7 }}"
@@ -153,7 +153,8 @@ def test_the_page_says_where_it_comes_from(bare):
     _, page = bare
     provenance = page.text.partition("Provenance ")[2]
     for name, value in (
-        ("network", "MONCH"), ("encoder weights", "clip_rn50: weights.pt"), ("checkpoint", "c0ffee"),
+        ("network", "MONCH"), ("encoder weights", "file weights.pt, SHA-256 c0dec0dec0de"),
+        ("training: learning_rate", "5e-05"), ("checkpoint", "c0ffee"),
         ("data fingerprint", "f00d"), ("seed", "7"), ("split", "2"), ("amp", "False"), ("commit", "abcdef"),
         ("versions", "monch 0.1, torch 2.0"), ("hardware", "machine abacus, gpus []"),
     ):  # fmt: skip

@@ -11,7 +11,8 @@ from monch_monai.classes import TISSUES
 from monch_monai.errors import InputError
 from monch_monai.report import EvaluatedRun, paper_table, to_markdown, write_table
 from monch_monai.report.paper import CLASS_ORDER, F1_TABLES, TABLE_1, TABLE_2
-from monch_monai.report.tables import Score, cell
+from monch_monai.report.score import Score
+from monch_monai.report.table_files import cell
 from tests.fakes.evaluations import RECORD, set_score, write_evaluation
 
 ABLATIONS = Path(__file__).parents[2] / "bundle" / "configs" / "ablations"
@@ -301,7 +302,7 @@ def test_a_run_is_found_in_the_folder_of_its_training(tmp_path):
 
 def test_an_evaluation_in_the_folder_of_a_training_is_known_by_its_own_record(tmp_path):
     write_evaluation(tmp_path, network={"topology": False}, kind="training", checkpoint=None)
-    own = {**RECORD, "encoder_weights": "plip: hub"}
+    own = {**RECORD, "provenance": {**RECORD["provenance"], "encoder": "plip"}}
     (tmp_path / "run_evaluation.json").write_text(json.dumps(own))
     run = EvaluatedRun.read(tmp_path)
     assert (run.row, run.backbone, run.record["checkpoint"]["sha256"]) == ("MONCH", "PLIP", "c0ffee")
@@ -384,7 +385,7 @@ def test_the_command_line_refuses_other_numbers(number, alone, tmp_path, monkeyp
 
 
 def test_runs_of_other_encoders_or_of_random_weights_are_rows_of_their_own(tmp_path):
-    weights = ["clip_rn50: a.pt", "clip_rn50: b.pt", "clip_rn50: random", "plip: hub"]
+    weights = ["clip_rn50: a.pt", "clip_rn50: a.pt", "clip_rn50: random", "plip: hub"]
     runs = [EvaluatedRun.read(write_evaluation(tmp_path / str(i), encoder_weights=w)) for i, w in enumerate(weights)]
     expected = [("MONCH", "this software, 2 runs"), ("MONCH, CLIP, random weights", OURS), ("MONCH, PLIP", OURS)]
     assert [(row["system"], row["source"]) for row in paper_table(1, runs) if row["source"] != "paper"] == expected
