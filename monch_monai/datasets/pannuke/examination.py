@@ -20,7 +20,7 @@ def examine_source(source: str | Path) -> list[str]:
     """Findings about a source, a line each, from the same reading and the same checks as preparation. Writes nothing.
 
     Raises:
-        InputError: `prepare_pannuke` would refuse the source.
+        InputError: see `find_folds`, `ArrayFold.tiles` and `examine_inventory`.
     """
     folds = {f"fold{number}": fold for number, fold in find_folds(source).items()}
     tiles = {name: fold.tiles() for name, fold in folds.items()}

@@ -51,7 +51,7 @@ def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: boo
 
     Raises:
         ValueError: `x` is not floating or has fewer than two axes, `cutoff` is outside [0, 1], or `shape` unknown.
-        InputError: `MONCH_OPS` is unknown or names what cannot run.
+        InputError: `MONCH_OPS` is unknown, or names an implementation that cannot run this call.
 
     Examples:
         >>> constant = torch.full((1, 1, 8, 8), 3.0)
