@@ -36,8 +36,8 @@ def peak_mib(prepare: Callable[..., tuple[Work, Work]], *args: Any, device: str)
     """Peak memory of one work, above what a fresh process held before it: of the process on CPU, of the GPU on CUDA.
 
     Args:
-        prepare: a function of a module, called in that process with `args`, that gives two works: one that loads
-            whatever is loaded on first use, and the one to measure.
+        prepare: a function of a module, called in that process with `args`, that returns two works: one that loads
+            what is loaded on first use, and the one to measure.
         args: for `prepare`.
         device: where it works.
     """

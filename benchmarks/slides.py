@@ -28,7 +28,7 @@ from monch_monai.slides import grid_of, open_slide, read_working
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IN, OUT = 256, 164
-"""Pixels that HoVer-Net in fast mode sees, and those it answers for."""
+"""Sides of the tiles that HoVer-Net in fast mode sees, and of its predictions, px."""
 
 
 def print_slide(

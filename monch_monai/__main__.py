@@ -13,7 +13,7 @@ from fire.decorators import SetParseFns
 from monch_monai import datasets, report
 from monch_monai.data.writer import free_folder
 from monch_monai.datasets.consep import VALIDATION_FIELDS
-from monch_monai.datasets.pannuke import doctor, download_pannuke
+from monch_monai.datasets.pannuke import download_pannuke, examine_source
 from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.label.working_copy import write_working_copy
 from monch_monai.settings import flag
@@ -24,7 +24,7 @@ class Commands:
 
     @SetParseFns(source=str, out=str)
     def prepare_pannuke(self, source: str, out: str, download: bool = False) -> None:
-        """Writes PanNuke to OUT as a prepared dataset; interrupted, the same command goes on.
+        """Writes PanNuke to OUT as a prepared dataset; after an interruption the same command resumes.
 
         Args:
             source: folder with fold_1.zip to fold_3.zip, with what is in them, or with the hub's parquet files.
@@ -51,7 +51,7 @@ class Commands:
     @SetParseFns(source=str)
     def doctor(self, source: str) -> None:
         """Examines a source of PanNuke as prepare_pannuke would, and writes nothing."""
-        print("\n".join(doctor(source)))
+        print("\n".join(examine_source(source)))
 
     def tables(self, *runs: str, table: int, out: str | None = None) -> None:
         """Prints one of the paper's Tables 1 to 7 with the rows of evaluated RUNS, mean ± sd over those of one row.
@@ -92,7 +92,7 @@ class Commands:
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
-    """Refuses a flag that the command does not have: Fire would run the command first."""
+    """Raises an `InputError` for a flag that the command does not have: Fire would run the command first."""
     command, *rest = arguments
     known = [*inspect.signature(getattr(Commands, command)).parameters][1:] if hasattr(Commands, command) else []
     for argument in rest:

@@ -1,4 +1,4 @@
-"""The five nucleus classes and the nineteen tissues: the one table that everything else is checked against.
+"""The five nucleus classes and the nineteen tissues.
 
 Index order is PanNuke's channel order plus one (Gamper et al., 2020), index 0 is background.
 """

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and known by their SHA-256."""
+"""Files: written whole or not at all, and identified by their SHA-256."""
 
 import hashlib
 import os
@@ -11,7 +11,10 @@ PART = ".part-"
 
 
 def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
-    """Lets `write` fill a file beside `path` and renames it to `path`, so that `path` is whole or as it was."""
+    """Calls `write` with the name of a file beside `path`, and renames that file to `path`.
+
+    So `path` is either whole or unchanged.
+    """
     target = Path(path)
     suffix = ".nii.gz" if target.name.lower().endswith(".nii.gz") else target.suffix
     handle, part = tempfile.mkstemp(prefix=PART, suffix=suffix, dir=target.parent)
@@ -20,7 +23,7 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
         write(part)
         umask = os.umask(0)
         os.umask(umask)
-        Path(part).chmod(0o666 & ~umask)  # what a plain `open` would have given
+        Path(part).chmod(0o666 & ~umask)  # as of a file made by `open`
         Path(part).replace(target)
     except BaseException:
         Path(part).unlink()

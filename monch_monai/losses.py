@@ -18,7 +18,7 @@ class PerClassBCE(nn.Module):
         class_weights: weight of each class's map in the mean over classes, background first; None weighs all alike.
 
     Raises:
-        InputError: the weights are not one of at least 0 for each class, or all 0.
+        InputError: `class_weights` are not one number of at least 0 for each class, or are all 0.
     """
 
     def __init__(self, ignore_index: int = IGNORE_INDEX, class_weights: Sequence[float] | None = None) -> None:
@@ -54,12 +54,15 @@ class BCEAndDice(nn.Module):
 
     Soft Dice of a class is `(2 sum(p y) + 1) / (sum(p) + sum(y) + 1)` over all pixels of the batch that count, `p` the
     sigmoid of its logits (Milletari et al., 2016, with sums in place of squares). A class without a pixel in the batch
-    has none. Rare classes weigh as much as common ones here, which they do not in the cross-entropy.
+    is left out. Rare classes weigh as much as common ones here, unlike in the cross-entropy.
 
     Args:
         dice_weight: 0 leaves the cross-entropy alone.
         ignore_index: class-map value of pixels that do not count. A batch of nothing else has loss 0.
         class_weights: of the cross-entropy, as in `PerClassBCE`.
+
+    Raises:
+        InputError: `class_weights` are not one number of at least 0 for each class, or are all 0.
     """
 
     def __init__(
@@ -76,14 +79,14 @@ class BCEAndDice(nn.Module):
         """Loss, a scalar, of `logits [B, T, H, W]` against a class map `target [B, 1, H, W]` of any integer type.
 
         Raises:
-            ValueError: as of `PerClassBCE`.
+            ValueError: the sizes differ or `target` holds a value that is neither a class nor the ignore index.
         """
         truth, counts = one_hot(target, logits, self.bce.ignore_index)
         probs = logits.sigmoid() * counts[:, None]
         both, pixels = (probs * truth).sum((0, 2, 3)), truth.sum((0, 2, 3))  # [T]
         dice = (2 * both + 1) / (probs.sum((0, 2, 3)) + pixels + 1)
-        there = pixels > 0
-        dice_loss = ((1 - dice) * there).sum() / there.sum().clamp(min=1)
+        present = pixels > 0
+        dice_loss = ((1 - dice) * present).sum() / present.sum().clamp(min=1)
         loss: Tensor = self.bce(logits, target) + self.dice_weight * dice_loss
         return loss
 

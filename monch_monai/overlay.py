@@ -33,7 +33,7 @@ def draw_contours(
 def draw_mistakes(
     image: NDArray[np.uint8], truth: NDArray[np.uint8], predicted: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """The image in pale grey, with the pixels that two class maps `[H, W]` differ in coloured as in `MISTAKES`.
+    """The image in pale grey; pixels where two class maps `[H, W]` differ are coloured as in `MISTAKES`.
 
     Pixels whose truth is 255 are no mistakes.
     """

@@ -24,6 +24,9 @@ def draw(*runs: str, out: str, score: str = "dice any nucleus", minutes: Sequenc
         out: PNG to write.
         score: column of `history.csv`.
         minutes: an epoch of each run, measured apart, for runs that did not have the machine on equal terms.
+
+    Raises:
+        InputError: no run is given, a run has no history, or the numbers of `minutes` and runs differ.
     """
     if not runs:
         raise InputError("no run: give the folders of trainings")
@@ -39,8 +42,8 @@ def draw(*runs: str, out: str, score: str = "dice any nucleus", minutes: Sequenc
         epochs, values = [int(row["epoch"]) for row in rows], [float(row[score]) for row in rows]
         by_epoch.plot(epochs, values, marker=".", label=folder.name)
         by_time.plot([an_epoch * epoch for epoch in epochs], values, marker=".", label=folder.name)
-        told = ", ".join(f"{epoch}: {value:.3f}" for epoch, value in zip(epochs, values, strict=True))
-        print(f"| {folder.name} | {an_epoch:.1f} | {told} |")
+        validated = ", ".join(f"{epoch}: {value:.3f}" for epoch, value in zip(epochs, values, strict=True))
+        print(f"| {folder.name} | {an_epoch:.1f} | {validated} |")
     by_epoch.set(xlabel="epochs (the same tiles)", ylabel=score)
     by_time.set(xlabel="minutes")
     by_time.legend()

@@ -40,11 +40,15 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
     """Writes the zip and its SHA-256 file to OUTPUT; returns the zip.
 
     Args:
-        output: folder, made where it is not there.
+        output: folder, made where it does not exist.
         model: weights to ship, as models/model.pt, without a card; bundle/models/model.pt and its card when not given.
         weights_url: address of a folder that will hold the weights. They then stay out of the zip and stand in
-            large_files.yml with their SHA-256, for `python -m monai.bundle download_large_files`. OUTPUT gets
-            them, to be put there.
+            large_files.yml with their SHA-256, for `python -m monai.bundle download_large_files`. They are written
+            to OUTPUT, to be uploaded to that address.
+
+    Raises:
+        InputError: `weights_url` is no web address, `output` cannot be made or holds the weights themselves, or see
+            `bundle_files`.
     """
     if weights_url and not str(weights_url).startswith(("https://", "http://")):
         raise InputError(f"weights_url is {weights_url!r}; give the address of a folder, https://…")
@@ -71,10 +75,10 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
 
 
 def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> tuple[dict[str, Path], dict[str, Path]]:
-    """What the bundle's folder holds, and what large_files.yml lists instead: path in it to the file here.
+    """Files of the bundle's folder, and those that large_files.yml lists instead: path in the bundle to file here.
 
     Args:
-        scratch: folder for what is made on the way.
+        scratch: folder for files made on the way.
         model: as for `package`.
         weights_url: as for `package`.
 
@@ -90,12 +94,12 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> tuple
     elif model:
         raise InputError(f"model {model} does not exist: give the file of a trained model, such as best.pt")
     if model:
-        files.pop(CARD, None)  # it is of the weights that lie here
+        files.pop(CARD, None)  # which describes the bundle's own weights
     large: dict[str, Path] = {}
     if weights_url:
         large = {name: path for name, path in files.items() if name in (WEIGHTS, TWIN)}
         if not large:
-            raise InputError("weights_url is given, and there are no weights: give --model as well")
+            raise InputError("weights_url is given without weights: give --model as well")
         listed = scratch / LARGE_FILES
         listed.write_text(_large_files(large, str(weights_url)), encoding="utf-8")
         files = {name: path for name, path in files.items() if name not in large} | {LARGE_FILES: listed}
@@ -103,10 +107,10 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> tuple
 
 
 def git(*arguments: str) -> str:
-    """What git says here.
+    """Output of a git command in this repository.
 
     Raises:
-        InputError: this is no git checkout.
+        InputError: the repository is no git checkout.
     """
     done = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -116,13 +120,17 @@ def git(*arguments: str) -> str:
 
 def _tracked(*folders: str) -> list[str]:
     if git("status", "--porcelain", "--untracked-files=no", "--", *folders):
-        logger.warning("there are changes that are not committed; they are in the zip")
+        logger.warning("the zip holds changes that are not committed")
     names = git("ls-files", "-z", "--", *folders).split("\0")
     return [name for name in names if name and (REPOSITORY / name).is_file()]
 
 
 def _twin(weights: Path, scratch: Path) -> Path:
-    """The same weights as safetensors. What MONAI's own loaders would take in part, without a word, is refused."""
+    """The same weights as safetensors.
+
+    Raises:
+        InputError: they have adapters, of which MONAI's own loaders would silently load a part.
+    """
     from monch_monai.networks.checkpoint import read_state, save_safetensors  # which take seconds to import
 
     state, path = read_state(weights), scratch / "model.safetensors"

@@ -53,7 +53,7 @@ def learns(*checkpoints: str) -> None:
 
 
 def overfits(tiles: int = 4, steps: int = 400, learning_rate: float = 1e-3, seed: int = 0) -> None:
-    """Mean Dice of the classes present, on the training tiles themselves, as training on a few of them goes on.
+    """Mean Dice of the classes present, on the training tiles themselves, every 20 steps of training on a few of them.
 
     Args:
         tiles: how many, spread over the sample's training tiles.
@@ -83,7 +83,7 @@ def overfits(tiles: int = 4, steps: int = 400, learning_rate: float = 1e-3, seed
 def imitate_pannuke(dataset_dir: str, out: str, zips: bool = False) -> None:
     """Writes a prepared dataset's 256x256 tiles as three folds of float64 arrays, as PanNuke is published.
 
-    Whole fields go to one fold (a tile's source names its field first). Nuclei that are not to be counted are left out.
+    Whole fields go to one fold (a tile's source names its field first). Nuclei of class 255 are left out.
 
     Args:
         dataset_dir: prepared dataset, such as CoNSeP.

@@ -1,6 +1,6 @@
-"""The bundle to where others download it: `python scripts/publish.py --to github|huggingface --repo OWNER/NAME`.
+"""The bundle as a release: `python scripts/publish.py --to github|huggingface --repo OWNER/NAME`.
 
-A dry run unless told otherwise: it packages the bundle, lists what would be sent, and asks nothing of a network.
+By default a dry run, which packages the bundle and lists what would be sent, without a network.
 """
 
 import hashlib
@@ -39,6 +39,9 @@ def publish(
         model: as for package_bundle.py.
         weights_url: as for package_bundle.py.
         dry_run: false sends.
+
+    Raises:
+        InputError: a setting is wrong, changes are not committed, gh fails, or the hub has this version already.
     """
     if to not in PLACES:
         raise InputError(f"to is {to!r}; give one of {', '.join(PLACES)}")
@@ -48,7 +51,7 @@ def publish(
         raise InputError("weights_url is for GitHub; a repository of the hub holds the weights itself: leave it out")
     sends = not flag("dry_run", dry_run)
     if sends and git("status", "--porcelain", "--untracked-files=no"):
-        raise InputError("there are changes that are not committed: commit them, so that what is sent has a commit")
+        raise InputError("changes are not committed: commit them, so that the release has a commit")
     archive = package(output, model, weights_url)
     if to == "github":
         apart = [archive.with_name(Path(name).name) for name in (WEIGHTS, TWIN)] if weights_url else []
@@ -83,7 +86,7 @@ def _to_github(archive: Path, apart: list[Path], repo: str, sends: bool) -> None
         raise InputError("GitHub's command line, gh, is not installed: install it, and log in by `gh auth login`")
     done = subprocess.run(command, check=False)
     if done.returncode != 0:
-        raise InputError("gh did not publish the release; what it said stands above")
+        raise InputError("gh did not publish the release: see its message above")
 
 
 def _to_huggingface(archive: Path, repo: str, sends: bool) -> None:
@@ -102,7 +105,7 @@ def send(hub: HfApi, repo: str, folder: Path) -> None:
     """Uploads a folder to a repository and tags it as monai.bundle.push_to_hf_hub does, which `load` looks for.
 
     Raises:
-        InputError: the repository has this version already.
+        InputError: `repo` has a tag of this version.
     """
     hub.create_repo(repo, exist_ok=True)
     tags = {tag.name for tag in hub.list_repo_refs(repo).tags}

@@ -1,7 +1,7 @@
-"""What the publishers' own packages say of encoder weights: `python scripts/published_names.py --help`.
+"""Encoder weights by the publishers' own packages: `python scripts/published_names.py --help`.
 
-Needs segment-anything, sam2 and transformers besides, which the tests do not: `record` writes down the names and shapes
-that their models have, for the tests to compare with, and `agree` compares outputs.
+Needs segment-anything, sam2 and transformers besides, which the tests do not: `record` writes the names and shapes of
+their models' tensors, for the tests to compare with, and `agree` compares outputs.
 """
 
 import json
@@ -41,13 +41,13 @@ def record() -> None:
 def agree() -> None:
     """Prints how far the outputs of small encoders are from those of the publishers' code with the same weights."""
     image = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    for name, encoder, reference, answer in _pairs():
+    for name, encoder, reference, encode in _pairs():
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
             for parameter in reference.parameters():
                 parameter.normal_(std=0.05)
             torch.save(reference.state_dict(), Path(folder) / "weights.pt")
             load_published(encoder, Path(folder) / "weights.pt", None if encoder.publication.text else "none")
-            ours, theirs = encoder.eval()(image), answer(reference.eval(), image)
+            ours, theirs = encoder.eval()(image), encode(reference.eval(), image)
             worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))
         print(f"{name}: outputs differ by {worst:.1e} of the largest")
 
@@ -71,11 +71,11 @@ def _models() -> Iterator[tuple[str, str, nn.Module]]:
         yield f"sam2_{size}", "sam2", build_sam2(f"configs/sam2.1/sam2.1_hiera_{letter}.yaml", None, device="cpu")
 
 
-Answer = Callable[[nn.Module, Tensor], tuple[Tensor, ...]]
+Encode = Callable[[nn.Module, Tensor], tuple[Tensor, ...]]
 
 
-def _pairs() -> Iterator[tuple[str, ImageEncoder, nn.Module, Answer]]:
-    """Small encoders, each with the publisher's module of the same sizes and how that answers."""
+def _pairs() -> Iterator[tuple[str, ImageEncoder, nn.Module, Encode]]:
+    """Small encoders, each with the publisher's module of the same sizes, and a function that runs that module."""
     from sam2.modeling.backbones.hieradet import Hiera
     from sam2.modeling.backbones.image_encoder import FpnNeck
     from sam2.modeling.backbones.image_encoder import ImageEncoder as Sam2Encoder

@@ -19,16 +19,16 @@ from monch_monai.networks.checkpoint import read_state
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WEIGHTS = REPOSITORY / "bundle" / "models" / "model.pt"
-ANSWERS = REPOSITORY / "tests" / "bundle" / "shipped_logits.json"
+LOGITS = REPOSITORY / "tests" / "bundle" / "shipped_logits.json"
 EVERY = 32
-"""Pixels from one stored answer to the next."""
+"""Pixels from one stored logit to the next."""
 
 
 def ship(checkpoint: str) -> None:
     """Writes CHECKPOINT to bundle/models/model.pt, its kernels and matrices in half precision.
 
-    Also stores what the shipped network answers on a generated tile, for the test that guards the file, and prints
-    what belongs in the card: size, SHA-256, and how far halving moved a probability on that tile.
+    Also stores logits of the shipped network for a generated tile, which a test compares, and prints numbers for the
+    card: size, SHA-256, and how far halving moved a probability on that tile.
     """
     state = merge_adapters(read_state(checkpoint))
     before = logits_on_a_tile(Path(checkpoint))
@@ -36,15 +36,15 @@ def ship(checkpoint: str) -> None:
     WEIGHTS.parent.mkdir(exist_ok=True)
     write_atomically(WEIGHTS, lambda part: torch.save(halved, part))
     after = logits_on_a_tile(WEIGHTS)
-    answers = after[:, EVERY // 2 :: EVERY, EVERY // 2 :: EVERY].tolist()
-    write_text_atomically(ANSWERS, json.dumps([[[round(v, 3) for v in row] for row in of] for of in answers]) + "\n")
+    kept = after[:, EVERY // 2 :: EVERY, EVERY // 2 :: EVERY].tolist()
+    write_text_atomically(LOGITS, json.dumps([[[round(v, 3) for v in row] for row in of] for of in kept]) + "\n")
     moved = float((before.sigmoid() - after.sigmoid()).abs().max())
     print(f"{WEIGHTS}: {WEIGHTS.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256(WEIGHTS)}")
     print(f"largest change of a probability by halving: {moved:.1e}")
 
 
 def logits_on_a_tile(weights: Path) -> Tensor:
-    """Logits `[T, 256, 256]` that inference.json's network with these weights gives for a generated tile, float32."""
+    """Logits `[T, 256, 256]` that inference.json's network with these weights has for a generated tile, float32."""
     parser = ConfigParser(ConfigParser.load_config_file(REPOSITORY / "bundle" / "configs" / "inference.json"))
     network = parser.get_parsed_content("network_def")
     load_checkpoint(network, weights)

@@ -1,6 +1,6 @@
 """Picture files in and out: PNG, JPEG, TIFF, BMP and NIfTI, always as rows then columns.
 
-A NIfTI image counts columns first, as its x axis; it is turned on the way in and turned back on the way out.
+A NIfTI array has columns first, its x axis: reading transposes it, and writing transposes it back.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from monch_monai.classes import CLASSES, IGNORE_INDEX
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, one_line
 from monch_monai.files import write_atomically
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -46,7 +46,8 @@ def find_images(path: str | Path | None) -> list[Path]:
     """Image files of a folder (not of its subfolders), sorted by name, or the one file given.
 
     Raises:
-        InputError: there is no such file or folder, it has no image, or two images would write the same results.
+        InputError: `path` is None, names no file or folder, a folder without images, or two images whose results would
+            have the same names.
     """
     if path is None:
         raise InputError("no images given: give --dataset_dir, a folder of images or one image")
@@ -69,7 +70,10 @@ def find_images(path: str | Path | None) -> list[Path]:
 
 
 class ReadableImages:
-    """The images to segment: those that can be read to the end, each tried once before the work starts.
+    """The images to segment: those that can be decoded whole, each tried once before the work starts.
+
+    Damage shows only in decoding: Pillow's `verify` accepts a JPEG whose last tenth is missing. Decoding 2048x2048 px
+    takes one core 0.04 s (JPEG) to 0.10 s (PNG), segmenting them seconds.
 
     Args:
         dataset_dir: a folder of images, or one image.
@@ -78,10 +82,10 @@ class ReadableImages:
     Attributes:
         items: one dictionary an image, with its path as `image`.
         unreadable: the other files, each with the reason.
-        fingerprint: SHA-256 over names and contents.
+        fingerprint: SHA-256 over names and contents of the readable images.
 
     Raises:
-        InputError: there is no readable image, or results would land among the images.
+        InputError: no image is readable, or `output_dir` is the folder of the images.
     """
 
     def __init__(self, dataset_dir: str | Path | None, output_dir: str | Path) -> None:
@@ -98,8 +102,8 @@ class ReadableImages:
                 logger.error("%s", error)
                 self.unreadable[path] = str(error)
             else:
-                if np.ptp(pixels, axis=2).max() <= GREY:
-                    logger.warning("%s has no colour: of an image that is not H&E in colour nothing can be told", path)
+                if _color_range(pixels) <= GREY:
+                    logger.warning("%s has no colour: predictions for it mean nothing, since MONCH needs H&E", path)
                 self.items.append({"image": str(path)})
                 contents.update(path.name.encode() + path.read_bytes())
         self.fingerprint = contents.hexdigest()
@@ -113,13 +117,13 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
     Transparent pixels come out white, as glass does.
 
     Raises:
-        InputError: the file is no image, is damaged, is not of 8 bits a channel, or is smaller than 32 px.
+        InputError: the file is no image, is damaged, is not of 8 bits a channel, or has a side below 32 px.
     """
     try:
         image = _read_nifti(path) if is_nifti(path) else _read_picture(path)
     except InputError:
         raise
-    except Exception as error:  # decoders raise whatever they like on damaged files
+    except Exception as error:  # decoders of damaged files raise errors of many types
         raise InputError(f"{path} cannot be read as an image ({_reason(error)}): replace or remove it") from error
     if min(image.shape[:2]) < MIN_SIZE:
         raise InputError(f"{path} is {image.shape[1]}x{image.shape[0]} px; at least {MIN_SIZE}x{MIN_SIZE} is needed")
@@ -130,7 +134,7 @@ def read_class_map(path: str | Path) -> NDArray[np.uint8]:
     """Class map `[H, W]` of a single-channel picture or NIfTI file.
 
     Raises:
-        InputError: the file is not of one channel, or holds a value that is neither a class nor 255.
+        InputError: the file cannot be read, is not of one channel, or holds a value that is neither a class nor 255.
     """
     try:
         if is_nifti(path):
@@ -144,7 +148,11 @@ def read_class_map(path: str | Path) -> NDArray[np.uint8]:
 
 
 def check_class_map(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """`values` as a class map `[H, W]` uint8, or an `InputError` that names it."""
+    """`values` as a class map `[H, W]` uint8.
+
+    Raises:
+        InputError: `values` are not of two axes, or one is neither a class nor 255; the message begins with `name`.
+    """
     if values.ndim != 2:
         raise InputError(f"{name} is no class map: expected one channel, got shape {list(values.shape)}")
     known = (values < len(CLASSES)) | (values == IGNORE_INDEX)
@@ -171,9 +179,16 @@ def write_picture(path: str | Path, pixels: NDArray[np.uint8]) -> None:
     write_atomically(path, lambda part: Image.fromarray(pixels).save(part))
 
 
+def _color_range(pixels: NDArray[np.uint8]) -> int:
+    """Largest difference between the channels of one pixel of `[H, W, 3]`; `np.ptp` takes 17 times as long."""
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    highest = np.maximum(np.maximum(red, green), blue)
+    return int((highest - np.minimum(np.minimum(red, green), blue)).max())
+
+
 def _read_picture(path: str | Path) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
-        # Pillow calls 16-bit RGB "RGB" too, and drops the low byte; the raw mode of its decoder tells.
+        # Pillow's mode of 16-bit RGB is "RGB" too, without the low byte; the raw mode of its decoder has the bits.
         sixteen = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", []))
         if picture.mode not in EIGHT_BIT_MODES or sixteen:
             found = "of 16 bits" if sixteen else f"of mode {picture.mode}"
@@ -211,5 +226,5 @@ def _spatial_shape(image: nib.Nifti1Image) -> tuple[int, ...]:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     return "not an image" if text.startswith("cannot identify image file") else text

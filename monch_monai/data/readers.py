@@ -1,6 +1,10 @@
 """MONAI image readers for the transform `LoadImaged`: tiles of a prepared dataset, and picture files.
 
-All give rows then columns. (MONAI's own reader of pictures gives columns first.)
+All return rows then columns. (MONAI's own reader of pictures returns columns first.)
+
+MONAI's own transforms keep an image's pixels beside the normalised ones, so that a run decodes the file once:
+`CopyItemsd(keys="image", names="pixels")` after `LoadImaged` and `EnsureChannelFirstd`, then
+`CastToTyped(keys="pixels", dtype=torch.uint8)`. An evaluator's `state.batch` then has them, `[3, H, W]`.
 """
 
 import re
@@ -15,7 +19,7 @@ from numpy.typing import NDArray
 from monch_monai.data.images import check_class_map, read_class_map, read_rgb
 
 TILE = re.compile(r"\.npy#\d+$")
-"""How a tile of a prepared dataset is referred to."""
+"""Ending of a reference to a tile of a prepared dataset."""
 
 
 class RGBReader(ImageReader):
@@ -24,12 +28,12 @@ class RGBReader(ImageReader):
     channel_dim: float = -1
 
     def verify_suffix(self, filename: Any) -> bool:
-        """True: what is not an image is refused when read."""
+        """True: `get_data` refuses files that are no images."""
         return True
 
     def read(self, data: Any, **kwargs: Any) -> list[str]:
-        """Names of one file or several. Pixels are read by `get_data`: `LoadImaged` takes an error from here as a
-        call to try MONAI's own readers, which count columns first.
+        """Names of one file or several. `get_data` reads the pixels: upon an error from here `LoadImaged` would try
+        MONAI's own readers, which return columns first.
         """
         names = [data] if isinstance(data, str) or not isinstance(data, Sequence) else data
         return [str(name) for name in names]

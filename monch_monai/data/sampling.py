@@ -24,9 +24,9 @@ def balance(has_class: NDArray[np.bool_], tissues: Sequence[str], strength: floa
 
         w = 1 - s + s/2 (N / (T n(t)) + sum over the tile's classes c of N / (C n(c)))
 
-    T tissues and C classes are there. At `s = 1` half of the weight is shared equally by the tissues, half by the
-    classes; a tile without a nucleus counts as one of a class of its own. Tissue and class weighting with a strength
-    follow the idea of CellViT (Hörst et al., 2024).
+    The tiles are of T tissues and hold C classes. At `s = 1` half of the weight is shared equally by the tissues, half
+    by the classes; a tile without a nucleus counts as one of a class of its own. Tissue and class weighting with a
+    strength follow the idea of CellViT (Hörst et al., 2024).
 
     Args:
         has_class: `[N, C]`, whether a tile holds a nucleus of each class.
@@ -36,8 +36,8 @@ def balance(has_class: NDArray[np.bool_], tissues: Sequence[str], strength: floa
     count = len(tissues)
     kinds = np.column_stack([has_class, ~has_class.any(axis=1)]).astype(np.float64)
     tiles_with = kinds.sum(axis=0)
-    there = tiles_with > 0
-    of_class = kinds[:, there] @ (count / (there.sum() * tiles_with[there]))
+    present = tiles_with > 0
+    of_class = kinds[:, present] @ (count / (present.sum() * tiles_with[present]))
     tiles_of = Counter(tissues)
     of_tissue = np.array([count / (len(tiles_of) * tiles_of[tissue]) for tissue in tissues])
     weights: NDArray[np.float64] = 1 - strength + strength / 2 * (of_tissue + of_class)
@@ -64,9 +64,9 @@ def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler
 class RankTileSampler(DistributedSampler[int]):
     """One process's share of an epoch's tiles, drawn as `tile_sampler` does.
 
-    All processes draw the same order, from the seed and the epoch, and each of R takes every R-th of it. So with a
-    strength of 0 no tile is drawn twice in an epoch, by whatever process. What is left over when the tiles do not
-    divide by R, fewer than R of them and others each epoch, is left out.
+    All processes draw the same order, from the seed and the epoch, and each of R takes every R-th tile of it. So with a
+    strength of 0 the processes together draw no tile twice in an epoch. Where R does not divide the number of tiles,
+    fewer than R of them, others each epoch, are left out.
 
     Args:
         tiles: the dataset.
@@ -108,10 +108,10 @@ def tiles_at_once(batch_size: int, accumulation_steps: int = 1, processes: int =
         batch_size: tiles a step.
         accumulation_steps: passes a step, whose gradients add up. MONAI ends an epoch that they do not divide with a
             step of fewer passes, each of which weighs as one of all.
-        processes: that share each pass.
+        processes: number of processes that share each pass.
 
     Raises:
-        InputError: the batch cannot be shared evenly.
+        InputError: `batch_size` is not a multiple of processes times accumulation steps, or the latter are below 1.
     """
     shares = whole_number("accumulation_steps", accumulation_steps, least=1) * processes
     if batch_size % shares:
@@ -129,12 +129,12 @@ def _weights(tiles: Tiles, folds: Sequence[str], strength: float) -> NDArray[np.
     rows = tiles.rows(folds)
     has_class = np.array([[row[f"{c.name}_nuclei"] != "0" for c in NUCLEUS_CLASSES] for row in rows])
     weights = balance(has_class, [row["tissue"] for row in rows], strength)
-    for c, there, drawn in zip(NUCLEUS_CLASSES, has_class.mean(axis=0), weights @ has_class / len(rows), strict=True):
+    for c, share, drawn in zip(NUCLEUS_CLASSES, has_class.mean(axis=0), weights @ has_class / len(rows), strict=True):
         logger.info(
             "sampling strength %g: tiles with %s nuclei %.1f %%, drawn %.1f %%",
             strength,
             c.name,
-            100 * there,
+            100 * share,
             100 * drawn,
         )
     return weights

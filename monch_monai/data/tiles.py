@@ -1,12 +1,12 @@
 """The on-disk format of every prepared dataset: memory-mappable arrays of tiles, by fold.
 
-    DATASET/manifest.json           what it is; written last, so a folder without one is not a dataset
+    DATASET/manifest.json           format, folds, splits, origin; written last: a folder without one is no dataset
     DATASET/FOLD/images.npy         [N, H, W, 3] uint8   RGB
     DATASET/FOLD/classes.npy        [N, H, W]    uint8   index into `monch_monai.classes.CLASSES`, 255 = ignore
     DATASET/FOLD/instances.npy      [N, H, W]    uint16  0 = background, 1.. = nucleus, unique within its tile
     DATASET/FOLD/tiles.csv          a row a tile, in order: tissue, source, counts of `count_tile`, the source's remarks
 
-Six bytes a pixel. A tile is referred to as `DATASET/FOLD/images.npy#12`, which `RGBReader` and `ClassMapReader` read.
+Six bytes a pixel. The reference of a tile is `DATASET/FOLD/images.npy#12`, which `RGBReader` and `ClassMapReader` read.
 `monch_monai.data.writer` writes it.
 """
 
@@ -36,7 +36,7 @@ LAYOUT: Mapping[str, tuple[type, tuple[int, ...]]] = {
 }
 """Type and trailing axes of each array; the leading ones are N, H, W."""
 KINDS = [*(c.name for c in CLASSES), "ignored"]
-"""What a pixel of a class map is: of a class, or not to be counted."""
+"""Kinds of pixels of a class map: those of each class, and those that are not counted."""
 HOW_TO_PREPARE = (
     "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke and prepare_consep make one)"
 )
@@ -45,7 +45,7 @@ HOW_TO_PREPARE = (
 class Tile(NamedTuple):
     """One tile: `image [H, W, 3]` uint8 RGB, `classes [H, W]` uint8, `instances [H, W]` uint16, and its origin.
 
-    `remarks` are counts of what its source had to be relieved of; all tiles of a fold have the same ones.
+    `remarks` are counts of contradictions in its source, by name; all tiles of a fold have the same names.
     """
 
     image: NDArray[np.uint8]
@@ -79,7 +79,8 @@ class Tiles:
         fingerprint: SHA-256 over the files of all folds, as recorded when they were written.
 
     Raises:
-        InputError: the folder is missing, empty or not a prepared dataset, or an array is not what the manifest says.
+        InputError: the folder is missing, empty or no prepared dataset of this version, an array has another shape or
+            type than the manifest states, or a class map holds a value that is neither a class nor 255.
     """
 
     def __init__(self, dataset_dir: str | Path) -> None:
@@ -119,7 +120,7 @@ class Tiles:
             raise InputError(f"{path} cannot be read ({error}): prepare the dataset again") from error
         if (array.dtype, array.shape) != (dtype, shape):
             raise InputError(
-                f"{path} holds {array.dtype} {list(array.shape)}; its manifest says {dtype} {list(shape)}: "
+                f"{path} holds {array.dtype} {list(array.shape)}; its manifest states {dtype} {list(shape)}: "
                 "prepare the dataset again"
             )
         if path.stem == "classes":
@@ -130,6 +131,9 @@ class Tiles:
         """Folds of one part (`train`, `validation`, `test`) of a split.
 
         A split without a test part is tested on its validation part.
+
+        Raises:
+            InputError: the split or the part is unknown, or the part has no tiles.
         """
         if str(name) not in self.splits:
             known = ", ".join(sorted(self.splits)) or f"none, since it has only {', '.join(self.folds)}"
@@ -139,7 +143,7 @@ class Tiles:
         parts = self.splits[str(name)]
         if part == "test" and part not in parts:
             if not self._warned:
-                logger.warning("split %s of %s has no test part: scored is its validation part", name, self.dir)
+                logger.warning("split %s of %s has no test part: its validation part is scored", name, self.dir)
             self._warned = True
             part = "validation"
         folds = list(parts.get(part, []))
@@ -158,13 +162,17 @@ class Tiles:
         return items
 
     def rows(self, folds: Sequence[str]) -> list[dict[str, str]]:
-        """Rows of the folds' `tiles.csv`, in order."""
+        """Rows of the folds' `tiles.csv`, in order.
+
+        Raises:
+            InputError: a table cannot be read, or has another number of rows than the manifest states.
+        """
         rows: list[dict[str, str]] = []
         for fold in folds:
             found = read_rows(self.dir / fold)
             if len(found) != self.folds[fold]:
                 raise InputError(
-                    f"{self.dir / fold / 'tiles.csv'} has {len(found)} tiles; its manifest says {self.folds[fold]}: "
+                    f"{self.dir / fold / 'tiles.csv'} has {len(found)} tiles; its manifest states {self.folds[fold]}: "
                     "prepare the dataset again"
                 )
             rows += found
@@ -172,7 +180,11 @@ class Tiles:
 
 
 def read_rows(fold_dir: Path) -> list[dict[str, str]]:
-    """Rows of `tiles.csv` in the folder of a fold, in order."""
+    """Rows of `tiles.csv` in the folder of a fold, in order.
+
+    Raises:
+        InputError: the table cannot be read.
+    """
     path = fold_dir / "tiles.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Writes prepared datasets (`monch_monai.data.tiles`), whole or not at all, going on where it was interrupted."""
+"""Writes prepared datasets (`monch_monai.data.tiles`), whole or not at all, and resumes interrupted work."""
 
 import csv
 import hashlib
@@ -44,18 +44,19 @@ def write_tiles(
 ) -> None:
     """Writes a dataset whole or not at all: it grows in a folder beside its own, which is renamed at the end.
 
-    Where a process was killed or a disk was full, the same call goes on from the last whole tile, to the same bytes.
+    After a killed process or a full disk the same call resumes after the last whole tile, and writes the same bytes.
 
     Args:
-        dataset_dir: the folder to make; it must not exist, or be empty.
+        dataset_dir: the folder to make; an existing one must be empty.
         folds: what to write, by the folds' names.
         splits: for each split name its parts (`train`, `validation`, `test`) and their folds.
-        finish: called with the folder when all tiles are in it: it may add files, and what it raises is the end.
-        notes: plain text for the manifest: `name`, `source`, `license`, `labels`, … Work that was interrupted is gone
-            on with only where they are the same.
+        finish: called with the folder when all tiles are in it: it may add files, and its error ends the work.
+        notes: plain text for the manifest: `name`, `source`, `license`, `labels`, … Interrupted work is resumed only
+            where they are the same.
 
     Raises:
-        InputError: the folder holds something already, another process is writing it, or it cannot be written.
+        InputError: `dataset_dir` is not empty, another process is writing it, or it cannot be written.
+        ValueError: a fold yields more or fewer tiles than announced, or a tile of another size.
     """
     target = free_folder(dataset_dir)
     partial, lock = target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.lock")
@@ -80,7 +81,7 @@ def write_tiles(
                 draft["folds"][name]["sha256"] = {file: sha256(partial / name / file) for file in files}
             hashes = {name: fold["sha256"] for name, fold in draft["folds"].items()}
             draft["fingerprint"] = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-            for left_over in partial.glob(f"{PART}*"):  # of a `finish` that was killed
+            for left_over in partial.glob(f"{PART}*"):  # from a `finish` that was killed
                 left_over.unlink()
             finish(partial)
             (partial / "manifest.json").write_text(json.dumps(draft, indent=2) + "\n", encoding="utf-8")
@@ -90,32 +91,32 @@ def write_tiles(
             partial.rename(target)
         lock.unlink(missing_ok=True)
     except KeyboardInterrupt:
-        logger.warning("interrupted: the same command goes on from what is kept in %s", partial)
+        logger.warning("interrupted: the same command resumes the work kept in %s", partial)
         raise
     except filelock.Timeout as error:
         raise InputError(f"{partial} is being written by another process: wait for it to end") from error
-    except InputError:  # the source is at fault, and so is what was made of it
+    except InputError:  # the source is wrong, and so are the tiles made of it
         shutil.rmtree(partial, ignore_errors=True)
         lock.unlink(missing_ok=True)
         raise
     except OSError as error:
         raise InputError(
-            f"{target} could not be written to the end ({error}): mend that and run the same command again, which goes "
-            f"on from what is kept in {partial}"
+            f"{target} could not be written to the end ({error}): remove the cause and run the same command again, "
+            f"which resumes the work kept in {partial}"
         ) from error
 
 
 def free_folder(dataset_dir: str | Path) -> Path:
-    """`dataset_dir` as an absolute path, if a dataset can be made there: it is not there, or an empty folder.
+    """`dataset_dir` as an absolute path, if a dataset can be made there: it does not exist, or is an empty folder.
 
     Raises:
-        InputError: it is anything else.
+        InputError: `dataset_dir` is a file, a folder that is not empty or cannot be listed, a link or a mount point.
     """
     target = Path(dataset_dir).absolute()
     try:
         occupied = target.exists() and (not target.is_dir() or any(target.iterdir()))
     except OSError as error:
-        raise InputError(f"{target} cannot be looked into ({error}): name another folder") from error
+        raise InputError(f"{target} cannot be listed ({error}): name another folder") from error
     if occupied:
         raise InputError(f"{target} exists already: name another folder, or remove it")
     if target.is_symlink() or os.path.ismount(target):
@@ -127,7 +128,7 @@ def _open_draft(partial: Path, draft: str) -> None:
     """Empties the folder unless it was begun with the same draft."""
     path = partial / "draft.json"
     if path.is_file() and path.read_text(encoding="utf-8") == draft:
-        logger.info("going on with the interrupted work in %s", partial)
+        logger.info("resuming the interrupted work in %s", partial)
         return
     for entry in partial.iterdir():
         if entry.is_dir():
@@ -138,10 +139,10 @@ def _open_draft(partial: Path, draft: str) -> None:
 
 
 def _write_fold(folder: Path, fold: Fold) -> None:
-    """Appends the tiles that are not yet there; the lengths of the files tell which are."""
+    """Appends the tiles that are missing; those already written follow from the lengths of the files."""
     folder.mkdir(exist_ok=True)
     table = folder / "tiles.csv"
-    # A row ends in \r\n and is written after its tile's arrays; what follows the last whole one is of no use.
+    # A row ends in \r\n and is written after its tile's arrays; bytes after the last whole row are dropped.
     rows = table.read_bytes().split(b"\r\n")[:-1] if table.exists() else []
     with ExitStack() as stack:
         arrays = {name: stack.enter_context(_Growing(folder / f"{name}.npy", name, fold)) for name in LAYOUT}
@@ -170,7 +171,7 @@ def _write_fold(folder: Path, fold: Fold) -> None:
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
     view = memoryview(data)
-    while view:  # an unbuffered write may take a part of it
+    while view:  # an unbuffered write may take a part only
         view = view[file.write(view) :]
 
 

@@ -16,7 +16,10 @@ __all__ = ["open_tiles", "prepare_consep", "prepare_pannuke", "prepare_sample", 
 def open_tiles(dataset_dir: str | Path | None, sample_dir: str | Path) -> Tiles:
     """The prepared dataset in `dataset_dir`, or where that is None the sample of real tissue, made in `sample_dir`.
 
-    Of the processes of one machine the first makes it.
+    Of the processes of one machine the first makes the sample.
+
+    Raises:
+        InputError: `dataset_dir` is no prepared dataset (see `Tiles`), or the sample cannot be made.
     """
     if dataset_dir is not None:
         return Tiles(dataset_dir)

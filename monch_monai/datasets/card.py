@@ -1,4 +1,4 @@
-"""The card of a prepared dataset: what is in it, as text and as pictures."""
+"""The card of a prepared dataset: counts of its contents, as text and as pictures."""
 
 from pathlib import Path
 

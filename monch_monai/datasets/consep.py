@@ -49,7 +49,7 @@ def prepare_consep(
     """Writes CoNSeP as a prepared dataset, split by field.
 
     Folds: `train`, overlapping 256x256 tiles of the training fields; `validation`, the held-out fields whole;
-    `validation_tiles`, the same ones cut like `train`; `test`, the official test fields whole, where they are there.
+    `validation_tiles`, the same ones cut like `train`; `test`, the official test fields whole, where `source` has them.
     Split `1` trains on `train`; split `all` on all fields of the training part, so that its validation scores are of
     fields it has seen.
 
@@ -59,7 +59,8 @@ def prepare_consep(
         validation_fields: names of the fields held out.
 
     Raises:
-        InputError: a field is missing or damaged, or is not what CoNSeP holds.
+        InputError: `source` has no fields, a field to hold out is missing, none is left for training, or a field is
+            damaged or not as in CoNSeP.
     """
     free_folder(output_dir)
     root = Path(source)
@@ -69,7 +70,9 @@ def prepare_consep(
     fields = _find(train_dir)
     unknown = sorted(set(validation_fields) - set(fields))
     if unknown or not set(fields) - set(validation_fields):
-        raise InputError(f"no such field to hold out, or none left to train on: {unknown}; there are {sorted(fields)}")
+        raise InputError(
+            f"no such field to hold out, or none left to train on: {unknown}; the fields are {sorted(fields)}"
+        )
     held_out = {name: path for name, path in fields.items() if name in validation_fields}
     training = {name: path for name, path in fields.items() if name not in validation_fields}
     first = next(iter(fields.values()))
@@ -125,7 +128,7 @@ def read_field(path: Path, size: int) -> Tile:
     try:
         content = scipy.io.loadmat(labels, variable_names=["inst_map", "type_map"])
         instances, types = content["inst_map"], content["type_map"]
-    except Exception as error:  # of a damaged file SciPy raises whatever its contents lead to
+    except Exception as error:  # of damaged files SciPy raises errors of many types
         raise InputError(f"{labels} cannot be read as CoNSeP's labels ({error!r}): fetch it again") from error
     if not instances.shape == types.shape == image.shape[:2]:
         raise InputError(f"{labels} is of {list(instances.shape)} px; its picture is of {list(image.shape[:2])}")

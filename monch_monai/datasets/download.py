@@ -1,4 +1,4 @@
-"""Files fetched over HTTP: resumed where they broke off, and checked."""
+"""Files fetched over HTTP: downloads that broke off are resumed, and files checked."""
 
 import errno
 import logging
@@ -16,25 +16,25 @@ from monch_monai.files import PART, sha256
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 30
-"""Seconds without an answer before giving up."""
+"""Seconds without a response before a try fails."""
 TRIES = 5
 PIECE = 1 << 20
 DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""Errors that trying again does not mend."""
+"""Errors that another try does not remove."""
 
 
 def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None:
-    """Fetches `url` to `path`; what came so far is kept beside it, and gone on with, until the file is whole.
+    """Fetches `url` to `path`. An unfinished download is kept beside `path`, and the next try or call resumes it.
 
     Args:
         url: address, http or https.
-        path: where the file is to be; a file that is there and has the checksum is left as it is.
+        path: of the file; an existing one with the checksum is left as it is.
         checksum: SHA-256 of the whole file, in hexadecimal.
         pause: seconds before the second of five tries; each later one waits twice as long.
 
     Raises:
-        InputError: the address cannot be reached or does not answer with the file, a file with another checksum is in
-            the way, or what came has another checksum (it is then removed).
+        InputError: `url` is no web address, the server cannot be reached or does not send the file, the file cannot be
+            written, `path` is a file with another checksum, or the download has another checksum (and is removed).
     """
     target = Path(path)
     by_hand = f"fetch {url} by other means and lay it in {target.parent}"
@@ -43,7 +43,7 @@ def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None
             raise InputError(f"{target} has another SHA-256 than the published file: remove it, or move it away")
         return
     if not url.startswith(("http://", "https://")):
-        raise InputError(f"{url} is no web address")
+        raise InputError(f"{url} is no web address: give one that begins with http:// or https://")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,14 +55,16 @@ def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None
             break
         except urllib.error.HTTPError as error:
             if error.code < 500:
-                raise InputError(f"{url} answers {error.code} {error.reason}: {by_hand}") from error
+                raise InputError(f"the download of {url} failed with {error.code} {error.reason}: {by_hand}") from error
             problem: Exception = error
         except (OSError, HTTPException) as error:
             if getattr(error, "errno", None) in DISK:
-                raise InputError(f"{part} cannot be written ({error}): mend that and run again to go on") from error
+                raise InputError(
+                    f"{part} cannot be written ({error}): make room or change its permissions, then run again to resume"
+                ) from error
             problem = error
         if attempt == TRIES - 1:
-            raise InputError(f"{url} could not be fetched ({problem}): run again to go on, or {by_hand}") from problem
+            raise InputError(f"{url} could not be fetched ({problem}): run again to resume, or {by_hand}") from problem
         logger.warning("%s broke off (%s); trying again", url, problem)
         time.sleep(pause * 2**attempt)
     if (found := sha256(part)) != checksum:
@@ -76,21 +78,21 @@ def _go_on(url: str, part: Path) -> None:
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310 (http only)
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
     except urllib.error.HTTPError as error:
-        if error.code == 416 and done:  # nothing is left to send
+        if error.code == 416 and done:  # the file is complete
             return
         raise
-    with answer:
-        if answer.status != 206:  # the server sends it from the beginning
+    with response:
+        if response.status != 206:  # the server sends it from the beginning
             done = 0
-        length = answer.headers.get("Content-Length")
+        length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
         with (
             part.open("ab" if done else "wb") as file,
             tqdm(total=total, initial=done, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True) as progress,
         ):
-            while piece := answer.read(PIECE):
+            while piece := response.read(PIECE):
                 file.write(piece)
                 progress.update(len(piece))
         if total is not None and part.stat().st_size < total:

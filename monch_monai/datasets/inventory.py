@@ -1,4 +1,4 @@
-"""What a dataset holds, counted tile by tile, and whether it looks right."""
+"""Counts of what a dataset holds, tile by tile, and checks of it."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from monch_monai.data.tiles import KINDS, Tile, count_tile
 from monch_monai.errors import InputError
 
 ENOUGH = 5000
-"""Pixels of nuclei, and of their surroundings, from which colours are judged."""
+"""Fewest pixels of nuclei, and of their surroundings, whose colours are compared."""
 
 
 class Inventory:
@@ -75,7 +75,7 @@ class Inventory:
     def stain_contrast(self, fold: str) -> float:
         """How much bluer nuclei are than what surrounds them: the mean of blue minus red, nuclei minus the rest.
 
-        Haematoxylin makes it positive in RGB; in BGR it is as much negative. NaN where there is too little to judge.
+        Haematoxylin makes it positive in RGB, and as much negative in BGR. NaN of fewer than `ENOUGH` pixels.
         """
         (around, around_count), (nuclei, nuclei_count) = self._blueness[fold]
         if min(around_count, nuclei_count) < ENOUGH:
@@ -83,7 +83,7 @@ class Inventory:
         return float(nuclei / nuclei_count - around / around_count)
 
     def check_colors(self) -> None:
-        """Refuses images whose channels are swapped.
+        """Checks that the channels of images are not swapped.
 
         Raises:
             InputError: the nuclei of a fold are redder than what surrounds them.
@@ -101,7 +101,7 @@ class Inventory:
         return [tiles for tiles in self._same.values() if len(tiles) > 1]
 
     def findings(self) -> list[str]:
-        """What was noticed, a line each."""
+        """Counts, remarks, stain contrast and duplicates, a line each."""
         lines = []
         for fold in self.folds:
             tiles, nuclei, _ = self.of_fold(fold)
@@ -110,7 +110,7 @@ class Inventory:
             lines.append(f"{fold}: stain contrast {self.stain_contrast(fold):+.1f} (positive in RGB)")
         twins = self.duplicates()
         across = [group for group in twins if any(a.split("#")[0] != b.split("#")[0] for a, b in pairwise(group))]
-        lines.append(f"images that are there more than once: {len(twins)}, in more than one fold: {len(across)}")
+        lines.append(f"images that occur more than once: {len(twins)}, in more than one fold: {len(across)}")
         return lines + [f"the same image: {', '.join(group)}" for group in across[:10]]
 
 

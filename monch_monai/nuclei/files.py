@@ -38,7 +38,7 @@ def feature(polygon: shapely.Polygon, class_index: int, measurements: dict[str, 
 
 
 def classification(class_index: int) -> dict[str, Any]:
-    """Name and colour of a class, as QuPath's GeoJSON has them."""
+    """Name and colour of a class, in QuPath's schema."""
     return {"name": CLASSES[class_index].name, "color": list(CLASSES[class_index].color)}
 
 

@@ -12,8 +12,8 @@ def outlines(instance_map: NDArray[np.integer]) -> list[shapely.Polygon]:
     """Polygon of each nucleus, exactly around its pixels: that of the pixel in column x, row y has corners x, y and
     x + 1, y + 1, the origin being the image's top left corner, as in QuPath.
 
-    Built as the union of the nucleus's runs of pixels, so it is valid and of the area of its pixels. Of a nucleus in
-    several pieces, which no watershed makes, the largest piece is outlined.
+    The polygon is the union of the nucleus's runs of pixels, so it is valid and of their area. Of a nucleus in several
+    pieces, which the watershed never makes, the largest piece is outlined.
 
     Args:
         instance_map: `[H, W]`, 0 for background and 1 to K.

@@ -14,8 +14,8 @@ from monch_monai.errors import InputError
 FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
 """Pixels that share an edge are connected, pixels that share a corner are not."""
 LEAST_DEPTH_PX = 0.75
-"""Smallest rise that tells nuclei apart: lower ones are the steps of a slanted edge. Given true maps at 0.5 µm/px,
-of six of CoNSeP's fields, the pooled PQ is 0.76 at 0.75 px, and 0.60 at the 0.5 px that 0.25 µm would be."""
+"""Smallest rise that separates nuclei: lower ones are the steps of a slanted edge. Of true maps at 0.5 µm/px, of six of
+CoNSeP's fields, the pooled PQ is 0.76 at 0.75 px, and 0.60 at 0.5 px, which is 0.25 µm there."""
 
 
 class Nuclei(NamedTuple):
@@ -46,13 +46,13 @@ class WatershedNuclei:
 
     Args:
         mpp: resolution of the class map, µm per pixel.
-        separation_um: how much narrower, in radius, a neck must be than what it joins, in µm. Given the true class maps
-            of six CoNSeP training fields, nuclei of any class come out with a pooled PQ of 0.80 at 0.25, 0.76 at 0.5.
-            At least `LEAST_DEPTH_PX` pixels.
+        separation_um: how much narrower, in radius, a neck must be than the nuclei it joins, in µm; at least
+            `LEAST_DEPTH_PX` pixels. Of the true class maps of six CoNSeP training fields, nuclei of any class have a
+            pooled PQ of 0.80 at 0.25, 0.76 at 0.5.
         min_area_um2: area of the smallest nucleus kept, in µm²; 0 keeps single pixels.
 
     Raises:
-        InputError: a number is not positive (`min_area_um2`: negative).
+        InputError: `mpp` or `separation_um` is not above 0, or `min_area_um2` is negative.
     """
 
     def __init__(self, mpp: float, separation_um: float = 0.25, min_area_um2: float = 2.0) -> None:
@@ -91,8 +91,8 @@ class WatershedNuclei:
 def separate(mask: NDArray[np.bool_], depth_px: float, min_area: float = 0) -> NDArray[np.int32]:
     """Parts `[H, W]` of a mask `[H, W]`, split at necks that are narrower by `depth_px` in radius on both sides.
 
-    Each connected piece of the mask is split on its own. That sorts its pixels, not those of the whole image, and how
-    ties fall does not depend on what else is in the image. Pieces smaller than `min_area` pixels are left out.
+    Each connected piece of the mask is split on its own: fewer pixels are sorted at once, and how ties fall does not
+    depend on the rest of the image. Pieces smaller than `min_area` pixels are left out.
     """
     padded = np.pad(mask, 1)
     depth = distance_transform_edt(padded)
@@ -116,7 +116,7 @@ def separate(mask: NDArray[np.bool_], depth_px: float, min_area: float = 0) -> N
 
 
 def fill_holes(parts: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Parts with the background that one part alone surrounds given to it."""
+    """Parts `[H, W]`, with holes filled that one part alone surrounds."""
     holes, count = label(binary_fill_holes(parts > 0) & (parts == 0), structure=FOUR)
     if not count:
         return parts

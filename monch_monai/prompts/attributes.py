@@ -1,7 +1,7 @@
 """Three sentences for the background and for each nucleus class, by size and shape, chromatin, and surroundings.
 
-The paper has its sentences from GPT-4 and does not print them. These were written for MONCH from what histology
-textbooks say of H&E sections at 40x. Each fits CLIP's 77 tokens.
+Deviation: the paper's sentences are by GPT-4 and are not printed. These were written for MONCH from histology
+textbooks, for H&E sections at 40x. Each fits CLIP's 77 tokens.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The weights in the bundle are the ones its card speaks of."""
+"""The weights in the bundle are those that its card names."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from monch_monai.files import sha256
-from scripts.ship_weights import ANSWERS, EVERY, WEIGHTS, logits_on_a_tile
+from scripts.ship_weights import EVERY, LOGITS, WEIGHTS, logits_on_a_tile
 
 CARD = WEIGHTS.with_name("card.md")
 
@@ -23,9 +23,9 @@ def test_the_card_names_the_file_by_its_hash() -> None:
     assert re.findall(r"\b[0-9a-f]{64}\b", CARD.read_text(encoding="utf-8")) == [sha256(Path(WEIGHTS))]
 
 
-def test_a_generated_tile_gets_the_stored_answers() -> None:
+def test_a_generated_tile_has_the_stored_logits() -> None:
     logits = logits_on_a_tile(WEIGHTS)[:, EVERY // 2 :: EVERY, EVERY // 2 :: EVERY]
-    stored = torch.tensor(json.loads(ANSWERS.read_text(encoding="utf-8")))
+    stored = torch.tensor(json.loads(LOGITS.read_text(encoding="utf-8")))
     assert stored.shape == logits.shape == (6, 8, 8)
     assert stored.std() > 1
     assert torch.allclose(logits, stored, rtol=0, atol=0.02)

@@ -327,6 +327,16 @@ def test_an_image_without_colour_is_warned_of(tmp_path, caplog):
     assert record.message.startswith(f"{tmp_path / 'grey.png'} has no colour")
 
 
+@pytest.mark.parametrize(("difference", "warnings"), [(8, 1), (9, 0)])
+def test_one_coloured_pixel_is_a_colour(tmp_path, caplog, difference, warnings):
+    pixels = np.full((64, 64, 3), 200, np.uint8)
+    pixels[5, 7, 1] -= difference
+    save_picture(tmp_path / "a.png", pixels)
+    with caplog.at_level(logging.WARNING):
+        ReadableImages(tmp_path, tmp_path / "out")
+    assert len(caplog.records) == warnings
+
+
 def test_no_readable_image_at_all_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("not an image")
     (tmp_path / "b.png").write_text("nor this")

@@ -86,7 +86,7 @@ def test_a_split_without_a_test_part_says_once_that_it_is_tested_on_validation(d
     tiles.split(1, "test")
     tiles.split(1, "test")
     assert [record.getMessage() for record in caplog.records] == [
-        f"split 1 of {dataset} has no test part: scored is its validation part"
+        f"split 1 of {dataset} has no test part: its validation part is scored"
     ]
 
 
@@ -169,13 +169,13 @@ def test_an_array_of_another_type_is_refused(dataset, name):
 def test_an_array_of_another_length_is_refused(dataset):
     path = dataset / "a" / "classes.npy"
     np.save(path, np.load(path)[:1])
-    assert f"{path} holds uint8 [1, 16, 16]; its manifest says uint8 [2, 16, 16]" in refusal(dataset)
+    assert f"{path} holds uint8 [1, 16, 16]; its manifest states uint8 [2, 16, 16]" in refusal(dataset)
 
 
 def test_an_array_of_another_size_is_refused(dataset):
     folds = {"a": {"tiles": 2, "tile_size": 16}, "b": {"tiles": 3, "tile_size": 32}}
     edit(dataset, folds=folds)
-    assert "holds uint8 [3, 16, 16, 3]; its manifest says uint8 [3, 32, 32, 3]" in refusal(dataset)
+    assert "holds uint8 [3, 16, 16, 3]; its manifest states uint8 [3, 32, 32, 3]" in refusal(dataset)
 
 
 def test_a_missing_array_is_refused(dataset):
@@ -246,7 +246,7 @@ def test_another_number_of_rows_than_of_tiles_is_refused(dataset, keep):
     table = dataset / "a" / "tiles.csv"
     lines = (table.read_bytes() * 2).splitlines(keepends=True)
     table.write_bytes(b"".join(lines[: 1 + keep]))
-    with pytest.raises(InputError, match=f"tiles.csv has {keep} tiles; its manifest says 2"):
+    with pytest.raises(InputError, match=f"tiles.csv has {keep} tiles; its manifest states 2"):
         Tiles(dataset).items(["a"])
 
 

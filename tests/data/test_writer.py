@@ -252,7 +252,7 @@ LIMITS = [100, 128 + TILE_BYTES["images"] - 1, 128 + 2 * TILE_BYTES["images"], 1
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_a_full_disk_ends_in_one_line_and_what_was_kept_is_gone_on_with(tmp_path, whole, limit):
+def test_a_full_disk_ends_in_one_line_and_what_was_kept_is_resumed(tmp_path, whole, limit):
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         write(tmp_path / "dataset")
@@ -261,7 +261,7 @@ def test_a_full_disk_ends_in_one_line_and_what_was_kept_is_gone_on_with(tmp_path
     assert exitcode == 0
     assert message == (
         f"{tmp_path / 'dataset'} could not be written to the end ([Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}): "
-        f"mend that and run the same command again, which goes on from what is kept in {partial(tmp_path)}"
+        f"remove the cause and run the same command again, which resumes the work kept in {partial(tmp_path)}"
     )
     assert max(len(data) for data in contents(partial(tmp_path)).values()) == limit
     assert not (tmp_path / "dataset").exists()
@@ -277,7 +277,7 @@ def public():
         yield Path(folder)
 
 
-@pytest.mark.parametrize(("rights", "what"), [(0o555, "could not be written to the end"), (0, "cannot be looked into")])
+@pytest.mark.parametrize(("rights", "what"), [(0o555, "could not be written to the end"), (0, "cannot be listed")])
 def test_a_folder_without_rights_ends_in_one_line(public, rights, what):
     parent = public / "parent"
     parent.mkdir(mode=rights)

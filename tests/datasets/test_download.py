@@ -20,8 +20,8 @@ class Server(ThreadingHTTPServer):
     """Serves `files`, and remembers the `Range` of each request.
 
     Attributes:
-        breaks: after how many bytes the answers to come break off, in turn.
-        errors: status codes of the answers to come, in turn.
+        breaks: after how many bytes the responses to come break off, in turn.
+        errors: status codes of the responses to come, in turn.
         ranges: whether `Range` is honoured.
     """
 
@@ -117,7 +117,7 @@ def test_a_later_call_resumes_what_an_earlier_one_left(server, target):
     server.breaks = [100_000] * TRIES
     message = refusal(server.url, target)
     assert message.startswith(
-        f"{server.url} could not be fetched (500,000 of 3,000,000 bytes came): run again to go on"
+        f"{server.url} could not be fetched (500,000 of 3,000,000 bytes came): run again to resume"
     )
     assert not target.exists()
     assert part_of(target).read_bytes() == DATA[:500_000]
@@ -185,7 +185,7 @@ def test_another_file_in_the_way_is_refused_and_kept(server, target):
 def test_a_refusing_server_is_asked_once_and_named(server, target, status):
     server.errors = [status] * TRIES
     message = refusal(server.url, target)
-    assert message.startswith(f"{server.url} answers {status} ")
+    assert message.startswith(f"the download of {server.url} failed with {status} ")
     assert message.endswith(f"fetch {server.url} by other means and lay it in {target.parent}")
     assert server.asked == [None]
 
@@ -211,7 +211,7 @@ def test_nobody_at_the_address_ends_in_one_line(target):
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/fold_1.zip", "fold_1.zip"])
 def test_only_web_addresses_are_fetched_from(target, url):
-    assert refusal(url, target) == f"{url} is no web address"
+    assert refusal(url, target) == f"{url} is no web address: give one that begins with http:// or https://"
 
 
 def test_a_file_in_the_place_of_the_folder_ends_in_one_line(server, tmp_path):
@@ -250,10 +250,10 @@ def test_an_archive_of_another_fold_under_the_name_is_refused(server, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_at_once(server, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_download_at_once(server, tmp_path, monkeypatch):
     def full(url, part):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(download, "_go_on", full)
-    with pytest.raises(InputError, match=r"cannot be written .*No space left.*run again to go on"):
+    with pytest.raises(InputError, match=r"cannot be written .*No space left.*run again to resume"):
         fetch(server.url, tmp_path / "file", "0" * 64, pause=1000)

@@ -138,7 +138,7 @@ def test_a_single_other_value_makes_another_image():
     assert counted(a=[tile(), tile(shade=1)]).duplicates() == []
 
 
-def test_findings_say_everything_in_a_line_each():
+def test_findings_have_a_line_each():
     inventory = counted(
         a=[tile(rows=HALF, overlap_pixels=1200, small_nuclei=0), tile(shade=1)],
         b=[tile(shade=2), tile(shade=1), tile(shade=2)],
@@ -149,6 +149,6 @@ def test_findings_say_everything_in_a_line_each():
         "a: stain contrast +100.0 (positive in RGB)",
         "b: 3 tiles, 0 nuclei, 3 tiles without any",
         "b: stain contrast +nan (positive in RGB)",
-        "images that are there more than once: 2, in more than one fold: 1",
+        "images that occur more than once: 2, in more than one fold: 1",
         "the same image: a#1, b#1",
     ]

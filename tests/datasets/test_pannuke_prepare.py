@@ -11,7 +11,7 @@ import pytest
 
 from monch_monai.data import Tiles
 from monch_monai.datasets import prepare_pannuke
-from monch_monai.datasets.pannuke import doctor, prepare, sources
+from monch_monai.datasets.pannuke import examine_source, prepare, sources
 from monch_monai.datasets.pannuke.published import FOLDS
 from monch_monai.errors import InputError
 from tests.fakes.pannuke import FoldArrays, make_fold, paths, write_folders, write_parquet, write_zip
@@ -150,7 +150,7 @@ SPOILED = [
     "fold1: 1 small nuclei",
     f"fold1: {3 * 65536 - 150 - 200 - 4:,} void pixels",
     "fold1: 1 shared ids",
-    "images that are there more than once: 1, in more than one fold: 0",
+    "images that occur more than once: 1, in more than one fold: 0",
 ]
 
 
@@ -163,15 +163,15 @@ def test_oddities_of_the_published_files_are_counted_in_the_card(tmp_path, fold)
 def test_the_doctor_finds_what_preparation_finds_and_writes_nothing(tmp_path, fold):
     write_folders(tmp_path / "source", 1, spoiled(fold))
     before = contents(tmp_path)
-    assert [line for line in SPOILED if line not in doctor(tmp_path / "source")] == []
+    assert [line for line in SPOILED if line not in examine_source(tmp_path / "source")] == []
     assert contents(tmp_path) == before
 
 
 def test_the_same_image_in_two_folds_is_reported(tmp_path, fold):
     for number in (1, 2):
         write_folders(tmp_path, number, fold if number == 1 else one_tile(fold, 2))
-    findings = doctor(tmp_path)
-    assert "images that are there more than once: 1, in more than one fold: 1" in findings
+    findings = examine_source(tmp_path)
+    assert "images that occur more than once: 1, in more than one fold: 1" in findings
     assert "the same image: fold1#2, fold2#0" in findings
 
 
@@ -300,7 +300,7 @@ def test_the_command_killed_midway_and_run_again_gives_the_same_bytes(tmp_path, 
     with script(tmp_path / "source", tmp_path / "out") as process:
         output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert f"going on with the interrupted work in {tmp_path / '.out.partial'}" in errors
+    assert f"resuming the interrupted work in {tmp_path / '.out.partial'}" in errors
     assert output.startswith("# PanNuke")
     assert contents(tmp_path / "out") == contents(prepare_pannuke(tmp_path / "source", tmp_path / "whole"))
 

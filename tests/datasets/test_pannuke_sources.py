@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from monch_monai.datasets.pannuke import doctor, sources
+from monch_monai.datasets.pannuke import examine_source, sources
 from monch_monai.datasets.pannuke.published import FOLDS
 from monch_monai.datasets.pannuke.sources import find_folds
 from monch_monai.errors import InputError
@@ -294,7 +294,7 @@ def test_an_array_cut_off_while_it_is_read_is_refused(folders):
     next(tiles)
     with path.open("r+b") as file:
         file.truncate(1_000_000)
-    with pytest.raises(InputError, match=r"images\.npy is damaged \(it ends too early\): fetch it again"):
+    with pytest.raises(InputError, match=r"images\.npy is damaged \(the file ends too early\): fetch it again"):
         list(tiles)
 
 
@@ -371,7 +371,7 @@ def test_a_damaged_mask_is_named_with_its_tile(folders, fold):
 def test_bgr_images_are_refused(tmp_path, fold):
     write_folders(tmp_path, 1, changed(fold, images=np.ascontiguousarray(fold.images[..., ::-1])))
     with pytest.raises(InputError, match=r"fold1: nuclei are redder than what surrounds them .*the images look BGR"):
-        doctor(tmp_path)
+        examine_source(tmp_path)
 
 
 @pytest.fixture
@@ -389,7 +389,7 @@ def published(fold, monkeypatch):
 
 def test_a_fold_with_the_published_numbers_is_said_to_be_so(tmp_path, published):
     write_folders(tmp_path, 1, published)
-    assert "fold1: nuclei of each class are as published" in doctor(tmp_path)
+    assert "fold1: nuclei of each class are as published" in examine_source(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -410,19 +410,19 @@ def test_a_fold_with_the_published_numbers_is_said_to_be_so(tmp_path, published)
 def test_permuted_channels_are_refused_by_their_numbers_of_nuclei(tmp_path, published, order, named):
     write_folders(tmp_path, 1, changed(published, masks=np.ascontiguousarray(published.masks[..., [*order, 5]])))
     with pytest.raises(InputError) as caught:
-        doctor(tmp_path)
+        examine_source(tmp_path)
     assert str(caught.value) == f"fold1: by their numbers of nuclei the mask channels are in another order: {named}"
 
 
 def test_other_numbers_of_nuclei_are_reported(tmp_path, fold, monkeypatch):
     monkeypatch.setitem(FOLDS, 1, FOLDS[1]._replace(tiles=3))
     write_folders(tmp_path, 1, fold)
-    (line,) = [line for line in doctor(tmp_path) if "nuclei by class" in line]
+    (line,) = [line for line in examine_source(tmp_path) if "nuclei by class" in line]
     assert line.endswith("are not the published [26201, 10820, 16388, 967, 8842]")
 
 
 def test_another_number_of_tiles_and_missing_folds_are_reported(folders):
-    assert doctor(folders)[-3:] == [
+    assert examine_source(folders)[-3:] == [
         "fold1 is not the published one: 3 tiles in place of 2,656",
         "fold2 is missing: splits that train or validate on it are left out, others have no test part",
         "fold3 is missing: splits that train or validate on it are left out, others have no test part",

@@ -38,7 +38,7 @@ SMALL: dict[str, Callable[[], ImageEncoder]] = {
 
 
 def published_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors of a published model, as `scripts/published_names.py` wrote them down."""
+    """Names and shapes of the tensors of a published model, as `scripts/published_names.py` recorded them."""
     folded = json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))["tensors"]
     shapes = {}
     for name, shape in folded.items():

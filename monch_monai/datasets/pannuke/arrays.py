@@ -23,10 +23,11 @@ class ArrayFile:
     Attributes:
         shape: of the whole array.
         dtype: of its values.
-        identity: name, size and, as far as known, checksum or time: what tells this file from another.
+        identity: name, size and checksum (in an archive) or time of change, which differ between files.
 
     Raises:
-        InputError: it cannot be opened, is no .npy file, is shorter than its header says, or holds objects.
+        InputError: the file cannot be opened, is no .npy file, is shorter than its header states, holds Python objects,
+            or is not of rows.
     """
 
     def __init__(self, path: Path, member: str | None = None) -> None:
@@ -81,7 +82,7 @@ class ArrayFile:
                 for _ in range(start, self.shape[0]):
                     data = file.read(self._row_bytes)
                     if len(data) < self._row_bytes:
-                        raise EOFError("it ends too early")
+                        raise EOFError("the file ends too early")
                     yield np.frombuffer(data, self.dtype).reshape(self.shape[1:])
         except (EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{self.name} is damaged ({error}): fetch it again") from error

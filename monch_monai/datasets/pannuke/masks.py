@@ -18,14 +18,14 @@ SMALL = 10
 
 
 class Nucleus(NamedTuple):
-    """One nucleus: index of its class, and the places `[H, W]` bool that are its own."""
+    """One nucleus: index of its class, and its pixels `[H, W]` bool."""
 
     class_index: int
     inside: NDArray[np.bool_]
 
 
 class Maps(NamedTuple):
-    """`classes [H, W]` uint8, `instances [H, W]` uint16, and counts of what had to be settled."""
+    """`classes [H, W]` uint8, `instances [H, W]` uint16, and counts of contradictions in the masks."""
 
     classes: NDArray[np.uint8]
     instances: NDArray[np.uint16]
@@ -51,6 +51,9 @@ def draw(nuclei: Iterable[Nucleus], size: tuple[int, int]) -> Maps:
 
     In PanNuke's channel order that is the rule of most loaders and of the official metric's `binarize`. Ids of the
     instance map count up from 1 in the order of drawing, over all classes. Background is where no nucleus is.
+
+    Raises:
+        InputError: the tile has more than 65,535 nuclei.
 
     Remarks: `overlap_pixels` of two classes or more; `hidden_nuclei`, of which the later ones leave nothing;
     `nuclei_in_pieces`, of more than one 4-connected piece; `small_nuclei` of fewer than 10 pixels.
@@ -89,7 +92,7 @@ def decode(masks: NDArray[Any], name: str) -> Maps:
         name: of the tile, for errors.
 
     Raises:
-        InputError: a value is no id, or the sixth channel is no background.
+        InputError: a value is negative, fractional or not finite, or one of the sixth channel is neither 0 nor 1.
     """
     values = masks[..., :BACKGROUND]
     if not (np.isfinite(masks).all() and (masks >= 0).all() and (masks == np.trunc(masks)).all()):

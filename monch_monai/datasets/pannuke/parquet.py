@@ -17,7 +17,7 @@ from PIL import Image
 from monch_monai.classes import NUCLEUS_CLASSES, TISSUES
 from monch_monai.data.tiles import Tile
 from monch_monai.datasets.pannuke.masks import Nucleus, draw
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, one_line
 
 COLUMNS = ("image", "instances", "categories", "tissue")
 ROWS_AT_ONCE = 16
@@ -26,8 +26,8 @@ ROWS_AT_ONCE = 16
 class ParquetFold:
     """A fold in parquet files as the `datasets` library writes them.
 
-    Nuclei are drawn by category, then in the order of the list, so that maps are those of the published arrays but for
-    the order of ids inside a class. There is no background channel to compare with.
+    Nuclei are drawn by category, then in the order of the list: the maps are those of the published arrays, except for
+    the order of ids inside a class. The copy has no background channel to compare with.
 
     Raises:
         InputError: a file is damaged, lacks a column, or its categories or tissues are not PanNuke's.
@@ -42,7 +42,7 @@ class ParquetFold:
                     self.count += file.metadata.num_rows
                     schema = file.schema_arrow
             except (OSError, pyarrow.ArrowException) as error:
-                raise InputError(f"{path} cannot be read as parquet ({_line(error)}): fetch it again") from error
+                raise InputError(f"{path} cannot be read as parquet ({one_line(error)}): fetch it again") from error
             if missing := set(COLUMNS) - set(schema.names):
                 raise InputError(f"{path} has no column {min(missing)!r}; expected {', '.join(COLUMNS)}")
             features = (
@@ -66,7 +66,7 @@ class ParquetFold:
         """Tiles from `start` on.
 
         Raises:
-            InputError: a file is damaged, or a row is not an image with its masks; it names the row.
+            InputError: a file is damaged, or a row is not an image with its masks; the message names the row.
         """
         for i, (path, row) in islice(enumerate(self._rows()), start, None):
             name = f"{path}#{i}"
@@ -94,7 +94,7 @@ class ParquetFold:
                     for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
                         yield from ((path, row) for row in batch.to_pylist())
             except (OSError, pyarrow.ArrowException) as error:
-                raise InputError(f"{path} is damaged ({_line(error)}): fetch it again") from error
+                raise InputError(f"{path} is damaged ({one_line(error)}): fetch it again") from error
 
     def _tissue(self, value: int | str, name: str) -> str:
         """PanNuke's own spelling: the copy writes "Adrenal Gland" and "Head & Neck"."""
@@ -114,10 +114,6 @@ def _names(feature: Any) -> list[str]:
 
 def _plain(name: str) -> str:
     return re.sub("[^a-z]", "", name.lower())
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _decode(cell: Any, name: str, mode: str) -> NDArray[np.uint8]:

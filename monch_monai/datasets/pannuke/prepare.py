@@ -1,4 +1,4 @@
-"""PanNuke, from whatever a user has to a prepared dataset."""
+"""PanNuke as a prepared dataset, from the published zips, folders of arrays, or the parquet copy."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,7 @@ from monch_monai.data.writer import Fold, free_folder, write_tiles
 from monch_monai.datasets.card import write_card
 from monch_monai.datasets.download import fetch
 from monch_monai.datasets.inventory import take_inventory
-from monch_monai.datasets.pannuke.doctor import examine
+from monch_monai.datasets.pannuke.examination import examine_inventory
 from monch_monai.datasets.pannuke.published import ADDRESS, FOLDS, LICENSE, SPLITS
 from monch_monai.datasets.pannuke.sources import find_folds
 
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 def prepare_pannuke(source: str | Path, output_dir: str | Path) -> Path:
     """Writes PanNuke as a prepared dataset with folds `fold1` to `fold3`, the published splits 1 to 3, and a card.
 
-    Interrupted work is gone on with. A source with fewer folds gives the splits that have training and validation.
+    The same call resumes interrupted work. Of a source with fewer folds come the splits with training and validation.
 
     Args:
         source: a folder with the published zips, the folders in them, or the hub's parquet files; or one zip.
         output_dir: the folder to make.
 
     Raises:
-        InputError: see `find_folds`, `ArrayFold.tiles`, `examine` and `write_tiles`.
+        InputError: see `find_folds`, `ArrayFold.tiles`, `examine_inventory` and `write_tiles`.
     """
     free_folder(output_dir)
     folds = find_folds(source)
@@ -36,12 +36,12 @@ def prepare_pannuke(source: str | Path, output_dir: str | Path) -> Path:
         if {*parts["train"], *parts["validation"]} <= here
     }
     if not splits:
-        logger.warning("with %s alone there is nothing to validate on: no split can be trained", *here)
+        logger.warning("with %s alone no fold is left for validation: no split can be trained", *here)
     totals = {f"fold{number}": fold.count for number, fold in folds.items()}
 
     def finish(folder: Path) -> None:
         inventory = take_inventory({name: read_tiles(folder / name) for name in sorted(here)}, totals)
-        print(write_card(folder, inventory, "PanNuke", examine(inventory)))
+        print(write_card(folder, inventory, "PanNuke", examine_inventory(inventory)))
 
     write_tiles(
         output_dir,
@@ -58,7 +58,7 @@ def prepare_pannuke(source: str | Path, output_dir: str | Path) -> Path:
 
 
 def download_pannuke(source: str | Path, address: str = ADDRESS) -> None:
-    """Fetches the published zips that `source` does not have, resuming, and checks their SHA-256.
+    """Fetches the published zips that the folder `source` lacks, resuming downloads, and checks their SHA-256.
 
     Raises:
         InputError: see `monch_monai.datasets.download.fetch`.

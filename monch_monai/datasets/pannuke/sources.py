@@ -1,4 +1,4 @@
-"""Finds PanNuke's folds in whatever a user has: the published zips, extracted folders, or the parquet copy."""
+"""Finds PanNuke's folds in the published zips, in extracted folders, or in the parquet copy."""
 
 import logging
 import re
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class FoldSource(Protocol):
-    """One fold of a source: its number of tiles, what tells it from another, and its tiles from a given one on."""
+    """One fold of a source: its number of tiles, names and sizes of its files, and its tiles from a given one on."""
 
     count: int
     identity: str
@@ -52,7 +52,7 @@ class ArrayFold:
     """A fold of the published arrays: images `[N, H, W, 3]`, masks `[N, H, W, 6]`, types `[N]`.
 
     Raises:
-        InputError: one of them is missing or damaged, shapes or numbers of tiles do not agree, or a tissue is unknown.
+        InputError: an array is missing or damaged, shapes or numbers of tiles do not agree, or a tissue is unknown.
     """
 
     def __init__(self, number: int, places: dict[str, _Place]) -> None:
@@ -80,7 +80,7 @@ class ArrayFold:
         """Tiles from `start` on.
 
         Raises:
-            InputError: a file is damaged, or holds what is neither image nor mask; it names the tile.
+            InputError: a file is damaged, or a tile is no image or no mask; the message names the tile.
         """
         rows = zip(self.images.rows(start), self.masks.rows(start), strict=True)
         for i, (image, masks) in enumerate(rows, start):
@@ -105,10 +105,11 @@ def as_rgb(image: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def find_folds(source: str | Path) -> dict[int, FoldSource]:
-    """Folds in `source`, by number; of a fold that is there more than once, zip comes before arrays before parquet.
+    """Folds in `source`, by number; of a fold in several forms, zip comes before arrays before parquet.
 
     Raises:
-        InputError: nothing is found, or a name contradicts itself (`Fold 1/images/fold2/images.npy`).
+        InputError: `source` does not exist or holds no fold of PanNuke, a name has two numbers
+            (`Fold 1/images/fold2/images.npy`), a fold has the number of tiles of another, or a file is damaged.
     """
     root = Path(source)
     if not root.exists():
@@ -149,7 +150,7 @@ def find_folds(source: str | Path) -> dict[int, FoldSource]:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether a file or folder is what macOS leaves, or is hidden, like unfinished work of `write_tiles`."""
+    """Whether a file or folder is hidden, as unfinished work of `write_tiles` is, or macOS made it."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -182,7 +183,7 @@ def _place(folds: dict[int, dict[str, _Place]], place: _Place, inner: str, outer
 
 
 def _check_order(folds: dict[int, FoldSource]) -> None:
-    """The folds have different numbers of tiles, so one with another's number is that other."""
+    """Raises an `InputError` where a fold has the number of tiles of another, since the published numbers differ."""
     for number, fold in folds.items():
         for other, published in FOLDS.items():
             if other != number and fold.count == published.tiles:

@@ -30,7 +30,7 @@ def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: boo
     Eqs. (2) and (3): `x - lowpass(x)` by way of the discrete Fourier transform; with `residual` the map is added, Eq.
     (4): `F^h = 2 x - lowpass(x)`. The paper states only that the filter rests on the map's resolution. Here a frequency
     is low when both `|f_y| < cutoff / 2` and `|f_x| < cutoff / 2` in cycles per pixel (Nyquist is 0.5), so `cutoff` is
-    the share of each axis of the spectrum that is removed, whatever the resolution. As a circle, a frequency is low
+    the share of each axis of the spectrum that is removed, at any resolution. As a circle, a frequency is low
     when `f_y^2 + f_x^2 < (cutoff / 2)^2`. Borders wrap, as the transform's do. A constant map gives zero (with
     `residual`, itself) for any `cutoff` above 0. Computed in float32 (float64 for float64 input) under autocast too,
     rounded once, and returned in the type of `x`.
@@ -51,7 +51,7 @@ def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: boo
 
     Raises:
         ValueError: `x` is not floating or has fewer than two axes, `cutoff` is outside [0, 1], or `shape` unknown.
-        InputError: `MONCH_OPS` is unknown or names what cannot run.
+        InputError: `MONCH_OPS` is unknown, or names an implementation that cannot run this call.
 
     Examples:
         >>> constant = torch.full((1, 1, 8, 8), 3.0)

@@ -36,7 +36,7 @@ def knn(features: Tensor, k: int = 9, dilation: int = 1) -> Tensor:
 
     Raises:
         ValueError: `features` is not of rank 3 and floating, `k` or `dilation` is below 1, or `k * dilation > N`.
-        InputError: `MONCH_OPS` is unknown or names what cannot run.
+        InputError: `MONCH_OPS` is unknown, or names an implementation that cannot run this call.
 
     Examples:
         Four points in two directions:

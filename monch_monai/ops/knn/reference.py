@@ -39,8 +39,8 @@ def step_of(features: Tensor) -> float:
 def steps_apart(queries: Tensor, nodes: Tensor, step: float, first: int = 0) -> Tensor:
     """Distances of Eq. (5), `D = |x|^2 - 2 x.x^T + |x|^2^T`, in whole steps.
 
-    In float64 and rounded to steps, a distance is the same number in whatever order, and in matrices of whatever
-    shape, its products are summed. Float32 is not: equal nodes would come out at unequal distances.
+    In float64 and rounded to steps, a distance does not depend on the order in which its products are summed, nor on
+    the shape of the matrices. In float32 equal nodes would have unequal distances.
 
     Args:
         queries: rows `first, first + 1, …` of `nodes`, `[B, M, D]`.

@@ -28,7 +28,7 @@ def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
 
     Raises:
         ValueError: `nodes` is not of rank 3 and floating, or `neighbours` not int64 `[B, N, K]` with the same B and N.
-        InputError: `MONCH_OPS` is unknown or names what cannot run.
+        InputError: `MONCH_OPS` is unknown, or names an implementation that cannot run this call.
 
     Examples:
         Two nodes, each with itself and the other as neighbours:

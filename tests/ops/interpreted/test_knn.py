@@ -89,5 +89,5 @@ def test_it_is_a_whole_operator():
     ],
 )
 def test_refuses_what_the_kernel_cannot(features, k, message):
-    with pytest.raises(InputError, match=f"MONCH_OPS=triton cannot run knn: the kernel {message}; what can"):
+    with pytest.raises(InputError, match=f"MONCH_OPS=triton cannot run knn: the kernel {message}; use auto"):
         knn(features, k)

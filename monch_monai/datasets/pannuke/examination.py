@@ -1,4 +1,4 @@
-"""Compares a PanNuke source with PanNuke as published, so that nobody trains on wrong labels unawares."""
+"""Compares a PanNuke source with PanNuke as published: in another order its channels would be wrong labels."""
 
 import logging
 from itertools import permutations
@@ -11,24 +11,23 @@ from monch_monai.datasets.pannuke.sources import find_folds
 from monch_monai.errors import InputError
 
 TOLERANCE = 0.05
-"""Relative difference of a count of nuclei from the published one that still is the same class."""
-
+"""Largest relative difference of a count of nuclei from the published one of the same class."""
 
 logger = logging.getLogger(__name__)
 
 
-def doctor(source: str | Path) -> list[str]:
+def examine_source(source: str | Path) -> list[str]:
     """Findings about a source, a line each, from the same reading and the same checks as preparation. Writes nothing.
 
     Raises:
-        InputError: what `prepare_pannuke` would refuse.
+        InputError: see `find_folds`, `ArrayFold.tiles` and `examine_inventory`.
     """
     folds = {f"fold{number}": fold for number, fold in find_folds(source).items()}
     tiles = {name: fold.tiles() for name, fold in folds.items()}
-    return examine(take_inventory(tiles, {name: fold.count for name, fold in folds.items()}))
+    return examine_inventory(take_inventory(tiles, {name: fold.count for name, fold in folds.items()}))
 
 
-def examine(inventory: Inventory) -> list[str]:
+def examine_inventory(inventory: Inventory) -> list[str]:
     """Findings about an inventory whose folds are named `fold1`, `fold2`, `fold3`, a line each.
 
     Raises:
