@@ -1,10 +1,6 @@
 """MONAI image readers for the transform `LoadImaged`: tiles of a prepared dataset, and picture files.
 
 All return rows then columns. (MONAI's own reader of pictures returns columns first.)
-
-MONAI's own transforms keep an image's pixels beside the normalised ones, so that a run decodes the file once:
-`CopyItemsd(keys="image", names="pixels")` after `LoadImaged` and `EnsureChannelFirstd`, then
-`CastToTyped(keys="pixels", dtype=torch.uint8)`. An evaluator's `state.batch` then has them, `[3, H, W]`.
 """
 
 import re

@@ -29,7 +29,7 @@ def record_reference_density(
         folds: those trained on.
         known: recorded instead: that of the weights which training continues from, which tiles are lightened to.
     """
-    place = getattr(network, "trained_density", None)
+    place = getattr(network, "reference_density", None)
     if not isinstance(place, Tensor):
         return None
     if known is not None:

@@ -3,16 +3,18 @@
 import csv
 import io
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from ignite.engine import Engine, Events
 
 import monch_monai
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
-from monch_monai.data.images import is_nifti, read_rgb, stem, write_class_map, write_picture
+from monch_monai.data.images import is_nifti, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
 from monch_monai.files import write_atomically, write_text_atomically
 from monch_monai.geometry import NETWORK_MPP
@@ -22,7 +24,7 @@ from monch_monai.predict import Prediction
 from monch_monai.segmentation import GeoJsonFile, NucleusFinder, find_nuclei
 from monch_monai.settings import flag
 from monch_monai.slides import image_grid
-from monch_monai.slides.working_image import FACTORS
+from monch_monai.slides.working_image import FACTORS, PIXELS
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class PredictionWriter:
         self.rows: dict[str, list[int | str]] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Registers with an evaluator whose output has `image` with metadata, the class map `pred` and, for nuclei, the
+        """Registers with an evaluator whose batch has `pixels`, and whose output has `image` with metadata, the class map `pred` and, for nuclei, the
         probabilities `probs`, both at the working resolution.
         """
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
@@ -68,7 +70,7 @@ class PredictionWriter:
 
     def write(self, engine: Engine) -> None:
         """Writes the files of a batch's images."""
-        for item in engine.state.output:
+        for given, item in zip(engine.state.batch, engine.state.output, strict=True):
             source = Path(item["image"].meta["filename_or_obj"])
             at_working = torch.as_tensor(item["pred"])[0].cpu().numpy().astype(np.uint8)
             grid, whole = image_grid(item["image"].meta, self.mpp)
@@ -88,10 +90,10 @@ class PredictionWriter:
                 instance_map = nuclei.instance_map
                 write_instance_map(instances, instance_map)
                 about = {"software": f"MONCH {monch_monai.__version__}", "image": source.name, "mpp": self.mpp}
-                write_atomically(outlines, lambda part, table=nuclei.table, about=about: _geojson(part, table, about))
+                write_atomically(outlines, partial(_write_geojson, nuclei.table, about))
                 drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
                 counts += np.bincount(nuclei.classes, minlength=len(CLASSES))[1:].tolist()
-            overlay = draw_contours(read_rgb(source), drawn, instance_map=instance_map)
+            overlay = draw_contours(given[PIXELS].permute(1, 2, 0).numpy(), drawn, instance_map=instance_map)
             write_picture(self.output_dir / f"{stem(source)}_overlay.png", overlay)
             self.rows[source.name] = [*counts, item["image"].meta.get(FACTORS, "")]
 
@@ -121,6 +123,6 @@ class PredictionWriter:
             raise InputError(f"{len(self.unreadable)} of {total} images could not be read and have no result: {names}")
 
 
-def _geojson(part: str, nuclei: Any, about: dict[str, Any]) -> None:
-    with GeoJsonFile(Path(part), about) as file:
+def _write_geojson(nuclei: pa.Table, about: dict[str, Any], path: str) -> None:
+    with GeoJsonFile(Path(path), about) as file:
         file.add(nuclei)

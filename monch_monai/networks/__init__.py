@@ -1,6 +1,6 @@
 """The network: features, decoder, head; its weights; and its exports."""
 
-from monch_monai.networks.checkpoint import load_checkpoint, refuse_another_encoder, trained_density
+from monch_monai.networks.checkpoint import load_checkpoint, reference_density, refuse_another_encoder
 from monch_monai.networks.export import export_network
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import OnnxNetwork, network_or_export
@@ -14,6 +14,6 @@ __all__ = [
     "load_checkpoint",
     "network_or_export",
     "parameter_groups",
+    "reference_density",
     "refuse_another_encoder",
-    "trained_density",
 ]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -14,11 +15,9 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import read_onnx_metadata
-from monch_monai.networks.provenance import KEY, Provenance, convert_earlier, read_provenance
+from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Provenance, convert_earlier, read_provenance
 from monch_monai.settings import flag
 
-DENSITY = "trained_density"
-"""Name of the buffer of `monch_monai.networks.Monch`, in files of any kind."""
 ENCODER = "image_encoder."
 
 logger = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def trained_density(
+def reference_density(
     checkpoint: str | Path | None = None, onnx: str | Path | None = None, lighten: bool | str = True
 ) -> list[float] | None:
     """Mean optical density `[3]`, by channel, of the tissue that a network was trained on; darker images are lightened.
@@ -107,8 +106,8 @@ def trained_density(
         lighten: whether images are lightened.
 
     Returns:
-        The density that `monch_monai.data.note_density` stored. None where the file stores none, no file is given, or
-        `lighten` is False.
+        The density that `monch_monai.data.record_reference_density` stored. None where the file stores none, no file
+        is given, or `lighten` is False.
 
     Raises:
         InputError: the file cannot be read, or `lighten` is neither true nor false.
@@ -116,8 +115,9 @@ def trained_density(
     file = checkpoint if onnx is None else onnx
     if not flag("lighten", lighten) or file is None:
         return None
-    density = read_onnx_metadata(file, DENSITY) if onnx is not None else read_state(file).get(DENSITY, torch.zeros(3))
-    values = [float(value) for value in density] if density is not None else []
+    read = read_state(file).get if onnx is None else partial(read_onnx_metadata, file)
+    stored = (read(name) for name in (DENSITY, EARLIER_DENSITY))
+    values = next(([float(value) for value in density] for density in stored if density is not None), [])
     if not any(values):
         logger.info("%s does not state how dark its training tissue was: images stay unchanged", file)
         return None

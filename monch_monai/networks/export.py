@@ -62,7 +62,7 @@ def export_network(
         "version": monch_monai.__version__,
         "classes": [c.name for c in CLASSES],
         "provenance": asdict(network.provenance),
-        "trained_density": network.trained_density.tolist(),
+        "reference_density": network.reference_density.tolist(),
         **(properties or {}),
     }
     forms, paths = Forms(network), []

@@ -29,7 +29,7 @@ class Monch(nn.Module):
 
     `set_prompts` computes the text features once, and the state dict stores them: a checkpoint needs no text tower.
     Until then they are fixed random directions, one a sentence. The state dict also stores the provenance, and as
-    `trained_density` the optical density `[3]` by channel of the tissue trained on, which darker images are lightened
+    `reference_density` the optical density `[3]` by channel of the tissue trained on, which darker images are lightened
     to; zeros where it was not measured.
 
     Args:
@@ -105,8 +105,8 @@ class Monch(nn.Module):
         self.text_features: Tensor
         self._provenance = Provenance(image_encoder.name, classes=CLASS_TABLE if num_classes == len(CLASSES) else ())
         self.register_load_state_dict_pre_hook(_convert_earlier)  # type: ignore[no-untyped-call]
-        self.register_buffer("trained_density", torch.zeros(3))
-        self.trained_density: Tensor
+        self.register_buffer("reference_density", torch.zeros(3))
+        self.reference_density: Tensor
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of each class at each pixel.

@@ -20,6 +20,8 @@ KEY = "_extra_state"
 """Name of the record in a state dict, PyTorch's own for what is no parameter and no buffer."""
 EARLIER_KEY = "origin_bytes"
 """Name of what earlier versions stored in its place."""
+DENSITY, EARLIER_DENSITY = "reference_density", "trained_density"
+"""Names, now and in earlier versions, of the optical density of the tissue trained on, in files of any kind."""
 ROOM = 2**14
 """Bytes that a record is filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
 CLASS_TABLE = tuple((c.name, c.color) for c in CLASSES)
@@ -166,7 +168,9 @@ def read_provenance(state: Mapping[str, Tensor]) -> Provenance | None:
 
 
 def convert_earlier(state: MutableMapping[str, Any], prefix: str = "") -> None:
-    """Puts a `Provenance` in the place of what earlier versions stored in a state dict, where it has that."""
+    """Puts what this version stores in a state dict in the place of what earlier versions stored, where it has that."""
+    if prefix + EARLIER_DENSITY in state:
+        state[prefix + DENSITY] = state.pop(prefix + EARLIER_DENSITY)
     stored = state.pop(prefix + EARLIER_KEY, None)
     if stored is not None:
         text = bytes(stored.tolist()).rstrip(b"\0").decode(errors="replace")

@@ -6,7 +6,7 @@ from typing import Any
 
 OF_ONE_RUN = (
     "seed", "split", "folds", "device", "num_workers", "resume", "without_tensorboard", "evaluated_part",
-    "trained_density",
+    "reference_density",
 )  # fmt: skip
 """Recorded settings that differ between runs of one method."""
 RECORDED_ELSEWHERE = ("prompts", "instance_norm")

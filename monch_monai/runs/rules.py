@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 
+from monch_monai.cohort.work_folder import TILE
 from monch_monai.data.tiles import PARTS
 from monch_monai.errors import InputError, one_line
+from monch_monai.geometry import COARSEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
+from monch_monai.predict.lattice import LEAST_TILE, MOST_OVERLAP
 from monch_monai.settings import factor_range, flag, fraction, multiple, number, text, whole_number, word
 
 Check = Callable[[str, Any], Any]
@@ -78,16 +81,16 @@ RULES: dict[str, Check] = {
     "nuclei": flag,
     "nucleus_separation_um": partial(number, above=0, unit="µm, "),
     "nucleus_min_area_um2": partial(number, least=0, unit="µm², "),
-    "mpp": partial(number, above=0, most=2, unit=_MPP),
-    "overlap": partial(number, least=0, below=1),
+    "mpp": partial(number, above=0, most=COARSEST_MPP, unit=_MPP),
+    "overlap": partial(number, least=0, most=MOST_OVERLAP),
     "sw_batch_size": _POSITIVE,
     "formats": _formats,
     "tissue": flag,
     "tissue_threshold": _optional(fraction),
     "tissue_min_area_mm2": partial(number, least=0, unit="mm², "),
     "gzip": flag,
-    "tile_size": partial(whole_number, least=32),
-    "region_size": partial(multiple, of=512),
+    "tile_size": partial(whole_number, least=LEAST_TILE),
+    "region_size": partial(multiple, of=TILE),
     "nucleus_workers": _COUNT,
     "compile": flag,
     "dry_run": flag,
@@ -100,9 +103,8 @@ RULES: dict[str, Check] = {
 }
 """Of every config but those of `SLIDE_RULES`, by name."""
 SLIDE_RULES: dict[str, Check] = {
-    "mpp": _optional(partial(number, above=0, unit=_MPP)),
+    "mpp": _optional(partial(number, above=0, most=COARSEST_MPP, unit=_MPP)),
     "nuclei": _optional(text),
-    "overlap": partial(number, least=0, most=0.75),
 }
 """Settings that `inference_wsi.json` uses otherwise than `inference.json`."""
 PATHS: dict[str, Check] = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from monch_monai.geometry import NETWORK_MPP, Level0Box, WorkingBox, WorkingGrid
 from monch_monai.nuclei import rasterise
 from monch_monai.predict import Prediction, Predictor, Tiling
-from monch_monai.predict.stitching import MemoryCache
+from monch_monai.predict.stitching import MemoryCache, cut
 from monch_monai.segmentation.finder import NucleusFinder
 from monch_monai.segmentation.found_nuclei import FoundNuclei
 from monch_monai.segmentation.nuclei_table import SCHEMA, polygons_of
@@ -49,7 +49,7 @@ def find_nuclei(prediction: Prediction, grid: WorkingGrid, finder: NucleusFinder
     """
     tables = [SCHEMA.empty_table()]
     for region in regions(grid.box, grid, Tiling().over(grid.box)):
-        view = Prediction(*(array[(..., *region.view.within(grid.box))] for array in prediction))
+        view = cut(prediction, grid.box, region.view)
         tables.append(finder(view, region.view, region.core, grid))
     table = pa.concat_tables(tables)
     return ImageNuclei(table, table["class_index"].to_numpy(), rasterise(polygons_of(table), image))

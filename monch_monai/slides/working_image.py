@@ -14,6 +14,8 @@ from monch_monai.slides.lightened import LightenedSlide, slide_lightening
 from monch_monai.slides.pixels import grid_of, read_working
 from monch_monai.slides.slide import ImageSlide
 
+PIXELS = "pixels"
+"""Key under which an image is kept as it is, uint8, to be drawn on."""
 SIZE, FACTORS = "image_size", "optical_density_times"
 """Names in an image's metadata: its width and height; by what its channels' optical density was multiplied, as text."""
 
@@ -51,6 +53,7 @@ class AtWorkingResolutiond(MapTransform):
             meta[SIZE] = list(slide.size)
             if self.reference_density is not None:
                 meta[FACTORS] = " ".join(f"{factor:.2f}" for factor in factors)
+            item[PIXELS] = torch.from_numpy(slide.pixels.transpose(2, 0, 1).copy())
             item[key] = MetaTensor(torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32)), meta=meta)
         return item
 

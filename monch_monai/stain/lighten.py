@@ -21,23 +21,25 @@ def shrunk(image: NDArray[np.uint8], mpp: float) -> NDArray[np.uint8]:
 
 
 class LightenTissued(MapTransform):
-    """Lightens RGB images `[3, H, W]`, of whole values from 0 to 255, that are darker than the reference.
+    """Lightens RGB images `[3, H, W]`, of whole values from 0 to 255, that are darker than the tissue trained on.
 
     Args:
         keys: of the images.
-        reference: mean optical density of tissue, by channel; None leaves images as they are.
+        reference_density: mean optical density of tissue, by channel; None leaves images as they are.
         mpp: of the images, µm per pixel.
     """
 
-    def __init__(self, keys: KeysCollection, reference: Sequence[float] | None, mpp: float = NETWORK_MPP) -> None:
+    def __init__(
+        self, keys: KeysCollection, reference_density: Sequence[float] | None, mpp: float = NETWORK_MPP
+    ) -> None:
         super().__init__(keys)
-        self.reference, self.mpp = reference, mpp
+        self.reference_density, self.mpp = reference_density, mpp
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Lightens the images of one dictionary."""
         item = dict(data)
-        for key in self.key_iterator(item) if self.reference is not None else ():
+        for key in self.key_iterator(item) if self.reference_density is not None else ():
             pixels = np.asarray(item[key]).astype(np.uint8).transpose(1, 2, 0)
-            factors = lightening(tissue_density(shrunk(pixels, self.mpp)), self.reference)
+            factors = lightening(tissue_density(shrunk(pixels, self.mpp)), self.reference_density)
             item[key] = item[key].new_tensor(lightened(pixels, factors).transpose(2, 0, 1))
         return item

@@ -94,7 +94,8 @@ def ink(overview: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Mask `[H, W]` of the pixels of an RGB image `[H, W, 3]` that are ink of a green or blue pen."""
     density = -np.log((overview + 1.0) / 256)
     other = np.maximum(density[..., 0], density[..., 2])
-    return (density[..., 1] < INK * other) & stained(overview)
+    inked: NDArray[np.bool_] = (density[..., 1] < INK * other) & stained(overview)
+    return inked
 
 
 def stained(overview: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -102,8 +103,8 @@ def stained(overview: NDArray[np.uint8]) -> NDArray[np.bool_]:
     largest = overview.max(axis=2)
     coloured = np.ptp(overview, axis=2) > LEAST_SATURATION * largest
     density = -np.log((overview + 1.0) / 256)
-    dark: NDArray[np.bool_] = density.mean(axis=2) > LEAST_DENSITY
-    return dark & coloured & (largest > BLACK * 255)
+    mask: NDArray[np.bool_] = (density.mean(axis=2) > LEAST_DENSITY) & coloured & (largest > BLACK * 255)
+    return mask
 
 
 def _threshold(saturation: NDArray[np.float32]) -> float:

@@ -110,7 +110,7 @@ def told(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that tells of pale tissue."""
     path = tmp_path_factory.mktemp("told") / "told.pt"
     state = torch.load(trained[0] / "best.pt", weights_only=True)
-    torch.save({**state, "trained_density": torch.tensor([0.12, 0.36, 0.2])}, path)
+    torch.save({**state, "reference_density": torch.tensor([0.12, 0.36, 0.2])}, path)
     return path
 
 
@@ -189,7 +189,7 @@ def test_evaluation_takes_tiles_as_they_are_unless_asked(told: Path, lighten: bo
     parser = ConfigParser(ConfigParser.load_config_files([CONFIGS / "train.json", CONFIGS / "evaluate.json"]))
     parser.update({"checkpoint": str(told), **({"lighten": True} if lighten else {})})
     (lightener,) = _lighteners(parser.get_parsed_content("validate#preprocessing"))
-    assert (lightener.reference is not None) == lighten
+    assert (lightener.reference_density is not None) == lighten
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
@@ -200,8 +200,8 @@ def test_training_sees_tiles_as_inference_will_where_it_goes_on(told: Path, data
     known = pytest.approx([0.12, 0.36, 0.2]) if goes_on else None
     for part in ("train", "validate"):
         (lightener,) = _lighteners(parser.get_parsed_content(f"{part}#preprocessing"))
-        assert lightener.reference == known
-    assert parser.get_parsed_content("noted_density") == known
+        assert lightener.reference_density == known
+    assert parser.get_parsed_content("recorded_density") == known
 
 
 def _lighteners(preprocessing: Compose) -> list[LightenTissued]:

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator
-from monai.transforms import CastToTyped, Compose, CopyItemsd, EnsureChannelFirstd, LoadImaged, ScaleIntensityRanged
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
 from monch_monai.data import ClassMapReader, RGBReader
 from monch_monai.errors import find_input_error
@@ -94,21 +92,3 @@ def test_a_damaged_image_is_refused_by_its_own_line(tmp_path):
     with pytest.raises(RuntimeError, match="applying transform") as caught:
         load(tmp_path / "a.png", RGBReader())
     assert "a.png cannot be read as an image (not an image)" in str(find_input_error(caught.value))
-
-
-def test_pixels_copied_before_they_are_normalised_reach_the_end_of_an_evaluation(tmp_path):
-    path = save_picture(tmp_path / "a.png")
-    read = Compose([
-        LoadImaged("image", reader=RGBReader()),
-        EnsureChannelFirstd("image"),
-        CopyItemsd("image", names="pixels"),
-        CastToTyped("pixels", dtype=torch.uint8),
-        ScaleIntensityRanged("image", 0, 255, 0, 1),
-    ])  # fmt: skip
-    loader = DataLoader(Dataset([{"image": str(path)}], read), batch_size=1)
-    evaluator = SupervisedEvaluator(torch.device("cpu"), loader, torch.nn.Identity())
-    evaluator.run()
-    (item,) = evaluator.state.batch
-    assert item["pixels"].dtype == torch.uint8
-    assert np.array_equal(item["pixels"].permute(1, 2, 0).numpy(), picture())
-    assert evaluator.state.output[0]["image"].max() <= 1

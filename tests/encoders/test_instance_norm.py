@@ -96,7 +96,7 @@ def test_a_checkpoint_of_before_is_of_batch_normalisation(tmp_path):
 
 def test_part_of_a_state_leaves_the_normalisation_as_it_is():
     network = exchanged()
-    network.load_state_dict({"trained_density": torch.ones(3)}, strict=False)
+    network.load_state_dict({"reference_density": torch.ones(3)}, strict=False)
     assert network.image_encoder.instance_norm
 
 

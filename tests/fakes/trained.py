@@ -37,7 +37,7 @@ def trained_monch(steps: int = 120) -> Monch:
         optimizer.zero_grad()
         loss(network((images - mean) / std), classes).backward()
         optimizer.step()
-    network.trained_density.copy_(torch.tensor([0.12, 0.36, 0.2]))  # a little paler, so that all doors must lighten
+    network.reference_density.copy_(torch.tensor([0.12, 0.36, 0.2]))  # a little paler, so that all doors must lighten
     return network.eval()
 
 

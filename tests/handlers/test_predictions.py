@@ -15,7 +15,7 @@ from monch_monai.errors import InputError
 from monch_monai.handlers import PredictionWriter
 from monch_monai.overlay import draw_contours
 from monch_monai.segmentation import FoundNuclei
-from monch_monai.slides.working_image import FACTORS, SIZE
+from monch_monai.slides.working_image import FACTORS, PIXELS, SIZE
 from tests.fakes.pictures import AFFINE, class_picture, picture, save_picture, save_rgb24
 
 NAMES = [c.name for c in CLASSES]
@@ -26,14 +26,16 @@ COUNTS[39, 69] = 0  # predictions hold no ignored pixels
 def predict(writer, *paths):
     """Runs an evaluator whose prediction is the known class map for every image."""
 
-    def step(engine, path):
+    def step(engine, batch):
+        path = batch[0]["path"]
         image = MetaTensor(torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path), SIZE: [70, 40]})
         probs = torch.stack([torch.from_numpy(np.equal(COUNTS, c)) for c in range(1, 6)]).half()
         return [{"image": image, "pred": MetaTensor(torch.from_numpy(COUNTS)[None]), "probs": MetaTensor(probs)}]
 
     evaluator = Engine(step)
     writer.attach(evaluator)
-    evaluator.run(list(paths))
+    pixels = torch.from_numpy(picture()).permute(2, 0, 1)
+    evaluator.run([[{"path": path, PIXELS: pixels}] for path in paths])
 
 
 def summary(folder):
@@ -81,7 +83,7 @@ def test_the_summary_records_what_images_were_lightened_by(tmp_path, out):
     )
     engine = Engine(lambda engine, batch: [{"image": image, "pred": MetaTensor(torch.from_numpy(COUNTS)[None])}])
     writer.attach(engine)
-    engine.run([0])
+    engine.run([[{PIXELS: torch.from_numpy(picture()).permute(2, 0, 1)}]])
     assert summary(out)[1][-2:] == ["0.34 0.36 0.24", ""]
 
 

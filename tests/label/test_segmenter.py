@@ -18,7 +18,7 @@ from tests.fakes.trained import tissue, write_small_bundle
 def segmenter(tmp_path):
     """Of untrained weights that record pale tissue."""
     network = small_monch()
-    network.trained_density.copy_(torch.tensor([0.07, 0.2, 0.12]))
+    network.reference_density.copy_(torch.tensor([0.07, 0.2, 0.12]))
     root = write_small_bundle(tmp_path / "bundle", network)
     return Segmenter(root, root / "models" / "model.pt", tmp_path / "slides")
 

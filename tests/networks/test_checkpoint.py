@@ -11,7 +11,7 @@ from torch import nn
 from monch_monai.encoders import Origin
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
-from monch_monai.networks import load_checkpoint, trained_density
+from monch_monai.networks import load_checkpoint, reference_density
 from monch_monai.networks.checkpoint import save_safetensors
 from monch_monai.networks.provenance import KEY, Provenance, provenance_of
 from tests.fakes.network import noise, small_monch
@@ -68,29 +68,29 @@ DENSITY = torch.tensor([0.25, 0.5, 0.125])
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
 def test_a_checkpoint_tells_the_density_of_the_tissue_it_was_trained_on(tmp_path, ending, caplog):
     trained, path = small_monch(), tmp_path / f"model.{ending}"
-    trained.trained_density.copy_(DENSITY)
+    trained.reference_density.copy_(DENSITY)
     save_safetensors(trained.state_dict(), path) if ending != "pt" else saved(path, trained.state_dict())
     with caplog.at_level(logging.INFO):
-        assert trained_density(path) == DENSITY.tolist()
+        assert reference_density(path) == DENSITY.tolist()
     assert f"darker than the tissue that {path} was trained on are lightened" in caplog.text
-    assert trained_density(path, lighten="false") is None
+    assert reference_density(path, lighten="false") is None
     with pytest.raises(InputError, match="lighten is 'maybe'; give true or false"):
-        trained_density(path, lighten="maybe")
+        reference_density(path, lighten="maybe")
 
 
 def test_a_checkpoint_from_before_densities_were_noted_loads_and_tells_none(tmp_path, caplog):
     trained, fresh = small_monch(seed=1), small_monch(seed=2)
-    fresh.trained_density.copy_(DENSITY)
+    fresh.reference_density.copy_(DENSITY)
     state = trained.state_dict()
-    del state["trained_density"]
+    del state["reference_density"]
     path = saved(tmp_path / "early.pt", state)
     load_checkpoint(fresh, path)
-    assert fresh.trained_density.tolist() == [0, 0, 0]
+    assert fresh.reference_density.tolist() == [0, 0, 0]
     with caplog.at_level(logging.INFO):
-        assert trained_density(path) is None
+        assert reference_density(path) is None
     assert f"{path} does not state how dark its training tissue was" in caplog.text
-    assert trained_density() is None
-    assert trained_density(saved(tmp_path / "unsaid.pt", trained.state_dict())) is None
+    assert reference_density() is None
+    assert reference_density(saved(tmp_path / "unsaid.pt", trained.state_dict())) is None
 
 
 def test_a_pickle_named_safetensors_is_not_opened_as_one(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from monch_monai.errors import InputError
-from monch_monai.networks import Monch, OnnxNetwork, export_network, trained_density
+from monch_monai.networks import Monch, OnnxNetwork, export_network, reference_density
 from monch_monai.networks.export import Forms
 from monch_monai.networks.provenance import Provenance
 from tests.fakes.encoders import SMALL
@@ -151,8 +151,8 @@ def test_an_onnx_file_knows_how_its_images_are_prepared(tmp_path, network):
     pytest.importorskip("onnxruntime")
     mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
     network = copy.deepcopy(network)
-    network.trained_density.copy_(torch.tensor([0.25, 0.5, 0.125]))
+    network.reference_density.copy_(torch.tensor([0.25, 0.5, 0.125]))
     (path,) = export_network(network, tmp_path, "onnx", {"mean": mean, "std": std})
     read = OnnxNetwork(path)
     assert (read.mean, read.std, read.provenance) == (mean, std, network.provenance)
-    assert trained_density(onnx=path) == [0.25, 0.5, 0.125]
+    assert reference_density(onnx=path) == [0.25, 0.5, 0.125]

@@ -76,7 +76,7 @@ def test_what_a_file_does_not_store_is_none(tmp_path):
     network = OnnxNetwork(exported(tmp_path / "network.onnx"))
     assert (network.mean, network.std) == (None, None)
     assert network.provenance.image_weights == Origin("file", "network.onnx", sha256=sha256(network.path))
-    assert read_onnx_metadata(tmp_path / "network.onnx", "trained_density") is None
+    assert read_onnx_metadata(tmp_path / "network.onnx", "reference_density") is None
     half = OnnxNetwork(exported(tmp_path / "half.onnx", std=json.dumps(STD)))
     assert (half.mean, half.std) == (None, STD)
 
@@ -102,7 +102,7 @@ def test_damaged_metadata_is_refused_in_one_line(name, text, tmp_path):
 
 
 @pytest.mark.parametrize(("content", "problem"), [(None, "does not exist"), (b"not a model", "is no ONNX model")])
-@pytest.mark.parametrize("opened", [OnnxNetwork, lambda path: read_onnx_metadata(path, "trained_density")])
+@pytest.mark.parametrize("opened", [OnnxNetwork, lambda path: read_onnx_metadata(path, "reference_density")])
 def test_what_onnx_runtime_cannot_run_is_refused_in_one_line(opened, content, problem, tmp_path):
     if content is not None:
         (tmp_path / "network.onnx").write_bytes(content)

@@ -125,7 +125,9 @@ def test_what_earlier_versions_stored_becomes_a_record(text, tmp_path):
     assert fresh.provenance == resumed.provenance
 
 
-@pytest.mark.parametrize("without", [[], ["trained_density"], ["instance_norm"], ["trained_density", "instance_norm"]])
+@pytest.mark.parametrize(
+    "without", [[], ["reference_density"], ["instance_norm"], ["reference_density", "instance_norm"]]
+)
 def test_earlier_checkpoints_load_with_and_without_later_buffers(without, tmp_path):
     network, fresh = small_network("clip_resnet"), small_network("clip_resnet")
     state = earlier_state(network, "clip_rn50: random", **dict.fromkeys(without))

@@ -10,7 +10,7 @@ GOOD = {
         "epochs": 1, "patience": 0, "learning_rate": None, "learning_rate_drop": 3, "layer_decay": 1, "split": "all",
         "density_range": (0.7, 2), "prompts": "names", "evaluated_part": "test", "seed": 0, "device": "cpu",
     },
-    "inference": {"mpp": 2.0, "overlap": 0.9, "nucleus_min_area_um2": 0, "formats": "onnx"},
+    "inference": {"mpp": 2.0, "overlap": 0.75, "nucleus_min_area_um2": 0, "formats": "onnx"},
     "slides": {
         "mpp": None, "overlap": 0.75, "nuclei": None, "tissue_threshold": None, "region_size": 1024, "num_gpus": 0.5,
         "ray_workers": None, "ray_address": "auto", "engine": "ray", "tile_size": 32,
@@ -25,7 +25,7 @@ BAD = {
         "num_workers": [-1, "two"], "amp": ["yes", 1, None], "device": ["gpu", "cuda:99", [1], None, "meta", 0],
     },
     "inference": {
-        "mpp": [0, -1, math.nan, 2.1, "0.25", None, True], "overlap": [1, -0.1, math.nan, "a"], "nuclei": ["a.geojson"],
+        "mpp": [0, -1, math.nan, 2.1, "0.25", None, True], "overlap": [0.9, -0.1, math.nan, "a"], "nuclei": ["a.geojson"],
         "nucleus_separation_um": [0, math.inf], "nucleus_min_area_um2": [-1, "2"], "formats": [3, ["onnx", None], []],
     },
     "slides": {

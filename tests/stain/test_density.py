@@ -113,18 +113,18 @@ def test_a_network_keeps_the_median_tile(tmp_path):
     tiles = tiles_of(tmp_path / "d", *(coloured(d, side=128) for d in (PURPLE, PINK, PINK, GLASS)))
     network = small_monch()
     assert record_reference_density(network, tiles, ["train"]) == pytest.approx(PINK, abs=0.01)
-    assert network.state_dict()["trained_density"].tolist() == pytest.approx(PINK, abs=0.01)
+    assert network.state_dict()["reference_density"].tolist() == pytest.approx(PINK, abs=0.01)
 
 
 def test_a_network_that_goes_on_keeps_the_density_it_has(tmp_path):
     tiles, network = tiles_of(tmp_path / "d", coloured(PINK, side=128)), small_monch()
     assert record_reference_density(network, tiles, ["train"], known=[0.25, 0.5, 0.125]) == [0.25, 0.5, 0.125]
-    assert network.trained_density.tolist() == [0.25, 0.5, 0.125]
+    assert network.reference_density.tolist() == [0.25, 0.5, 0.125]
 
 
 def test_without_tissue_or_a_place_nothing_is_recorded(tmp_path):
     glass = tiles_of(tmp_path / "glass", coloured(GLASS, side=128))
     network = small_monch()
     assert record_reference_density(network, glass, ["train"]) is None
-    assert not network.trained_density.any()
+    assert not network.reference_density.any()
     assert record_reference_density(nn.Linear(1, 1), glass, ["train"]) is None
