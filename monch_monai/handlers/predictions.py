@@ -62,8 +62,8 @@ class PredictionWriter:
         self.rows: dict[str, list[int | str]] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Registers with an evaluator whose batch has `pixels`, and whose output has `image` with metadata, the class map `pred` and, for nuclei, the
-        probabilities `probs`, both at the working resolution.
+        """Registers with an evaluator whose batch has `pixels`, and whose output has `image` with metadata, the class
+        map `pred` and, for nuclei, the probabilities `probs`, both at the working resolution.
         """
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
         engine.add_event_handler(Events.COMPLETED, self.write_summary)

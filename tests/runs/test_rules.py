@@ -25,7 +25,7 @@ BAD = {
         "num_workers": [-1, "two"], "amp": ["yes", 1, None], "device": ["gpu", "cuda:99", [1], None, "meta", 0],
     },
     "inference": {
-        "mpp": [0, -1, math.nan, 2.1, "0.25", None, True], "overlap": [0.9, -0.1, math.nan, "a"], "nuclei": ["a.geojson"],
+        "mpp": [0, -1, math.nan, 2.1, "0.25", None, True], "overlap": [0.9, -1, math.nan, "a"], "nuclei": ["a.geojson"],
         "nucleus_separation_um": [0, math.inf], "nucleus_min_area_um2": [-1, "2"], "formats": [3, ["onnx", None], []],
     },
     "slides": {
