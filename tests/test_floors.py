@@ -4,20 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts import house
+
 ROOT = Path(__file__).parents[1]
-FLOORS = {
-    "errors": 0,
-    "files": 1, "settings": 1, "classes": 1, "ops": 1, "prompts": 1,
-    "geometry": 2, "encoders": 2, "losses": 2, "overlay": 2, "metrics": 2,
-    "stain": 3, "nuclei": 3, "networks": 3,
-    "data": 4, "predict": 4, "baselines": 4,
-    "datasets": 5, "slides": 5,
-    "segmentation": 6,
-    "cohort": 7, "handlers": 7,
-    "report": 8, "runs": 8,
-    "label": 9,
-    "__main__": 10,
-}  # fmt: skip
+FLOORS = {room: floor for floor, rooms in enumerate(house.FLOORS) for room in rooms}
 MODULES = sorted(p.relative_to(ROOT).with_suffix("").parts for p in (ROOT / "monch_monai").rglob("*.py"))
 IN_ROOMS = [parts for parts in MODULES if parts != ("monch_monai", "__init__")]
 
@@ -94,3 +84,9 @@ def test_every_room_has_its_floor():
 def test_no_module_is_a_drawer():
     names = {Path(part).stem for path in CODE for part in path.relative_to(ROOT).parts}
     assert names & {"utils", "helpers", "common", "core"} == set()
+
+
+def test_the_readme_lists_every_room_and_file():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert house.updated(readme) == readme, "run python scripts/house.py"
+    assert all(house.sentence(ROOT.joinpath(*parts).with_suffix(".py")) for parts in IN_ROOMS)

@@ -1,15 +1,13 @@
-import json
-
 import numpy as np
 import pytest
 import shapely
 import tifffile
 from scipy.ndimage import label
 
-from monch_monai.classes import CLASSES
 from monch_monai.errors import InputError
+from monch_monai.geometry import Level0Box
 from monch_monai.metrics import Instances, panoptic_counts, panoptic_quality
-from monch_monai.nuclei import Nuclei, WatershedNuclei, outlines, write_geojson, write_instance_map
+from monch_monai.nuclei import WatershedNuclei, outlines, rasterise, write_instance_map
 from monch_monai.nuclei.watershed import fill_holes, renumber
 from tests.fakes.nuclei import disc, random_instances
 
@@ -207,46 +205,6 @@ def test_instance_maps_keep_every_id(tmp_path, highest, dtype):
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
-def read_geojson(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def test_geojson_is_in_qupaths_schema(tmp_path):
-    class_map = painted((20, 30, 9, 1), (70, 60, 9, 4))
-    probs = certain(class_map) * np.float32(0.75)
-    made = nuclei_of(class_map, probs)
-    write_geojson(tmp_path / "a.geojson", made)
-    collection = read_geojson(tmp_path / "a.geojson")
-    assert collection["type"] == "FeatureCollection"
-    for i, (feature, c) in enumerate(zip(collection["features"], (1, 4), strict=True), start=1):
-        assert set(feature) == {"type", "geometry", "properties"}
-        assert feature["type"] == "Feature"
-        shape = shapely.geometry.shape(feature["geometry"])
-        pixels = (made.instance_map == i).sum()
-        assert shape.is_valid
-        assert shape.area == pixels
-        assert feature["properties"] == {
-            "objectType": "detection",
-            "classification": {"name": CLASSES[c].name, "color": list(CLASSES[c].color)},
-            "measurements": {"Nucleus id": i, "Mean probability": 0.75, "Area µm^2": pixels / 16},
-        }
-        first, *_, last = feature["geometry"]["coordinates"][0]
-        assert first == last
-
-
-def test_no_nuclei_make_an_empty_collection(tmp_path):
-    write_geojson(tmp_path / "a.geojson", nuclei_of(np.zeros((9, 9), np.uint8)))
-    assert read_geojson(tmp_path / "a.geojson") == {"type": "FeatureCollection", "features": []}
-
-
-def test_a_one_pixel_nucleus_covers_its_pixel(tmp_path):
-    ids = np.zeros((4, 5), np.int32)
-    ids[2, 3] = 1
-    write_geojson(tmp_path / "a.geojson", Nuclei(ids, np.array([2], np.uint8), np.full((1, 5), 0.5), MPP))
-    (ring,) = read_geojson(tmp_path / "a.geojson")["features"][0]["geometry"]["coordinates"]
-    assert sorted(map(tuple, ring[:-1])) == [(3, 2), (3, 3), (4, 2), (4, 3)]
-
-
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
@@ -270,3 +228,11 @@ def test_refuses_probabilities_of_another_size():
 def test_refuses_negative_ids(tmp_path):
     with pytest.raises(ValueError, match="instance map holds -1; ids are 0 and above"):
         write_instance_map(tmp_path / "a.tif", np.full((2, 2), -1))
+
+
+def test_outlines_become_the_pixels_that_they_outlined():
+    ids = nuclei_of(painted((20, 30, 9, 1), (36, 30, 9, 1), (70, 60, 12, 4), (95, 5, 8, 2))).instance_map
+    whole = Level0Box(0, 0, ids.shape[1], ids.shape[0])
+    assert np.array_equal(rasterise(outlines(ids), whole), ids)
+    part = Level0Box(7, 25, 20, 11)
+    assert np.array_equal(rasterise(outlines(ids), part), ids[part.within(whole)])

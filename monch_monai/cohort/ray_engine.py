@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class RayEngine:
-    """Runs each slide as a Ray task. A task whose worker dies is run again, and goes on from what was finished.
+    """Runs each slide as a Ray task. A task whose worker dies is run again, from what was finished.
 
     Nodes of a cluster need this package, and the slides and results at the same paths. Within a task nuclei are found
     in its own process: parallel work is that of slides beside each other.

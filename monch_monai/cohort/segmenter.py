@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class SlideSegmenter:
     """Segments whole slides, each into `OUTPUT_DIR/STEM`, which appears when it is whole.
 
-    Until then everything is in the hidden folder `.STEM.partial` beside it, and an interrupted run goes on from there.
+    Until then everything is in the hidden folder `.STEM.partial` beside it, where an interrupted run resumes.
 
     Args:
         output_dir: folder for the slides' folders.

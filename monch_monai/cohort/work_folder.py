@@ -1,4 +1,4 @@
-"""What is finished of a slide, on disk, so that an interrupted run goes on from there and memory holds none of it."""
+"""What is finished of a slide, on disk: an interrupted run resumes there, and memory holds none of it."""
 
 import json
 import shutil

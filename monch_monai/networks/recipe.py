@@ -6,11 +6,10 @@ from typing import Any
 
 OF_ONE_RUN = (
     "seed", "split", "folds", "device", "num_workers", "resume", "without_tensorboard", "evaluated_part",
-    "reference_density",
 )  # fmt: skip
 """Recorded settings that differ between runs of one method."""
-RECORDED_ELSEWHERE = ("prompts", "instance_norm")
-"""Recorded settings that a provenance has fields for."""
+RECORDED_ELSEWHERE = ("prompts", "instance_norm", "reference_density")
+"""Recorded settings that a checkpoint has in places of their own."""
 PARTS = ("loss", "optimizer", "lr_scheduler", "ema", "train#preprocessing")
 """Parts of a training's config that belong to its method."""
 

@@ -1,8 +1,8 @@
 """How an image is cut into the tiles that the network sees. Numbers only.
 
-Tiles lie on one lattice over the whole image, whatever part of it is asked for, and none reaches beyond the image. Each
-tile answers for the *cell* in its middle, and at the image's edge up to the edge, so each pixel has one prediction:
-that of the tile around it. Neighbouring tiles overlap; neighbouring cells touch.
+Tiles lie on one lattice over the whole image, whatever part of it is asked for, and none reaches beyond the image. The
+prediction of a tile counts for the *cell* in its middle, and at the image's edge up to the edge, so each pixel has one
+prediction: that of the tile around it. Neighbouring tiles overlap; neighbouring cells touch.
 """
 
 import math
@@ -77,7 +77,7 @@ class Lattice:
         return min(self.batch_size, self.columns * self.rows)
 
     def cell(self, index: Cell) -> WorkingBox:
-        """The part that a tile answers for."""
+        """The part that a tile's prediction counts for."""
         (left, right), (top, bottom) = (
             self._cell(i, n) for i, n in zip(index, (self.image.width, self.image.height), strict=True)
         )

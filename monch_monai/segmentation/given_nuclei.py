@@ -22,7 +22,7 @@ from monch_monai.segmentation.nuclei_table import SCHEMA, circularity, table
 
 class GivenNuclei:
     """Outlines of a GeoJSON file, in px of level 0. Each keeps its outline and gets the class with the largest mean
-    probability over the pixels in it, whatever the class map says of single pixels.
+    probability over the pixels in it, whatever class the class map has at single pixels.
 
     Args:
         features: Features with polygons.

@@ -179,7 +179,7 @@ class Pipeline:
             pending: list[Future[Any]] = [*(f for _, f in reading), *(f for _, f in finishing)]
             for one in pending:
                 one.cancel()
-            wait(pending)  # no work on this slide goes on when the next one begins
+            wait(pending)  # nothing of this slide runs when the next one begins
         seconds.wall = time.perf_counter() - start
         return seconds
 

@@ -61,7 +61,7 @@ def _weights(first: int, count: int, scale: float) -> tuple[range, csr_array]:
 
 
 def tissue_overview(slide: Slide, grid: WorkingGrid) -> tuple[NDArray[np.uint8], float]:
-    """The whole slide `[H, W, 3]` at about `TISSUE_MPP`, where tissue is told from glass, and µm² per pixel of it.
+    """The whole slide `[H, W, 3]` at about `TISSUE_MPP`, where tissue is found, and µm² per pixel of it.
 
     Raises:
         InputError: the file is damaged.

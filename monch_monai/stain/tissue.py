@@ -9,8 +9,8 @@
    In images of less than four times these areas, a quarter of the image stands for them.
 
 Ink of a green or blue pen absorbs green light less than another colour. Haematoxylin and eosin absorb green
-most: of 279 fields of eight organs no tissue pixel had a green density below 0.88 of the largest. Red pen cannot be
-told from blood by its colour, nor violet pen from haematoxylin, and both count as tissue.
+most: of 279 fields of eight organs no tissue pixel had a green density below 0.88 of the largest. Red pen has the
+colour of blood, and violet pen that of haematoxylin, so both count as tissue.
 """
 
 import math

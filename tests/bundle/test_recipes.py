@@ -79,7 +79,7 @@ def test_the_phase_for_other_scanners_enlarges_tiles_before_it_turns_them() -> N
     ("given", "rate", "epoch"),
     [
         ({"weights": RANDOM, "epochs": 8}, 1e-3, 6),
-        ({"weights": Origin("hub", pretrained=True), "epochs": 1}, 5e-5, 1),
+        ({"weights": Origin("hub", "somewhere"), "epochs": 1}, 5e-5, 1),
         ({"weights": RANDOM, "learning_rate": 0.02, "learning_rate_drop": 5}, 0.02, 5),
     ],
 )

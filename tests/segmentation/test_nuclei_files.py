@@ -1,0 +1,58 @@
+import json
+
+import numpy as np
+import pytest
+import shapely
+
+from monch_monai.classes import CLASSES
+from monch_monai.geometry import Level0Box, Mpp, Size, working_grid
+from monch_monai.predict import Prediction
+from monch_monai.segmentation import FoundNuclei, GeoJsonFile, find_nuclei
+
+SIZE = 2300
+"""More than a region, so that nuclei lie on a seam."""
+
+
+def found(*discs, size=SIZE):
+    """Nuclei of discs (x, y, radius, class) whose network is sure of them to three quarters."""
+    class_map = np.zeros((size, size), np.uint8)
+    y, x = np.mgrid[:size, :size] + 0.5
+    for cx, cy, radius, c in discs:
+        class_map[(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = c
+    probs = np.stack([class_map == c for c in range(1, 6)]) * np.float16(0.75)
+    grid = working_grid(Size(size, size), Mpp(0.25, 0.25))
+    return class_map, find_nuclei(Prediction(class_map, probs), grid, FoundNuclei(), Level0Box(0, 0, size, size))
+
+
+def read(path, table):
+    with GeoJsonFile(path, {"software": "MONCH"}) as file:
+        file.add(table)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_nuclei_of_an_image_are_numbered_alike_in_geojson_table_and_instance_map(tmp_path):
+    class_map, nuclei = found((20, 30, 9, 1), (70, 60, 9, 4), (2048, 1000, 12, 2))
+    collection = read(tmp_path / "a.geojson", nuclei.table)
+    assert (collection["type"], collection["monch"]) == ("FeatureCollection", {"software": "MONCH"})
+    assert len(collection["features"]) == len(nuclei.classes) == nuclei.instance_map.max() == 3
+    assert np.array_equal(nuclei.instance_map > 0, class_map > 0)
+    for i, (feature, c) in enumerate(zip(collection["features"], nuclei.classes, strict=True), start=1):
+        shape = shapely.geometry.shape(feature["geometry"])
+        pixels = (nuclei.instance_map == i).sum()
+        assert (class_map[nuclei.instance_map == i] == c).all()
+        assert shape.is_valid
+        assert shape.area == pixels
+        properties = feature["properties"]
+        assert properties["objectType"] == "detection"
+        assert properties["classification"] == {"name": CLASSES[c].name, "color": list(CLASSES[c].color)}
+        measured = properties["measurements"]
+        assert measured.pop("Circularity") == pytest.approx(1, abs=0.1)
+        assert measured == {"Nucleus id": i, "Mean probability": 0.75, "Area µm^2": pixels / 16}
+        first, *_, last = feature["geometry"]["coordinates"][0]
+        assert first == last
+
+
+def test_no_nuclei_make_an_empty_collection(tmp_path):
+    _, nuclei = found(size=64)
+    assert read(tmp_path / "a.geojson", nuclei.table)["features"] == []
+    assert not nuclei.instance_map.any()
