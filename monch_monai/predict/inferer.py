@@ -65,7 +65,8 @@ class LatticeInferer(Inferer):
 
         if max(images.shape[2:]) <= self.tiling.tile_size:
             return run(images)
-        return torch.stack([self._stitched(image, run) for image in images])
+        stitched = [self._stitched(image, run)[None] for image in images]
+        return stitched[0] if len(stitched) == 1 else torch.cat(stitched)
 
     def _stitched(self, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         whole = WorkingBox(0, 0, image.shape[2], image.shape[1])
