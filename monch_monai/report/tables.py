@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 PAPER_CONDITIONS = "RTX 3090, the rest not said"
 PAPER, OURS = "paper", "this software"
-Organs = Mapping[str, tuple[float, float, float]]
+Organs = Mapping[str, Sequence[float]]
 POOLED = "all images"
 ORGAN_SCORES = {"IoU": "mean_iou_with_background", "FWIoU": "fw_iou", "F1": "f1_of_means_with_background"}
 """Column of Table 2 to its name in `scores.json`."""
