@@ -7,10 +7,10 @@ import open_clip
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
-from monch_monai.encoders.formats import OPEN_CLIP_RESNET
+from monch_monai.encoders.formats import formats
 from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.instance_norm import follow_checkpoints
-from monch_monai.encoders.publication import Format, Publication
+from monch_monai.encoders.publication import Publication
 from monch_monai.encoders.text import ClipText
 
 
@@ -33,7 +33,7 @@ class ClipResNet(ImageEncoder):
         width = vision["width"]
         self.name = f"clip_{model.lower()}"
         self.channels = (width, 4 * width, 8 * width, 16 * width)
-        self.publication = openai_clip(model, OPEN_CLIP_RESNET)
+        self.publication = openai_clip(model, "open_clip_resnet")
         self.matcher = {"stem": r"^(?:conv|bn)\d", "blocks": r"^layer(\d+)\.(\d+)"}
         self.trunk = ModifiedResNet(vision["layers"], config["embed_dim"], heads=width // 2, width=width)
         del self.trunk.layer4, self.trunk.attnpool
@@ -60,13 +60,13 @@ class ClipResNet50(ClipResNet):
         super().__init__("RN50")
 
 
-def openai_clip(model: str, *formats: Format) -> Publication:
-    """OpenAI's weights of a CLIP model, at the address in open_clip's table."""
+def openai_clip(model: str, *kinds: str) -> Publication:
+    """OpenAI's weights of a CLIP model, at the address in open_clip's table, in files of some `kinds`."""
     entry = open_clip.get_pretrained_cfg(model, "openai")
     return Publication(
         hub=entry["hf_hub"].strip("/"),
         files=("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
-        formats=formats,
+        formats=formats(*kinds),
         text=partial(ClipText, model),
         licence="MIT",
         archive_sha256=entry["url"].split("/")[-2],  # of OpenAI's own file, part of its published address

@@ -1,94 +1,84 @@
-"""Kinds of files that weights are published in, each by the names of its tensors."""
+"""Kinds of files that weights are published in, each by the names of its tensors. They stand in `formats.toml`."""
 
-from monch_monai.encoders.publication import Format
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
 
-OPEN_CLIP_TEXT = Format(
-    "an open_clip or OpenAI file of a CLIP model",
-    ((r"^text\.", ""),),
-    unused=r"visual\.|logit_scale$|(input_resolution|context_length|vocab_size)$",
-)
-OPEN_CLIP_RESNET = Format(
-    "an open_clip or OpenAI file of a CLIP ResNet",
-    ((r"^image\.trunk\.", "visual."), (r"^text\.", "")),
-    unused=r"visual\.(layer4|attnpool)\.|logit_scale$|(input_resolution|context_length|vocab_size)$",
-)
-OPEN_CLIP_VIT = Format(
-    "an open_clip or OpenAI file of a CLIP vision transformer",
-    (
-        (r"^image\.trunk\.blocks\.(\d+)\.", r"visual.transformer.resblocks.\1."),
-        (r"^image\.trunk\.cls_token$", "visual.class_embedding"),
-        (r"^image\.trunk\.pos_embed$", "visual.positional_embedding"),
-        (r"^image\.trunk\.patch_embed\.proj\.", "visual.conv1."),
-        (r"^image\.trunk\.norm_pre\.", "visual.ln_pre."),
-        (r"^image\.trunk\.norm\.", "visual.ln_post."),
-        (r"\.norm(\d)\.", r".ln_\1."),
-        (r"\.attn\.qkv\.", ".attn.in_proj_"),
-        (r"\.attn\.proj\.", ".attn.out_proj."),
-        (r"\.mlp\.fc1\.", ".mlp.c_fc."),
-        (r"\.mlp\.fc2\.", ".mlp.c_proj."),
-        (r"^text\.", ""),
-    ),
-    unused=r"visual\.proj$|logit_scale$|(input_resolution|context_length|vocab_size)$",
-)
-TRANSFORMERS_CLIP = Format(
-    "a transformers file of a CLIP vision transformer",
-    (
-        (r"^image\.trunk\.blocks\.", "vision_model.encoder.layers."),
-        (r"^image\.trunk\.cls_token$", "vision_model.embeddings.class_embedding"),
-        (r"^image\.trunk\.pos_embed$", "vision_model.embeddings.position_embedding.weight"),
-        (r"^image\.trunk\.patch_embed\.proj\.", "vision_model.embeddings.patch_embedding."),
-        (r"^image\.trunk\.norm_pre\.", "vision_model.pre_layrnorm."),
-        (r"^image\.trunk\.norm\.", "vision_model.post_layernorm."),
-        (r"\.norm(\d)\.", r".layer_norm\1."),
-        (r"\.attn\.qkv\.", ".self_attn.{q,k,v}_proj."),
-        (r"\.attn\.proj\.", ".self_attn.out_proj."),
-        (r"^text\.transformer\.resblocks\.", "text_model.encoder.layers."),
-        (r"^text\.token_embedding\.", "text_model.embeddings.token_embedding."),
-        (r"^text\.positional_embedding$", "text_model.embeddings.position_embedding.weight"),
-        (r"^text\.ln_final\.", "text_model.final_layer_norm."),
-        (r"^text\.text_projection$", "text_projection.weight"),
-        (r"\.ln_(\d)\.", r".layer_norm\1."),
-        (r"\.attn\.in_proj_", ".self_attn.{q,k,v}_proj."),
-        (r"\.attn\.out_proj\.", ".self_attn.out_proj."),
-        (r"\.mlp\.c_fc\.", ".mlp.fc1."),
-        (r"\.mlp\.c_proj\.", ".mlp.fc2."),
-    ),
-    unused=r"visual_projection\.weight$|logit_scale$|(text|vision)_model\.embeddings\.position_ids$",
-    transposed=("text.text_projection",),
-)
-CONCH = Format(
-    "a CONCH file",
-    ((r"^image\.", "visual."),),
-    unused=r"visual\.(attn_pool|ln|proj)_(contrast|caption)|text_decoder\.|logit_scale$",
-)
-META_SAM = Format(
-    "Meta's SAM",
-    ((r"^image\.trunk\.", "image_encoder."), (r"\.mlp\.fc", ".mlp.lin")),
-    unused=r"(prompt_encoder|mask_decoder)\.",
-)
-TRANSFORMERS_SAM = Format(
-    "a transformers file of SAM",
-    (
-        (r"^image\.trunk\.", "vision_encoder."),
-        (r"\.patch_embed\.proj\.", ".patch_embed.projection."),
-        (r"\.blocks\.", ".layers."),
-        (r"\.norm(\d)\.", r".layer_norm\1."),
-        (r"\.mlp\.fc", ".mlp.lin"),
-        (r"\.neck\.0\.", ".neck.conv1."),
-        (r"\.neck\.1\.", ".neck.layer_norm1."),
-        (r"\.neck\.2\.", ".neck.conv2."),
-        (r"\.neck\.3\.", ".neck.layer_norm2."),
-    ),
-    unused=r"(shared_image_embedding|prompt_encoder|mask_decoder)\.",
-)
-META_SAM2 = Format(
-    "Meta's SAM 2",
-    (
-        (r"^image\.neck\.(\d+)\.", r"image_encoder.neck.convs.\1.conv."),
-        (r"^image\.", "image_encoder."),
-        (r"\.mlp\.fc1\.", ".mlp.layers.0."),
-        (r"\.mlp\.fc2\.", ".mlp.layers.1."),
-    ),
-    unused=r"(sam_|mask|memory_|no_|obj_)",
-)
-TIMM = Format("a timm file", ((r"^image\.trunk\.", ""),))
+import torch
+from torch import Tensor
+
+from monch_monai.errors import InputError
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Format:
+    """Names of an encoder's tensors in one kind of file.
+
+    Args:
+        name: of the kind.
+        rules: patterns in our names, `image.…` and `text.…`, and their replacements in the file, applied in order.
+            `{q,k,v}` in a name means three tensors, concatenated along the first axis.
+        unused: pattern of the names of other tensors in the file.
+        transposed: our names of matrices that the file stores transposed.
+    """
+
+    name: str
+    rules: Mapping[str, str]
+    unused: str = r"(?!)"
+    transposed: Sequence[str] = ()
+
+    def sources(self, name: str) -> list[str]:
+        """Names of the file's tensors that make up our tensor `name`."""
+        for pattern, replacement in self.rules.items():
+            name = re.sub(pattern, replacement, name)
+        parts = re.fullmatch(r"(.*)\{(.*)\}(.*)", name)
+        return [f"{parts[1]}{part}{parts[3]}" for part in parts[2].split(",")] if parts else [name]
+
+    def convert(self, file: State, wanted: State) -> dict[str, Tensor]:
+        """Tensors under our names, of the shapes in `wanted`.
+
+        Raises:
+            InputError: a tensor of `file` is missing, has another shape, or is unknown; the first eight are named.
+        """
+        sources = {name: self.sources(name) for name in wanted if not name.endswith("num_batches_tracked")}
+        sources |= {n: s for n in wanted if n not in sources and (s := self.sources(n))[0] in file}
+        known = [source for found in sources.values() for source in found]
+        missing = [source for source in known if source not in file]
+        unexpected = [name for name in file if name not in known and not re.match(self.unused, name)]
+        converted, reshaped = {}, []
+        for name, found in sources.items():
+            if not all(source in file for source in found):
+                continue
+            value = torch.cat([file[source] for source in found]) if len(found) > 1 else file[found[0]]
+            value = value.T if name in self.transposed else value
+            if _without_ones(value) == _without_ones(wanted[name]):
+                converted[name] = value.reshape(wanted[name].shape)
+            else:
+                reshaped.append(f"{found[0]} {list(value.shape)} instead of {list(wanted[name].shape)}")
+        wrong = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+        if any(wrong.values()):
+            listed = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in wrong.items() if names)
+            raise InputError(f"as {self.name} {listed}")
+        return converted
+
+
+def _without_ones(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+
+
+_TABLES = tomllib.loads(resources.files("monch_monai.encoders").joinpath("formats.toml").read_text("utf-8"))
+FORMATS = {key: Format(**fields) for key, fields in _TABLES.items()}
+"""The kinds by key in `formats.toml`, such as `open_clip_vit`."""
+
+
+def formats(*keys: str) -> tuple[Format, ...]:
+    """The kinds of these keys in `FORMATS`."""
+    return tuple(FORMATS[key] for key in keys)
