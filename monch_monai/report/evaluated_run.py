@@ -129,9 +129,10 @@ class EvaluatedRun:
         config = self.record["config"] or {}
         if not made["recipe"]:
             made["recipe"] = recipe({n: config[n] for n in TRAINING_SETTINGS if n in config}, config)
-        evaluation = {n: v for n, v in self.record["settings"].items() if n not in OF_ONE_RUN}
-        if "reference_density" in evaluation:  # measured on the tissue of a split's training
-            evaluation["reference_density"] = evaluation["reference_density"] is not None
+        settings = self.record["settings"]
+        evaluation = {n: v for n, v in settings.items() if n not in OF_ONE_RUN}
+        if "reference_density" in settings:  # measured on the tissue of a split's training
+            evaluation["reference_density"] = settings["reference_density"] is not None
         return {**made.pop("recipe"), **made, "network_def": self.network_def, "evaluation": evaluation}
 
 
