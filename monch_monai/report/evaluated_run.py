@@ -61,11 +61,9 @@ class EvaluatedRun:
                 f"{given} holds no scores.json: give the folder of an evaluation (evaluate.json makes one)"
             )
         try:
-            scores = json.loads((place / "scores.json").read_text(encoding="utf-8"))
+            scores, timed = read_json(place / "scores.json"), read_json(place / "inference_time.json")
             own = place / "run_evaluation.json"  # where the folder is that of a training, whose record is run.json
             record = json.loads((own if own.is_file() else place / "run.json").read_text(encoding="utf-8"))
-            time = place / "inference_time.json"
-            timed = json.loads(time.read_text(encoding="utf-8")) if time.is_file() else None
             if timed is not None:
                 timed["median_ms"], conditions(timed)
             scores["classes"], scores["organs"], scores["over_organs"]
@@ -134,6 +132,11 @@ class EvaluatedRun:
         if "reference_density" in settings:  # measured on the tissue of a split's training
             evaluation["reference_density"] = settings["reference_density"] is not None
         return {**made.pop("recipe"), **made, "network_def": self.network_def, "evaluation": evaluation}
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file; None where the file does not exist."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def conditions(time: Mapping[str, Any]) -> str:

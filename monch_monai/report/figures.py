@@ -1,7 +1,6 @@
 """Figures of an evaluation and of a training, from the files they wrote."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES, NucleusClass
 from monch_monai.files import write_atomically
+from monch_monai.report.evaluated_run import read_json
 from monch_monai.report.paper import TABLE_2
 
 INK = "#333333"
@@ -75,9 +75,8 @@ def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
         error = row["expected_calibration_error"]
         if points:
             axes.plot(*zip(*points, strict=True), "o-", ms=4, color=class_color(c), label=f"{c.name} (ECE {error:.3f})")
-    axes.set(
-        xlim=(0, 1), ylim=(0, 1), xlabel="probability given", ylabel="share of pixels of the class", aspect="equal"
-    )
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set(xlabel="probability given", ylabel="share of pixels of the class")
     _legend(axes, fontsize=8)
     return figure
 
@@ -137,15 +136,12 @@ def draw_all(folder: Path, history: Path | None) -> None:
         folder: of the evaluation.
         history: `history.csv` of the training; None leaves the training's figure as it is.
     """
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    scores, calibration = read_json(folder / "scores.json"), read_json(folder / "calibration.json")
     figures = folder / "figures"
     save(figures / "f1_by_organ.png", draw_organs(scores))
     save(figures / "confusion.png", draw_confusion(scores["confusion_matrix"]))
-    if (folder / "calibration.json").is_file():
-        save(
-            figures / "reliability.png",
-            draw_reliability(json.loads((folder / "calibration.json").read_text(encoding="utf-8"))),
-        )
+    if calibration is not None:
+        save(figures / "reliability.png", draw_reliability(calibration))
     if history is not None:
         (figures / "training.png").unlink(missing_ok=True)  # of another checkpoint's training
         if history.is_file():

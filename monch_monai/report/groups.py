@@ -23,15 +23,15 @@ def group_runs(runs: Iterable[EvaluatedRun], by: str) -> dict[str, list[Evaluate
         by: attribute that names a run's row, `system` or `encoder`. Where runs of several methods share the name, each
             group's name also states by what its method differs from the others.
     """
-    named: dict[str, dict[str, list[EvaluatedRun]]] = {}
+    named: dict[str, dict[tuple[tuple[str, str], ...], list[EvaluatedRun]]] = {}
     for run in runs:
-        method = json.dumps(leaves(run.method), sort_keys=True)
+        method = tuple(sorted(leaves(run.method).items()))
         named.setdefault(getattr(run, by), {}).setdefault(method, []).append(run)
-    groups: dict[str, list[EvaluatedRun]] = {}
+    groups = {}
     for name, methods in named.items():
-        labels = label_differences([json.loads(method) for method in methods])
+        labels = label_differences([dict(method) for method in methods])
         for label, group in zip(labels, methods.values(), strict=True):
-            groups[", ".join(filter(None, (name, label)))] = group
+            groups[f"{name}, {label}" if label else name] = group
     return groups
 
 
