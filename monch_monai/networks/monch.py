@@ -15,8 +15,7 @@ from monch_monai.encoders import ImageEncoder, TextEncoder
 from monch_monai.encoders.instance_norm import normalisation
 from monch_monai.errors import InputError
 from monch_monai.networks.blocks import conv_norm_act
-from monch_monai.networks.features import MultiGrainedFeatures, Rescale
-from monch_monai.networks.fusion import Fusion
+from monch_monai.networks.features import Fusion, MultiGrainedFeatures, Rescale
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
 from monch_monai.networks.provenance import CLASS_TABLE, Provenance, convert_earlier

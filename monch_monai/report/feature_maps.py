@@ -14,9 +14,7 @@ from torch import Tensor
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data import RGBReader, Tiles
 from monch_monai.networks import Monch
-from monch_monai.networks.features import MultiGrainedFeatures
-from monch_monai.networks.frequency import HighFrequency
-from monch_monai.networks.graph import Topology
+from monch_monai.networks.features import HighFrequency, MultiGrainedFeatures, Topology
 from monch_monai.report.figures import draw_feature_maps, save
 
 STAGES = {"high": "asks conv (q_h)", "conv": "asks topo (q_v)", "topo": "asks text (q_t)", "text": "asks blend (q_T)"}
