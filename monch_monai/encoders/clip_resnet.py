@@ -41,13 +41,10 @@ class ClipResNet(ImageEncoder):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """`[B, 3, H, W]` to maps of c channels at stride 2, 4c at 4, 8c at 8 and 16c at 16; c = 64 for RN50."""
-        trunk, x = self.trunk, image
-        for conv, norm, act in (
-            (trunk.conv1, trunk.bn1, trunk.act1),
-            (trunk.conv2, trunk.bn2, trunk.act2),
-            (trunk.conv3, trunk.bn3, trunk.act3),
-        ):
-            x = act(norm(conv(x)))
+        trunk = self.trunk
+        x = trunk.act1(trunk.bn1(trunk.conv1(image)))
+        x = trunk.act2(trunk.bn2(trunk.conv2(x)))
+        x = trunk.act3(trunk.bn3(trunk.conv3(x)))
         stride_4 = trunk.layer1(trunk.avgpool(x))
         stride_8 = trunk.layer2(stride_4)
         return x, stride_4, stride_8, trunk.layer3(stride_8)
