@@ -182,10 +182,7 @@ def convert_earlier(state: MutableMapping[str, Any], prefix: str = "") -> None:
 
 
 def _earlier_origin(text: str) -> Origin:
-    if text == "random":
-        return RANDOM
-    if match := re.fullmatch(r"hub (.*), revision (\w*)", text):
-        return Origin("hub", match[1], revision=match[2])
-    if match := re.fullmatch(r"file (.*), SHA-256 (\w*)", text):
-        return Origin("file", match[1], sha256=match[2])
-    return Origin("unknown", text)
+    for pattern in (r"(hub) (.*), revision (?P<revision>\w*)", r"(file) (.*), SHA-256 (?P<sha256>\w*)"):
+        if match := re.fullmatch(pattern, text):
+            return Origin(match[1], match[2], **match.groupdict())
+    return RANDOM if text == "random" else Origin("unknown", text)

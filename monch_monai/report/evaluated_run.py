@@ -57,9 +57,8 @@ class EvaluatedRun:
         given = Path(folder)
         place = next((p for p in (given, given / "evaluation") if (p / "scores.json").is_file()), None)
         if place is None:
-            raise InputError(
-                f"{given} holds no scores.json: give the folder of an evaluation (evaluate.json makes one)"
-            )
+            wanted = "give the folder of an evaluation (evaluate.json makes one)"
+            raise InputError(f"{given} holds no scores.json: {wanted}")
         try:
             scores, timed = read_json(place / "scores.json"), read_json(place / "inference_time.json")
             own = place / "run_evaluation.json"  # where the folder is that of a training, whose record is run.json

@@ -51,11 +51,8 @@ def measure_inference(
     milliseconds = sorted(1000 * seconds / batch_size for seconds in times)
     quartiles = statistics.quantiles(milliseconds, n=4)
     mixed = flag("amp", amp) and has_fast_bfloat16(device)
-    name = (
-        torch.cuda.get_device_name(device)
-        if torch.device(device).type == "cuda"
-        else cpu_capabilities().get("cpu_name")
-    )
+    on_gpu = torch.device(device).type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else cpu_capabilities().get("cpu_name")
     record: dict[str, Any] = {
         "median_ms": statistics.median(milliseconds),
         "quartiles_ms": [quartiles[0], quartiles[2]],
