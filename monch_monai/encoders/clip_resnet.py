@@ -7,10 +7,9 @@ import open_clip
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
-from monch_monai.encoders.formats import formats
 from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.instance_norm import follow_checkpoints
-from monch_monai.encoders.publication import Publication
+from monch_monai.encoders.publication import Publication, formats
 from monch_monai.encoders.text import ClipText
 
 

@@ -7,9 +7,8 @@ import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monch_monai.encoders.formats import formats
 from monch_monai.encoders.image import IMAGENET_MEAN, IMAGENET_STD, ImageEncoder
-from monch_monai.encoders.publication import Publication
+from monch_monai.encoders.publication import Publication, formats
 
 
 class Sam(ImageEncoder):

@@ -120,5 +120,4 @@ class ConchText(TextEncoder):
         """Byte-level byte-pair tokens; without the vocabulary, as for random weights, the sentence's bytes."""
         if self._tokenizer is None:
             return [*sentence.encode()][: self.context_length]
-        ids: list[int] = self._tokenizer.encode(sentence).ids
-        return ids
+        return list(self._tokenizer.encode(sentence).ids)

@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from monch_monai.encoders.clip_resnet import openai_clip
-from monch_monai.encoders.formats import formats
 from monch_monai.encoders.image import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, ImageEncoder
-from monch_monai.encoders.publication import Publication
+from monch_monai.encoders.publication import Publication, formats
 from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
 
 STRIDE = 16
