@@ -173,9 +173,8 @@ class Monch(nn.Module):
             raise ValueError(f"prompts need {self.num_classes} classes of {expected} sentences each; got {counts}")
         features = text_encoder.encode([sentence for sentences in prompts.values() for sentence in sentences])
         if features.shape != self.text_features.shape:
-            raise ValueError(
-                f"text features are {list(features.shape)}; the network takes {list(self.text_features.shape)}"
-            )
+            taken = list(self.text_features.shape)
+            raise ValueError(f"text features are {list(features.shape)}; the network takes {taken}")
         self.text_features.copy_(features)
         self.provenance = self.provenance.with_words(prompts, text_encoder.name, text_encoder.origin)
 

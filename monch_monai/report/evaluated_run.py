@@ -10,8 +10,7 @@ from typing import Any
 from monch_monai.errors import InputError
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.networks.prompt_decoder import QUERIES
-from monch_monai.networks.provenance import Provenance
-from monch_monai.networks.recipe import OF_ONE_RUN, recipe, without_descriptions
+from monch_monai.networks.provenance import OF_ONE_RUN, Provenance, recipe, without_descriptions
 
 ABLATIONS = {"mgfe": "without MGFE", "ppd": "without PPD", "high_pass": "without HF", "topology": "without Topo"}
 """Switch of `Monch` to its row in Tables 3 and 4."""

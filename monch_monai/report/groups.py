@@ -48,7 +48,8 @@ def label_differences(methods: Sequence[Leaves]) -> list[str]:
     labels = [", ".join(_difference(n, method.get(n)) for n in shown[:DIFFERENCES]) for method in methods]
     if len(set(labels)) == len(labels):
         return labels
-    return [f"{label}, method {_digest(method)}" for label, method in zip(labels, methods, strict=True)]
+    digests = [hashlib.sha256(json.dumps(method, sort_keys=True).encode()).hexdigest() for method in methods]
+    return [f"{label}, method {digest[:12]}" for label, digest in zip(labels, digests, strict=True)]
 
 
 def leaves(value: Any, name: str = "") -> Leaves:
@@ -77,7 +78,3 @@ def _difference(name: str, value: str | None) -> str:
     if name.endswith("sha256"):
         value = value[:12]
     return f"{label} {value[:LONGEST]}"
-
-
-def _digest(method: Leaves) -> str:
-    return hashlib.sha256(json.dumps(method, sort_keys=True).encode()).hexdigest()[:12]
