@@ -46,8 +46,8 @@ class HoVerNetMaps(nn.Module):
         Raises:
             InputError: H or W is not 256, the only size that MONAI's fast mode takes.
         """
-        if image.shape[-2:] != (SIZE, SIZE):
-            height, width = image.shape[-2:]
+        height, width = image.shape[-2:]
+        if (height, width) != (SIZE, SIZE):
             raise InputError(f"HoVer-Net takes tiles of {SIZE}x{SIZE} px and larger images; these are {width}x{height}")
         branches = self.hovernet(image)
         return torch.cat([branches[name] for name in BRANCHES], dim=1)

@@ -7,10 +7,9 @@ import open_clip
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
-from monch_monai.encoders.formats import OPEN_CLIP_RESNET
 from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.instance_norm import follow_checkpoints
-from monch_monai.encoders.publication import Format, Publication
+from monch_monai.encoders.publication import Publication, formats
 from monch_monai.encoders.text import ClipText
 
 
@@ -33,7 +32,7 @@ class ClipResNet(ImageEncoder):
         width = vision["width"]
         self.name = f"clip_{model.lower()}"
         self.channels = (width, 4 * width, 8 * width, 16 * width)
-        self.publication = openai_clip(model, OPEN_CLIP_RESNET)
+        self.publication = openai_clip(model, "open_clip_resnet")
         self.matcher = {"stem": r"^(?:conv|bn)\d", "blocks": r"^layer(\d+)\.(\d+)"}
         self.trunk = ModifiedResNet(vision["layers"], config["embed_dim"], heads=width // 2, width=width)
         del self.trunk.layer4, self.trunk.attnpool
@@ -41,13 +40,10 @@ class ClipResNet(ImageEncoder):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """`[B, 3, H, W]` to maps of c channels at stride 2, 4c at 4, 8c at 8 and 16c at 16; c = 64 for RN50."""
-        trunk, x = self.trunk, image
-        for conv, norm, act in (
-            (trunk.conv1, trunk.bn1, trunk.act1),
-            (trunk.conv2, trunk.bn2, trunk.act2),
-            (trunk.conv3, trunk.bn3, trunk.act3),
-        ):
-            x = act(norm(conv(x)))
+        trunk = self.trunk
+        x = trunk.act1(trunk.bn1(trunk.conv1(image)))
+        x = trunk.act2(trunk.bn2(trunk.conv2(x)))
+        x = trunk.act3(trunk.bn3(trunk.conv3(x)))
         stride_4 = trunk.layer1(trunk.avgpool(x))
         stride_8 = trunk.layer2(stride_4)
         return x, stride_4, stride_8, trunk.layer3(stride_8)
@@ -60,13 +56,13 @@ class ClipResNet50(ClipResNet):
         super().__init__("RN50")
 
 
-def openai_clip(model: str, *formats: Format) -> Publication:
-    """OpenAI's weights of a CLIP model, at the address in open_clip's table."""
+def openai_clip(model: str, *kinds: str) -> Publication:
+    """OpenAI's weights of a CLIP model, at the address in open_clip's table, in files of some `kinds`."""
     entry = open_clip.get_pretrained_cfg(model, "openai")
     return Publication(
         hub=entry["hf_hub"].strip("/"),
         files=("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
-        formats=formats,
+        formats=formats(*kinds),
         text=partial(ClipText, model),
         licence="MIT",
         archive_sha256=entry["url"].split("/")[-2],  # of OpenAI's own file, part of its published address

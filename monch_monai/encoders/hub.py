@@ -13,24 +13,16 @@ HUB_SECONDS = 10.0
 """Longest wait for the hub to respond, s."""
 
 
-def cached(publication: Publication) -> Path | None:
-    """The file in the hub's cache; None where the cache has none."""
-    for name in publication.files:
-        found = huggingface_hub.try_to_load_from_cache(publication.hub, name)
-        if isinstance(found, str):
-            return Path(found)
-    return None
-
-
 def download(publication: Publication) -> Path:
     """The file from the hub's cache, or from the hub if it responds within 10 s.
 
     Raises:
         InputError: the download failed; the message states why, and how to fetch the file on another machine.
     """
-    found = cached(publication)
-    if found is not None:
-        return found
+    for name in publication.files:
+        found = huggingface_hub.try_to_load_from_cache(publication.hub, name)
+        if isinstance(found, str):
+            return Path(found)
     name = _published_name(publication)
     try:
         return Path(huggingface_hub.hf_hub_download(publication.hub, name))
@@ -53,17 +45,13 @@ def in_folder(folder: Path, publication: Publication) -> Path:
 
 def by_hand(publication: Publication) -> str:
     """The remedy where the hub cannot be reached: a command for another machine, or how to get access."""
-    command = f"hf download {publication.hub} {publication.files[0]} --local-dir FOLDER"
+    hub, command = publication.hub, f"hf download {publication.hub} {publication.files[0]} --local-dir FOLDER"
     way = f"where it can be reached run `{command}`, and give FOLDER here"
-    return f"{_access(publication)}; or {way}" if publication.gated else way
-
-
-def _access(publication: Publication) -> str:
-    hub = huggingface_hub.constants.ENDPOINT
-    return (
-        f"sign in at {hub}/{publication.hub}, accept its terms ({publication.licence}), and set HF_TOKEN to an access "
-        f"token of yours ({hub}/settings/tokens)"
-    )
+    if not publication.gated:
+        return way
+    site = huggingface_hub.constants.ENDPOINT
+    terms = f"sign in at {site}/{hub}, accept its terms ({publication.licence}), and set HF_TOKEN to an access token"
+    return f"{terms} of yours ({site}/settings/tokens); or {way}"
 
 
 def _published_name(publication: Publication) -> str:
@@ -79,12 +67,11 @@ def _published_name(publication: Publication) -> str:
             try:
                 url = huggingface_hub.hf_hub_url(publication.hub, name)
                 huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS)
+                results.append(name)
             except EntryNotFoundError:
                 continue
             except Exception as error:  # as above
                 results.append(error)
-            else:
-                results.append(name)
             return
         results.append(InputError(f"the hub {hub} has no {publication.files[0]} of {publication.hub}"))
 

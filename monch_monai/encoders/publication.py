@@ -1,8 +1,10 @@
-"""Published weights: where they are, under what names, and their conversion to an encoder's names."""
+"""Published weights: where they are, in what kinds of files, and their conversion to an encoder's names."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 import torch
 from torch import Tensor
@@ -26,13 +28,13 @@ class Format:
     """
 
     name: str
-    rules: tuple[tuple[str, str], ...]
+    rules: Mapping[str, str]
     unused: str = r"(?!)"
-    transposed: tuple[str, ...] = ()
+    transposed: Sequence[str] = ()
 
     def sources(self, name: str) -> list[str]:
         """Names of the file's tensors that make up our tensor `name`."""
-        for pattern, replacement in self.rules:
+        for pattern, replacement in self.rules.items():
             name = re.sub(pattern, replacement, name)
         parts = re.fullmatch(r"(.*)\{(.*)\}(.*)", name)
         return [f"{parts[1]}{part}{parts[3]}" for part in parts[2].split(",")] if parts else [name]
@@ -45,16 +47,16 @@ class Format:
         """
         sources = {name: self.sources(name) for name in wanted if not name.endswith("num_batches_tracked")}
         sources |= {n: s for n in wanted if n not in sources and (s := self.sources(n))[0] in file}
-        missing = [source for found in sources.values() for source in found if source not in file]
-        known = {source for found in sources.values() for source in found}
+        known = [source for found in sources.values() for source in found]
+        missing = [source for source in known if source not in file]
         unexpected = [name for name in file if name not in known and not re.match(self.unused, name)]
         converted, reshaped = {}, []
         for name, found in sources.items():
             if not all(source in file for source in found):
                 continue
-            value = file[found[0]] if len(found) == 1 else torch.cat([file[source] for source in found])
+            value = torch.cat([file[source] for source in found]) if len(found) > 1 else file[found[0]]
             value = value.T if name in self.transposed else value
-            if _without_ones(value) == _without_ones(wanted[name]):
+            if value.squeeze().shape == wanted[name].squeeze().shape:
                 converted[name] = value.reshape(wanted[name].shape)
             else:
                 reshaped.append(f"{found[0]} {list(value.shape)} instead of {list(wanted[name].shape)}")
@@ -102,10 +104,15 @@ class Publication:
         return min(self.formats, key=absent).convert(file, wanted)
 
 
-def _without_ones(tensor: Tensor) -> list[int]:
-    return [size for size in tensor.shape if size != 1]
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
 
 
-def _some(names: Iterable[str]) -> str:
-    first = list(names)
-    return ", ".join(first[:8]) + (", …" if len(first) > 8 else "")
+_TABLES = tomllib.loads(resources.files("monch_monai.encoders").joinpath("formats.toml").read_text("utf-8"))
+FORMATS = {key: Format(**fields) for key, fields in _TABLES.items()}
+"""The kinds of files in `formats.toml` by key, such as `open_clip_vit`."""
+
+
+def formats(*keys: str) -> tuple[Format, ...]:
+    """The kinds of these keys in `FORMATS`."""
+    return tuple(FORMATS[key] for key in keys)

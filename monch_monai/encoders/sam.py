@@ -7,9 +7,8 @@ import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monch_monai.encoders.formats import META_SAM, META_SAM2, TIMM, TRANSFORMERS_SAM
 from monch_monai.encoders.image import IMAGENET_MEAN, IMAGENET_STD, ImageEncoder
-from monch_monai.encoders.publication import Publication
+from monch_monai.encoders.publication import Publication, formats
 
 
 class Sam(ImageEncoder):
@@ -29,12 +28,8 @@ class Sam(ImageEncoder):
         super().__init__()
         word = {"b": "base", "l": "large", "h": "huge"}[size]
         self.name = f"sam_{size}"
-        self.publication = Publication(
-            hub=f"facebook/sam-vit-{word}",
-            files=("model.safetensors", "pytorch_model.bin"),
-            formats=(META_SAM, TRANSFORMERS_SAM, TIMM),
-            licence="Apache-2.0",
-        )
+        files, kinds = ("model.safetensors", "pytorch_model.bin"), formats("meta_sam", "transformers_sam", "timm")
+        self.publication = Publication(f"facebook/sam-vit-{word}", files, kinds, licence="Apache-2.0")
         norm = partial(nn.LayerNorm, eps=1e-6)
         self.trunk = timm.create_model(f"samvit_{word}_patch16", num_classes=0, norm_layer=norm, **sizes)
         self.channels = (self.trunk.num_features,)
@@ -63,12 +58,8 @@ class Sam2(ImageEncoder):
     def __init__(self, size: str = "tiny", channels: int = 256, **sizes: Any) -> None:
         super().__init__()
         self.name = f"sam2_{size}"
-        self.publication = Publication(
-            hub=f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
-            files=(f"sam2.1_hiera_{size}.pt",),
-            formats=(META_SAM2,),
-            licence="Apache-2.0",
-        )
+        hub, file = f"facebook/sam2.1-hiera-{size.replace('_', '-')}", f"sam2.1_hiera_{size}.pt"
+        self.publication = Publication(hub, (file,), formats("meta_sam2"), licence="Apache-2.0")
         self.trunk = timm.create_model(f"sam2_hiera_{size}", num_classes=0, **sizes)
         self.trunk.head = nn.Identity()
         widths = [stage["num_chs"] for stage in self.trunk.feature_info]

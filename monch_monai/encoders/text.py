@@ -1,8 +1,7 @@
 """Text encoders, frozen: sentences in, features out."""
 
-import importlib.util
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +56,8 @@ class TextEncoder:
         return F.normalize(self.tower.eval()(rows).float(), dim=-1)
 
 
-@cache
-def _clip_tokenizer() -> open_clip.SimpleTokenizer:
-    """The vocabulary of all CLIP models, read once."""
-    return open_clip.SimpleTokenizer()
+_clip_tokenizer = cache(open_clip.SimpleTokenizer)
+"""The vocabulary of all CLIP models, read once."""
 
 
 class ClipText(TextEncoder):
@@ -99,7 +96,7 @@ class ConchText(TextEncoder):
         self.name, self.dim, self.context_length = "conch", 512, 127  # the class token is the 128th
         published = {"context_length": 127, "vocab_size": 32007, "width": 768, "heads": 12, "layers": 12}
         self.tower = TextTransformer(**{**published, **sizes}, output_dim=self.dim, embed_cls=True)
-        self._vocabulary: Path | None = None
+        self._tokenizer: Any = None
 
     def use_files(self, folder: Path) -> None:
         """Finds the vocabulary beside the weights.
@@ -107,24 +104,20 @@ class ConchText(TextEncoder):
         Raises:
             InputError: `folder` does not hold the vocabulary, or the package tokenizers is not installed.
         """
-        self._vocabulary = folder / self.VOCABULARY
-        if not self._vocabulary.is_file():
-            source = "conch/open_clip_custom/tokenizers of https://github.com/mahmoodlab/CONCH"
-            raise InputError(
-                f"CONCH's vocabulary is not beside its weights: copy {self.VOCABULARY} of {source} to {folder}"
+        vocabulary = folder / self.VOCABULARY
+        if not vocabulary.is_file():
+            source = (
+                f"copy {self.VOCABULARY} of conch/open_clip_custom/tokenizers of https://github.com/mahmoodlab/CONCH"
             )
-        if importlib.util.find_spec("tokenizers") is None:
-            raise InputError("CONCH's vocabulary is read by the package tokenizers: pip install tokenizers")
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
-        return Tokenizer.from_file(str(self._vocabulary))
+            raise InputError(f"CONCH's vocabulary is not beside its weights: {source} to {folder}")
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise InputError("CONCH's vocabulary is read by the package tokenizers: pip install tokenizers") from error
+        self._tokenizer = Tokenizer.from_file(str(vocabulary))
 
     def tokens(self, sentence: str) -> list[int]:
         """Byte-level byte-pair tokens; without the vocabulary, as for random weights, the sentence's bytes."""
-        if self._vocabulary is None:
+        if self._tokenizer is None:
             return [*sentence.encode()][: self.context_length]
-        ids: list[int] = self._tokenizer.encode(sentence).ids
-        return ids
+        return list(self._tokenizer.encode(sentence).ids)

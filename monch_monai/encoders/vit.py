@@ -1,6 +1,6 @@
 """Plain vision transformers: CLIP's, PLIP's, CONCH's, UNI's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from monch_monai.encoders.clip_resnet import openai_clip
-from monch_monai.encoders.formats import CONCH, OPEN_CLIP_VIT, TIMM, TRANSFORMERS_CLIP
 from monch_monai.encoders.image import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, ImageEncoder
-from monch_monai.encoders.publication import Publication
-from monch_monai.encoders.text import ClipText, ConchText
+from monch_monai.encoders.publication import Publication, formats
+from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
 
 STRIDE = 16
 
@@ -69,19 +68,15 @@ def clip_vit(model: str = "ViT-B-16", **sizes: Any) -> VisionTransformer:
         "ViT-B-16": "vit_base_patch16_clip_quickgelu_224",
         "ViT-L-14": "vit_large_patch14_clip_quickgelu_224",
     }[model]
-    publication = openai_clip(model, OPEN_CLIP_VIT, TRANSFORMERS_CLIP)
+    publication = openai_clip(model, "open_clip_vit", "transformers_clip")
     return VisionTransformer(f"clip_{model.lower().replace('-', '_')}", architecture, publication, **sizes)
 
 
 def plip(**sizes: Any) -> VisionTransformer:
     """PLIP (Huang et al., 2023): CLIP's ViT-B/32, trained on with pathology images and their captions."""
-    publication = Publication(
-        hub="vinid/plip",
-        files=("pytorch_model.bin", "model.safetensors"),
-        formats=(TRANSFORMERS_CLIP, OPEN_CLIP_VIT),
-        text=partial(ClipText, "ViT-B-32"),
-        licence="none stated",
-    )
+    files, kinds = ("pytorch_model.bin", "model.safetensors"), formats("transformers_clip", "open_clip_vit")
+    text = partial(ClipText, "ViT-B-32")
+    publication = Publication("vinid/plip", files, kinds, licence="none stated", text=text)
     return VisionTransformer("plip", "vit_base_patch32_clip_quickgelu_224", publication, **sizes)
 
 
@@ -90,21 +85,17 @@ def conch(**sizes: Any) -> VisionTransformer:
 
     Architecture and names are those of its source repository; not tested with the published file.
     """
-    publication = Publication(
-        hub="MahmoodLab/CONCH",
-        files=("pytorch_model.bin",),
-        formats=(CONCH,),
-        text=ConchText,
-        licence="CC BY-NC-ND 4.0",
-        gated=True,
-    )
+    publication = _mahmood_lab("CONCH", "conch", text=ConchText)
     return VisionTransformer("conch", "vit_base_patch16_224", publication, **{"img_size": 448, **sizes})
 
 
 def uni(**sizes: Any) -> VisionTransformer:
     """UNI (Chen et al., 2024): ViT-L/16, trained on pathology images alone."""
-    publication = Publication(
-        hub="MahmoodLab/UNI", files=("pytorch_model.bin",), formats=(TIMM,), licence="CC BY-NC-ND 4.0", gated=True
-    )
+    publication = _mahmood_lab("UNI", "timm")
     sizes = {"init_values": 1e-5, **sizes}
     return VisionTransformer("uni", "vit_large_patch16_224", publication, IMAGENET_MEAN, IMAGENET_STD, **sizes)
+
+
+def _mahmood_lab(name: str, kind: str, text: Callable[[], TextEncoder] | None = None) -> Publication:
+    hub, licence = f"MahmoodLab/{name}", "CC BY-NC-ND 4.0"
+    return Publication(hub, ("pytorch_model.bin",), formats(kind), licence, text, gated=True)

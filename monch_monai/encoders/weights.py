@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from monch_monai.encoders.clip_resnet import openai_clip
-from monch_monai.encoders.formats import OPEN_CLIP_TEXT
 from monch_monai.encoders.hub import download, in_folder
 from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.instance_norm import INSTANCE_NORM
@@ -77,7 +76,7 @@ def starting_learning_rate(
 
 def _clip_text(choice: str) -> TextEncoder:
     """CLIP RN50's text encoder alone."""
-    publication, text = openai_clip("RN50", OPEN_CLIP_TEXT), ClipText("RN50")
+    publication, text = openai_clip("RN50", "open_clip_text"), ClipText("RN50")
     path, text.origin = _find(publication, text.name, choice, "text_weights")
     if path is not None:
         _load(publication, path, {"text": text.tower})

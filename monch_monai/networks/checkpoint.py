@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -14,7 +13,7 @@ from monch_monai.encoders.instance_norm import INSTANCE_NORM, forget_statistics
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.onnx import read_onnx_metadata
+from monch_monai.networks.onnx import OnnxNetwork
 from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Provenance, convert_earlier, read_provenance
 from monch_monai.settings import flag
 
@@ -115,9 +114,9 @@ def reference_density(
     file = checkpoint if onnx is None else onnx
     if not flag("lighten", lighten) or file is None:
         return None
-    read = read_state(file).get if onnx is None else partial(read_onnx_metadata, file)
-    stored = (read(name) for name in (DENSITY, EARLIER_DENSITY))
-    values = next(([float(value) for value in density] for density in stored if density is not None), [])
+    read = read_state(file).get if onnx is None else OnnxNetwork(file).metadata
+    stored = [density for density in map(read, (DENSITY, EARLIER_DENSITY)) if density is not None]
+    values = [float(value) for value in stored[0]] if stored else []
     if not any(values):
         logger.info("%s does not state how dark its training tissue was: images stay unchanged", file)
         return None

@@ -115,8 +115,7 @@ class Forms:
         Raises:
             InputError: the encoder would bind the trace to one image size.
         """
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript has a successor, and checks of shapes are not traced
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # of a successor, of checks not traced
             traced: torch.jit.ScriptModule = torch.jit.trace(self.network, (self.example,), check_trace=False)
         self._check(traced, "TorchScript")
         return traced
@@ -132,11 +131,9 @@ class Forms:
             import onnx_ir
             import onnxscript  # noqa: F401 (torch.onnx needs it, and its own message is less plain)
         except ImportError as error:
-            raise InputError(
-                f"ONNX needs packages that are not installed ({error}): pip install onnx onnxscript"
-            ) from error
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            missing = f"ONNX needs packages that are not installed ({error})"
+            raise InputError(f"{missing}: pip install onnx onnxscript") from error
+        with warnings.catch_warnings(action="ignore"):
             exported = torch.onnx.export(
                 self.program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
             )
@@ -166,8 +163,7 @@ class Forms:
 
 
 def _write_torchscript(forms: Forms, about: dict[str, Any], path: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that TorchScript has a successor
+    with warnings.catch_warnings(action="ignore"):  # that TorchScript has a successor
         torch.jit.save(forms.traced, path, _extra_files={ABOUT: json.dumps(about)})
 
 
@@ -176,12 +172,9 @@ def _write_program(forms: Forms, about: dict[str, Any], path: str) -> None:
 
 
 def _write_onnx(forms: Forms, about: dict[str, Any], path: str) -> None:
-    forms.onnx.model.metadata_props.update({key: _text(value) for key, value in about.items()})
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+    forms.onnx.model.metadata_props.update(texts)
     forms.onnx.save(path)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 FORMATS: dict[str, tuple[str, Callable[[Forms, dict[str, Any], str], None]]] = {

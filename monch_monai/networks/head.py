@@ -36,10 +36,9 @@ class TextHead(nn.Module):
         class_priors: Sequence[float],
     ) -> None:
         super().__init__()
-        widths = [head_channels] * len(skip_channels)
         self.enter = nn.Conv2d(channels, head_channels, 1)
-        self.skips = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(skip_channels, widths, strict=True))
-        self.visual = nn.ModuleList(conv_norm_act(w, w) for w in [*widths, head_channels])
+        self.skips = nn.ModuleList(nn.Conv2d(c, head_channels, 1) for c in skip_channels)
+        self.visual = nn.ModuleList(conv_norm_act(head_channels, head_channels) for _ in range(len(skip_channels) + 1))
         self.text = nn.Linear(text_dim, head_channels * 9 + 1)
         # A step of Adam moves a kernel by the learning rate times the sum of |text|, nearly sqrt(D) for a unit vector:
         # 26 times what it moves an ordinary weight by, and logits run away. Scaled by D^(-1/4) it is 5 times, which

@@ -15,8 +15,7 @@ from monch_monai.encoders import ImageEncoder, TextEncoder
 from monch_monai.encoders.instance_norm import normalisation
 from monch_monai.errors import InputError
 from monch_monai.networks.blocks import conv_norm_act
-from monch_monai.networks.features import MultiGrainedFeatures, Rescale
-from monch_monai.networks.fusion import Fusion
+from monch_monai.networks.features import Fusion, MultiGrainedFeatures, Rescale
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
 from monch_monai.networks.provenance import CLASS_TABLE, Provenance, convert_earlier
@@ -174,9 +173,8 @@ class Monch(nn.Module):
             raise ValueError(f"prompts need {self.num_classes} classes of {expected} sentences each; got {counts}")
         features = text_encoder.encode([sentence for sentences in prompts.values() for sentence in sentences])
         if features.shape != self.text_features.shape:
-            raise ValueError(
-                f"text features are {list(features.shape)}; the network takes {list(self.text_features.shape)}"
-            )
+            taken = list(self.text_features.shape)
+            raise ValueError(f"text features are {list(features.shape)}; the network takes {taken}")
         self.text_features.copy_(features)
         self.provenance = self.provenance.with_words(prompts, text_encoder.name, text_encoder.origin)
 

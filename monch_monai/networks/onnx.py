@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +16,6 @@ from monch_monai.files import sha256
 from monch_monai.networks.provenance import Provenance
 
 logger = logging.getLogger(__name__)
-
-
-def open_session(path: str | Path, device: str = "cpu") -> Any:
-    """ONNX Runtime's session of a file, on the GPU of `device` where this ONNX Runtime can, else on the CPU.
-
-    Raises:
-        InputError: ONNX Runtime is not installed, or the file is no ONNX model that it can run.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError("ONNX Runtime is not installed: pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    here = torch.device(device)
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if here.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": here.index or 0}))
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's errors have no common base
-        raise InputError(f"{path} is no ONNX model that can run here ({one_line(error)}): export it again") from error
-    logger.info("network by ONNX Runtime, %s", ", ".join(session.get_providers()))
-    return session
-
-
-def read_onnx_metadata(path: str | Path, name: str) -> Any:
-    """Value that an ONNX file of `export_network` stores under a name; None where the file stores none.
-
-    Raises:
-        InputError: the file cannot be read, or the value is no JSON.
-    """
-    return OnnxNetwork(path).metadata(name)
 
 
 class OnnxNetwork(nn.Module):
@@ -75,7 +43,6 @@ class OnnxNetwork(nn.Module):
         self.path, self.device = Path(path), device
         if not self.path.is_file():
             raise InputError(f"{path} does not exist: write it with export.json, or give --onnx_file")
-        self._session: Any = None
         self.mean, self.std = self._normalisation("mean"), self._normalisation("std")
         self.provenance = self._read_provenance()
 
@@ -99,12 +66,26 @@ class OnnxNetwork(nn.Module):
             logits.append(torch.from_numpy(found[: len(images)]))
         return torch.cat(logits).float().to(image.device)
 
-    @property
+    @cached_property
     def session(self) -> Any:
         """ONNX Runtime's session, opened at its first use in this process."""
-        if self._session is None:
-            self._session = open_session(self.path, self.device)
-        return self._session
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InputError("ONNX Runtime is not installed: pip install onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        device = torch.device(self.device)
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+        try:
+            session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            problem = f"{self.path} is no ONNX model that can run here ({one_line(error)})"
+            raise InputError(f"{problem}: export it again") from error
+        logger.info("network by ONNX Runtime, %s", ", ".join(session.get_providers()))
+        return session
 
     def metadata(self, name: str) -> Any:
         """Value that the file stores under a name; None where the file stores none.
@@ -120,15 +101,13 @@ class OnnxNetwork(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """State for another process, which opens the file anew."""
-        return {**self.__dict__, "_session": None}
+        return {name: value for name, value in self.__dict__.items() if name != "session"}
 
     def _normalisation(self, name: str) -> list[float] | None:
         values: list[float] | None = self.metadata(name)
         if values is not None:
-            are_numbers = isinstance(values, list) and all(isinstance(v, float | int) for v in values)
-            if not are_numbers or len(values) != 3 or not all(map(math.isfinite, values)):
-                raise self._damaged(name, values)
-            if name == "std" and min(values) <= 0:
+            finite = isinstance(values, list) and all(isinstance(v, float | int) and math.isfinite(v) for v in values)
+            if not finite or len(values) != 3 or (name == "std" and min(values) <= 0):
                 raise self._damaged(name, values)
         return values
 

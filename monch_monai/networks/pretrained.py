@@ -65,9 +65,8 @@ def initialise_weights(
             "instance_norm": instance_norm,
         }  # fmt: skip
         for name in (name for name, is_set in given.items() if is_set):
-            raise InputError(
-                f"{name} is a setting of MONCH, which {type(network).__name__} does not have: leave it out"
-            )
+            other = type(network).__name__
+            raise InputError(f"{name} is a setting of MONCH, which {other} does not have: leave it out")
         if checkpoint is not None and not resume:
             load_checkpoint(network, checkpoint)
         return None
@@ -104,13 +103,12 @@ def _load(
 ) -> Origin:
     if checkpoint is not None:
         if prompts != PROMPTS[0]:
-            raise InputError(
-                f"prompts is {prompts}, but a checkpoint keeps its own: leave --prompts or --checkpoint out"
-            )
+            kept = "a checkpoint keeps its own: leave --prompts or --checkpoint out"
+            raise InputError(f"prompts is {prompts}, but {kept}")
         path = load_checkpoint(network, checkpoint)
-        origin = Origin("checkpoint", path.name, sha256=sha256(path))
-        network.provenance = network.provenance.child(sha256(path))
-        return origin
+        digest = sha256(path)
+        network.provenance = network.provenance.child(digest)
+        return Origin("checkpoint", path.name, sha256=digest)
     text_encoder, origin = load_published(network.image_encoder, encoder_weights, text_weights)
     network.provenance = replace(network.provenance, image_weights=origin)
     if prompts == PROMPTS[0]:

@@ -1,4 +1,4 @@
-"""A network's provenance: the record of what it was made of and how it was trained."""
+"""A network's provenance: the record of what it was made of and of the recipe that it was trained by."""
 
 import hashlib
 import json
@@ -25,6 +25,15 @@ DENSITY, EARLIER_DENSITY = "reference_density", "trained_density"
 ROOM = 2**14
 """Bytes that a record is filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
 CLASS_TABLE = tuple((c.name, c.color) for c in CLASSES)
+OF_ONE_RUN = (
+    "seed", "split", "folds", "device", "num_workers", "resume", "without_tensorboard", "evaluated_part",
+    "reference_density",
+)  # fmt: skip
+"""Recorded settings that differ between runs of one method."""
+RECORDED_ELSEWHERE = ("prompts", "instance_norm")
+"""Recorded settings that a provenance has fields for."""
+PARTS = ("loss", "optimizer", "lr_scheduler", "ema", "train#preprocessing")
+"""Parts of a training's config that belong to its method."""
 
 
 @dataclass(frozen=True)
@@ -181,11 +190,36 @@ def convert_earlier(state: MutableMapping[str, Any], prefix: str = "") -> None:
         state[prefix + KEY] = Provenance.from_earlier(text, normalisation).to_tensor()
 
 
+def recipe(settings: Mapping[str, Any], config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a training does that others may do otherwise: its recorded settings, and `PARTS` of its config.
+
+    Args:
+        settings: as recorded; those of one run alone, and those that a provenance has fields for, are left out.
+        config: merged, before anything is resolved; None where no command line gave one.
+
+    Returns:
+        Plain JSON by name, without descriptions.
+    """
+    found = {n: v for n, v in settings.items() if n not in (*OF_ONE_RUN, *RECORDED_ELSEWHERE)}
+    for name in PARTS if config is not None else ():
+        part: Any = config
+        for key in name.split("#"):
+            part = part.get(key) if isinstance(part, Mapping) else None
+        if part is not None:
+            found[name] = part
+    plain: dict[str, Any] = without_descriptions(json.loads(json.dumps(found, default=str)))
+    return plain
+
+
+def without_descriptions(config: Any) -> Any:
+    """Part of a config without its `_desc_` entries."""
+    if isinstance(config, Mapping):
+        return {n: without_descriptions(v) for n, v in config.items() if not n.startswith("_desc_")}
+    return [without_descriptions(v) for v in config] if isinstance(config, list | tuple) else config
+
+
 def _earlier_origin(text: str) -> Origin:
-    if text == "random":
-        return RANDOM
-    if match := re.fullmatch(r"hub (.*), revision (\w*)", text):
-        return Origin("hub", match[1], revision=match[2])
-    if match := re.fullmatch(r"file (.*), SHA-256 (\w*)", text):
-        return Origin("file", match[1], sha256=match[2])
-    return Origin("unknown", text)
+    for pattern in (r"(hub) (.*), revision (?P<revision>\w*)", r"(file) (.*), SHA-256 (?P<sha256>\w*)"):
+        if match := re.fullmatch(pattern, text):
+            return Origin(match[1], match[2], **match.groupdict())
+    return RANDOM if text == "random" else Origin("unknown", text)

@@ -10,8 +10,7 @@ from typing import Any
 from monch_monai.errors import InputError
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.networks.prompt_decoder import QUERIES
-from monch_monai.networks.provenance import Provenance
-from monch_monai.networks.recipe import OF_ONE_RUN, recipe, without_descriptions
+from monch_monai.networks.provenance import OF_ONE_RUN, Provenance, recipe, without_descriptions
 
 ABLATIONS = {"mgfe": "without MGFE", "ppd": "without PPD", "high_pass": "without HF", "topology": "without Topo"}
 """Switch of `Monch` to its row in Tables 3 and 4."""
@@ -57,15 +56,12 @@ class EvaluatedRun:
         given = Path(folder)
         place = next((p for p in (given, given / "evaluation") if (p / "scores.json").is_file()), None)
         if place is None:
-            raise InputError(
-                f"{given} holds no scores.json: give the folder of an evaluation (evaluate.json makes one)"
-            )
+            wanted = "give the folder of an evaluation (evaluate.json makes one)"
+            raise InputError(f"{given} holds no scores.json: {wanted}")
         try:
-            scores = json.loads((place / "scores.json").read_text(encoding="utf-8"))
+            scores, timed = read_json(place / "scores.json"), read_json(place / "inference_time.json")
             own = place / "run_evaluation.json"  # where the folder is that of a training, whose record is run.json
             record = json.loads((own if own.is_file() else place / "run.json").read_text(encoding="utf-8"))
-            time = place / "inference_time.json"
-            timed = json.loads(time.read_text(encoding="utf-8")) if time.is_file() else None
             if timed is not None:
                 timed["median_ms"], conditions(timed)
             scores["classes"], scores["organs"], scores["over_organs"]
@@ -129,10 +125,16 @@ class EvaluatedRun:
         config = self.record["config"] or {}
         if not made["recipe"]:
             made["recipe"] = recipe({n: config[n] for n in TRAINING_SETTINGS if n in config}, config)
-        evaluation = {n: v for n, v in self.record["settings"].items() if n not in OF_ONE_RUN}
-        if "reference_density" in evaluation:  # measured on the tissue of a split's training
-            evaluation["reference_density"] = evaluation["reference_density"] is not None
+        settings = self.record["settings"]
+        evaluation = {n: v for n, v in settings.items() if n not in OF_ONE_RUN}
+        if "reference_density" in settings:  # measured on the tissue of a split's training
+            evaluation["reference_density"] = settings["reference_density"] is not None
         return {**made.pop("recipe"), **made, "network_def": self.network_def, "evaluation": evaluation}
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file; None where the file does not exist."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def conditions(time: Mapping[str, Any]) -> str:

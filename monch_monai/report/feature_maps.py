@@ -9,14 +9,12 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data import RGBReader, Tiles
 from monch_monai.networks import Monch
-from monch_monai.networks.features import MultiGrainedFeatures
-from monch_monai.networks.frequency import HighFrequency
-from monch_monai.networks.graph import Topology
+from monch_monai.networks.features import HighFrequency, MultiGrainedFeatures, Topology
 from monch_monai.report.figures import draw_feature_maps, save
 
 STAGES = {"high": "asks conv (q_h)", "conv": "asks topo (q_v)", "topo": "asks text (q_t)", "text": "asks blend (q_T)"}
@@ -32,30 +30,15 @@ def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]
     Returns:
         name to `[h, w]` float32, of the image without the border that the network adds; sizes differ.
     """
-    maps: dict[str, NDArray[np.float32]] = {}
-    grid: list[torch.Size] = []
+    seen: dict[str, Any] = {}
 
-    padded = network.pad(image).shape[-2:]
+    def keep(name: str) -> Any:
+        return lambda module, inputs, output: seen.update({name: output})
 
-    def keep(name: str, values: Tensor) -> None:
-        height, width = (
-            math.ceil(cells * size / whole)
-            for cells, size, whole in zip(values.shape[1:], image.shape[-2:], padded, strict=True)
-        )
-        maps[name] = values[:, :height, :width].float().norm(dim=0).cpu().numpy()
-
-    def features(module: Any, inputs: Any, output: Any) -> None:
-        grid.append(output[0].shape[-2:])
-        for name, values in zip(_feature_names(network), output, strict=True):
-            keep(name, values[0])
-
-    def stage(name: str) -> Any:
-        return lambda module, inputs, output: keep(STAGES[name], output[0].mT.unflatten(1, grid[-1]))
-
-    hooks = [network.features.register_forward_hook(features)]
+    modules: dict[str, nn.Module] = {"features": network.features}
     if network.decoder is not None:
-        hooks += [module.register_forward_hook(stage(name)) for name, module in network.decoder.attend.items()]
-        hooks.append(network.decoder.merge.register_forward_hook(lambda m, i, output: keep("merged", output[0])))
+        modules |= {**dict(network.decoder.attend.items()), "merged": network.decoder.merge}
+    hooks = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
     try:
         network.eval()
         with torch.inference_mode():
@@ -63,7 +46,18 @@ def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]
     finally:
         for hook in hooks:
             hook.remove()
-    return maps
+    grid = seen["features"][0].shape[-2:]  # of the fine map, and of the decoder's queries
+    maps = dict(zip(_feature_names(network), seen["features"], strict=True))
+    maps |= {title: seen[name].mT.unflatten(2, grid) for name, title in STAGES.items() if name in seen}
+    if "merged" in seen:
+        maps["merged"] = seen["merged"]
+    padded = network.pad(image).shape[-2:]
+    lengths = {}
+    for name, (values, *_) in maps.items():
+        sizes = zip(values.shape[1:], image.shape[-2:], padded, strict=True)
+        height, width = (math.ceil(cells * size / whole) for cells, size, whole in sizes)
+        lengths[name] = values[:, :height, :width].float().norm(dim=0).cpu().numpy()
+    return lengths
 
 
 @idist.one_rank_only()

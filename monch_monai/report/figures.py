@@ -1,7 +1,6 @@
 """Figures of an evaluation and of a training, from the files they wrote."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES, NucleusClass
 from monch_monai.files import write_atomically
+from monch_monai.report.evaluated_run import read_json
 from monch_monai.report.paper import TABLE_2
 
 INK = "#333333"
@@ -27,7 +27,7 @@ def draw_organs(scores: Mapping[str, Any]) -> Figure:
     """F1 of each organ with its interval, beside the paper's MONCH (Fig. 5)."""
     key = "f1_of_means_with_background"
     organs = [organ for organ in scores["organs"] if organ != "all images"]
-    figure, axes = _figure(8, 1.4 + 0.28 * len(organs))
+    figure, (axes,) = _figure(8, 1.4 + 0.28 * len(organs))
     for y, organ in enumerate(organs):
         row = scores["organs"][organ]
         if row[key] is None:
@@ -49,7 +49,7 @@ def draw_confusion(matrix: ArrayLike) -> Figure:
     counts = np.asarray(matrix, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(axis=1, keepdims=True)
-    figure, axes = _figure(6, 5)
+    figure, (axes,) = _figure(6, 5)
     axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
     names = [c.name for c in CLASSES]
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
@@ -67,7 +67,7 @@ def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
     Args:
         calibration: `calibration.json`: of each class the mean probability and the share of pixels, by bin.
     """
-    figure, axes = _figure(5.5, 5)
+    figure, (axes,) = _figure(5.5, 5)
     axes.plot([0, 1], [0, 1], "--", color="#999999", linewidth=1)
     for c in NUCLEUS_CLASSES:
         row = calibration["classes"][c.name]
@@ -75,9 +75,8 @@ def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
         error = row["expected_calibration_error"]
         if points:
             axes.plot(*zip(*points, strict=True), "o-", ms=4, color=class_color(c), label=f"{c.name} (ECE {error:.3f})")
-    axes.set(
-        xlim=(0, 1), ylim=(0, 1), xlabel="probability given", ylabel="share of pixels of the class", aspect="equal"
-    )
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set(xlabel="probability given", ylabel="share of pixels of the class")
     _legend(axes, fontsize=8)
     return figure
 
@@ -87,8 +86,7 @@ def draw_training(history: Path) -> Figure:
     with history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = {name: [float(row[name]) if row[name] else np.nan for row in rows] for name in rows[0]}
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = _figure(9, 3.2, columns=2)
     epochs = columns["epoch"]
     left.plot(epochs, columns["loss"], "o-", ms=3, color=INK)
     left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
@@ -99,8 +97,6 @@ def draw_training(history: Path) -> Figure:
         right.plot(epochs, columns["mean_dice"], "o-", ms=3, color=INK, linewidth=2, label="mean")
     right.set(xlabel="epoch", ylabel="validation Dice", ylim=(0, 1))
     _legend(right, fontsize=8, ncols=2)
-    _plain(left)
-    _plain(right)
     return figure
 
 
@@ -137,25 +133,23 @@ def draw_all(folder: Path, history: Path | None) -> None:
         folder: of the evaluation.
         history: `history.csv` of the training; None leaves the training's figure as it is.
     """
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    scores, calibration = read_json(folder / "scores.json"), read_json(folder / "calibration.json")
     figures = folder / "figures"
     save(figures / "f1_by_organ.png", draw_organs(scores))
     save(figures / "confusion.png", draw_confusion(scores["confusion_matrix"]))
-    if (folder / "calibration.json").is_file():
-        save(
-            figures / "reliability.png",
-            draw_reliability(json.loads((folder / "calibration.json").read_text(encoding="utf-8"))),
-        )
+    if calibration is not None:
+        save(figures / "reliability.png", draw_reliability(calibration))
     if history is not None:
         (figures / "training.png").unlink(missing_ok=True)  # of another checkpoint's training
         if history.is_file():
             save(figures / "training.png", draw_training(history))
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    _plain(axes)
+    axes = list(figure.subplots(1, columns, squeeze=False).ravel())
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
@@ -166,7 +160,3 @@ def _once(axes: Axes, label: str) -> str | None:
 def _legend(axes: Axes, **where: Any) -> None:
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False, **where)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)

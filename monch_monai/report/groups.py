@@ -23,15 +23,15 @@ def group_runs(runs: Iterable[EvaluatedRun], by: str) -> dict[str, list[Evaluate
         by: attribute that names a run's row, `system` or `encoder`. Where runs of several methods share the name, each
             group's name also states by what its method differs from the others.
     """
-    named: dict[str, dict[str, list[EvaluatedRun]]] = {}
+    named: dict[str, dict[tuple[tuple[str, str], ...], list[EvaluatedRun]]] = {}
     for run in runs:
-        method = json.dumps(leaves(run.method), sort_keys=True)
+        method = tuple(sorted(leaves(run.method).items()))
         named.setdefault(getattr(run, by), {}).setdefault(method, []).append(run)
-    groups: dict[str, list[EvaluatedRun]] = {}
+    groups = {}
     for name, methods in named.items():
-        labels = label_differences([json.loads(method) for method in methods])
+        labels = label_differences([dict(method) for method in methods])
         for label, group in zip(labels, methods.values(), strict=True):
-            groups[", ".join(filter(None, (name, label)))] = group
+            groups[f"{name}, {label}" if label else name] = group
     return groups
 
 
@@ -48,7 +48,8 @@ def label_differences(methods: Sequence[Leaves]) -> list[str]:
     labels = [", ".join(_difference(n, method.get(n)) for n in shown[:DIFFERENCES]) for method in methods]
     if len(set(labels)) == len(labels):
         return labels
-    return [f"{label}, method {_digest(method)}" for label, method in zip(labels, methods, strict=True)]
+    digests = [hashlib.sha256(json.dumps(method, sort_keys=True).encode()).hexdigest() for method in methods]
+    return [f"{label}, method {digest[:12]}" for label, digest in zip(labels, digests, strict=True)]
 
 
 def leaves(value: Any, name: str = "") -> Leaves:
@@ -77,7 +78,3 @@ def _difference(name: str, value: str | None) -> str:
     if name.endswith("sha256"):
         value = value[:12]
     return f"{label} {value[:LONGEST]}"
-
-
-def _digest(method: Leaves) -> str:
-    return hashlib.sha256(json.dumps(method, sort_keys=True).encode()).hexdigest()[:12]

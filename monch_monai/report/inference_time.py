@@ -4,7 +4,6 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import ignite.distributed as idist
 import torch
@@ -51,12 +50,10 @@ def measure_inference(
     milliseconds = sorted(1000 * seconds / batch_size for seconds in times)
     quartiles = statistics.quantiles(milliseconds, n=4)
     mixed = flag("amp", amp) and has_fast_bfloat16(device)
-    name = (
-        torch.cuda.get_device_name(device)
-        if torch.device(device).type == "cuda"
-        else cpu_capabilities().get("cpu_name")
-    )
-    record: dict[str, Any] = {
+    on_gpu = torch.device(device).type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else cpu_capabilities().get("cpu_name")
+    path = Path(output_dir) / "inference_time.json"
+    record = {
         "median_ms": statistics.median(milliseconds),
         "quartiles_ms": [quartiles[0], quartiles[2]],
         "per": "tile",
@@ -68,7 +65,6 @@ def measure_inference(
         "threads": torch.get_num_threads(),
         "precision": "bfloat16 autocast" if mixed else "float32",
     }
-    path = Path(output_dir) / "inference_time.json"
     write_json(path, record)
     return path
 

@@ -1,6 +1,5 @@
 """One self-contained HTML page about an evaluation, from the files in its folder."""
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,9 @@ import ignite.distributed as idist
 import jinja2
 
 from monch_monai.files import write_text_atomically
-from monch_monai.networks.provenance import Provenance
 from monch_monai.report.evaluated_run import EvaluatedRun
 from monch_monai.report.figures import draw_all
-from monch_monai.report.sections import NOTE_1, NOTE_2, key_numbers, page_sections, read_json
+from monch_monai.report.sections import TEXTS, key_numbers, page_sections
 from monch_monai.report.table_files import cell, write_table
 from monch_monai.report.tables import table_1, table_2
 
@@ -31,20 +29,18 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
     """
     run = EvaluatedRun.read(output_dir)
     folder = run.folder
-    tables = {1: (table_1([run]), NOTE_1), 2: (table_2([run]), NOTE_2)}
-    for number, (rows, note) in tables.items():
-        write_table(folder / "tables" / f"table{number}", rows, note)
+    tables = {1: table_1([run]), 2: table_2([run])}
+    for number, rows in tables.items():
+        write_table(folder / "tables" / f"table{number}", rows, TEXTS["notes"][f"table_{number}"])
     draw_all(folder, None if checkpoint is None else Path(checkpoint).parent / "history.csv")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    loader = jinja2.PackageLoader("monch_monai.report", "")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=loader)
     environment.filters["cell"] = cell
-    template = environment.from_string(
-        resources.files("monch_monai.report").joinpath("template.html").read_text("utf-8")
-    )
-    record = run.record
-    page = template.render(
+    random = "The image encoder started from random weights, not from CLIP's as in the paper."
+    page = environment.get_template("template.html").render(
         title="MONCH: an evaluation",
-        subtitle=f"{run.scores['images']:,} tiles, {record['started']}. For research only; not for diagnosis.",
-        warnings=_warnings(run.provenance),
+        subtitle=f"{run.scores['images']:,} tiles, {run.record['started']}. For research only; not for diagnosis.",
+        warnings=[] if run.provenance.image_weights.pretrained else [random],
         numbers=key_numbers(run),
         sections=page_sections(run, tables),
         provenance=_provenance(run),
@@ -54,15 +50,8 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
     return path
 
 
-def _warnings(provenance: Provenance) -> list[str]:
-    if provenance.image_weights.pretrained:
-        return []
-    return ["The image encoder started from random weights, not from CLIP's as in the paper."]
-
-
 def _provenance(run: EvaluatedRun) -> dict[str, Any]:
     record, made = run.record, run.provenance
-    time = read_json(run.folder / "inference_time.json") or {}
     text_encoder = "" if made.text_weights is None else f", {made.text_encoder} ({made.text_weights})"
     return {
         "network": run.row,
@@ -78,5 +67,5 @@ def _provenance(run: EvaluatedRun) -> dict[str, Any]:
         "commit": record["commit"] or "-",
         "versions": ", ".join(f"{name} {value}" for name, value in record["versions"].items()),
         "hardware": ", ".join(f"{name} {value}" for name, value in record["hardware"].items()),
-        "inference time": ", ".join(f"{name} {value}" for name, value in time.items()) or "not measured",
+        "inference time": ", ".join(f"{name} {value}" for name, value in (run.time or {}).items()) or "not measured",
     }

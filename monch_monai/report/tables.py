@@ -5,7 +5,7 @@ Several runs of one method (splits, seeds) give mean ± standard deviation of th
 
 import logging
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from monch_monai.classes import TISSUES
@@ -20,8 +20,10 @@ logger = logging.getLogger(__name__)
 
 PAPER_CONDITIONS = "RTX 3090, the rest not said"
 PAPER, OURS = "paper", "this software"
-Organs = Mapping[str, tuple[float, float, float]]
+Organs = dict[str, list[float]]
 POOLED = "all images"
+CLASS_SCORES = {"IoU": "iou", "precision": "precision", "F1": "dice"}
+"""Score of a class in Table 1 to its name in `scores.json`."""
 ORGAN_SCORES = {"IoU": "mean_iou_with_background", "FWIoU": "fw_iou", "F1": "f1_of_means_with_background"}
 """Column of Table 2 to its name in `scores.json`."""
 
@@ -32,12 +34,12 @@ def table_1(runs: Sequence[EvaluatedRun]) -> Table:
     for system, classes in TABLE_1.items():
         row: dict[str, Any] = {"system": system, "source": PAPER}
         for name, scores in zip(CLASS_ORDER, classes, strict=True):
-            row |= {f"{name} {score}": value for score, value in zip(("IoU", "precision", "F1"), scores, strict=True)}
+            row |= {f"{name} {score}": value for score, value in zip(CLASS_SCORES, scores, strict=True)}
         rows.append({**row, "inference ms": TABLE_1_MILLISECONDS[system], "conditions": PAPER_CONDITIONS})
     for name, group in group_runs(runs, "system").items():
         row = {"system": name, "source": _source(group)}
         for c in CLASS_ORDER:
-            for score, key in (("IoU", "iou"), ("precision", "precision"), ("F1", "dice")):
+            for score, key in CLASS_SCORES.items():
                 row[f"{c} {score}"] = mean_score([run.scores["classes"][c] for run in group], key)
         timed = [run.time for run in group if run.time is not None]
         measured = {conditions(time) for time in timed}  # times of unlike machines have no mean
@@ -55,19 +57,23 @@ def table_2(runs: Sequence[EvaluatedRun]) -> Table:
     ours = group_runs(runs, "system")
     found = {organ for run in runs for organ in run.scores["organs"]} - {POOLED}
     rows: Table = []
+    keys = ORGAN_SCORES.values()
     for organ in (*TISSUES, *sorted(found - set(TISSUES))):
         row: dict[str, Any] = {"organ": organ}
         for name, group in ours.items():
             scores = [run.scores["organs"][organ] for run in group if organ in run.scores["organs"]]
-            row |= _columns(name, [mean_score(scores, key) for key in ORGAN_SCORES.values()])
+            row |= _columns(name, [mean_score(scores, key) for key in keys])
         for system, organs in TABLE_2.items():
             row |= _columns(f"{system} ({PAPER})", organs.get(organ, (None, None, None)))
         rows.append(row)
-    for label, of_paper, of_ours in OVER_ORGANS:
+    for label, (of_paper, spread) in OVER_ORGANS.items():
         row = {"organ": label}
         for name, group in ours.items():
-            ours_over = [[of_ours(run.scores, key) for run in group] for key in ORGAN_SCORES.values()]
-            row |= _columns(name, [mean_score([scores for scores, _ in pairs], pairs[0][1]) for pairs in ours_over])
+            if spread is None:
+                means = [mean_score([run.scores["organs"][POOLED] for run in group], key) for key in keys]
+            else:
+                means = [mean_score([run.scores["over_organs"][key] for run in group], spread) for key in keys]
+            row |= _columns(name, means)
         for system, organs in TABLE_2.items():
             row |= _columns(f"{system} ({PAPER})", of_paper(organs))
         rows.append(row)
@@ -78,15 +84,13 @@ def _over_organs(of: Callable[[list[float]], float]) -> Callable[[Organs], list[
     return lambda organs: [of([organs[tissue][i] for tissue in TISSUES]) for i in range(len(ORGAN_SCORES))]
 
 
-OVER_ORGANS: tuple[
-    tuple[str, Callable[[Organs], Sequence[float]], Callable[[dict[str, Any], str], tuple[dict[str, Any], str]]], ...
-] = (
-    ("average: six classes of the pooled test set", lambda o: o["average"], lambda s, key: (s["organs"][POOLED], key)),
-    ("plain mean over organs", _over_organs(statistics.mean), lambda s, key: (s["over_organs"][key], "mean")),
-    ("variance over organs (the paper's STD)", lambda o: o["STD"], lambda s, key: (s["over_organs"][key], "variance")),
-    ("standard deviation over organs", _over_organs(statistics.pstdev), lambda s, key: (s["over_organs"][key], "sd")),
-)
-"""Last rows of Table 2: label, the paper's three numbers, and for ours the part of `scores.json` and the key in it."""
+OVER_ORGANS: dict[str, tuple[Callable[[Organs], list[float]], str | None]] = {
+    "average: six classes of the pooled test set": (lambda organs: organs["average"], None),
+    "plain mean over organs": (_over_organs(statistics.mean), "mean"),
+    "variance over organs (the paper's STD)": (lambda organs: organs["STD"], "variance"),
+    "standard deviation over organs": (_over_organs(statistics.pstdev), "sd"),
+}
+"""Last rows of Table 2: label to the paper's numbers and to the spread in `scores.json`, None for pooled images."""
 
 
 def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:

@@ -21,7 +21,7 @@ class KillsItsWorkerOnce:
 
     def __call__(self, tiles):
         self.calls += 1
-        if self.calls == 8:
+        if self.calls == 4:
             try:
                 self.marker.touch(exist_ok=False)
             except FileExistsError:

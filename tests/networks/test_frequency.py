@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from monch_monai.networks.frequency import HighFrequency
+from monch_monai.networks.features import HighFrequency
 from monch_monai.ops import high_pass
 from tests.fakes.network import noise
 

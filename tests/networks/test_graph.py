@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from monch_monai.networks.graph import Topology
+from monch_monai.networks.features import Topology
 from monch_monai.ops import knn, max_relative
 from tests.fakes.network import noise
 

@@ -10,8 +10,7 @@ from torch import nn
 from monch_monai.encoders import RANDOM, Origin
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
-from monch_monai.networks import OnnxNetwork
-from monch_monai.networks.onnx import read_onnx_metadata
+from monch_monai.networks import OnnxNetwork, reference_density
 from tests.fakes.network import noise
 
 onnx = pytest.importorskip("onnx")
@@ -67,7 +66,7 @@ def test_an_export_for_tiles_of_another_size_refuses_them_in_one_line(tmp_path):
 def test_a_pickled_network_opens_its_file_anew(tmp_path):
     network = OnnxNetwork(exported(tmp_path / "network.onnx", mean=json.dumps(MEAN)))
     copied = pickle.loads(pickle.dumps(network))
-    assert copied._session is None
+    assert "session" not in vars(copied)
     assert copied.mean == MEAN
     assert torch.equal(copied(noise(2, 3, 8, 8)), network(noise(2, 3, 8, 8)))
 
@@ -76,7 +75,8 @@ def test_what_a_file_does_not_store_is_none(tmp_path):
     network = OnnxNetwork(exported(tmp_path / "network.onnx"))
     assert (network.mean, network.std) == (None, None)
     assert network.provenance.image_weights == Origin("file", "network.onnx", sha256=sha256(network.path))
-    assert read_onnx_metadata(tmp_path / "network.onnx", "reference_density") is None
+    assert network.metadata("reference_density") is None
+    assert reference_density(onnx=tmp_path / "network.onnx") is None
     half = OnnxNetwork(exported(tmp_path / "half.onnx", std=json.dumps(STD)))
     assert (half.mean, half.std) == (None, STD)
 
@@ -102,7 +102,7 @@ def test_damaged_metadata_is_refused_in_one_line(name, text, tmp_path):
 
 
 @pytest.mark.parametrize(("content", "problem"), [(None, "does not exist"), (b"not a model", "is no ONNX model")])
-@pytest.mark.parametrize("opened", [OnnxNetwork, lambda path: read_onnx_metadata(path, "reference_density")])
+@pytest.mark.parametrize("opened", [OnnxNetwork, lambda path: reference_density(onnx=path)])
 def test_what_onnx_runtime_cannot_run_is_refused_in_one_line(opened, content, problem, tmp_path):
     if content is not None:
         (tmp_path / "network.onnx").write_bytes(content)

@@ -16,8 +16,15 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks import initialise_weights, load_checkpoint
 from monch_monai.networks.checkpoint import save_safetensors
-from monch_monai.networks.provenance import KEY, ROOM, Provenance, convert_earlier, provenance_of, read_provenance
-from monch_monai.networks.recipe import recipe
+from monch_monai.networks.provenance import (
+    KEY,
+    ROOM,
+    Provenance,
+    convert_earlier,
+    provenance_of,
+    read_provenance,
+    recipe,
+)
 from monch_monai.prompts import ATTRIBUTES
 from tests.encoders.test_encoders import small_network
 from tests.fakes.network import SmallText, small_monch

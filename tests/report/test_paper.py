@@ -12,7 +12,7 @@ def organ_rows(system, column):
 
 def test_the_papers_order_is_of_our_classes():
     assert sorted(CLASS_ORDER) == sorted(c.name for c in NUCLEUS_CLASSES)
-    assert list(CLASS_ORDER) != [c.name for c in NUCLEUS_CLASSES]
+    assert [c.name for c in NUCLEUS_CLASSES] != CLASS_ORDER
 
 
 @pytest.mark.parametrize("system", TABLE_1)
@@ -42,7 +42,7 @@ def test_the_misprints_of_table_2_are_kept():
 
 
 def test_no_other_two_organs_of_table_2_agree():
-    distinct = {system: len({organs[tissue] for tissue in TISSUES}) for system, organs in TABLE_2.items()}
+    distinct = {system: len({tuple(organs[tissue]) for tissue in TISSUES}) for system, organs in TABLE_2.items()}
     assert distinct == {"HoVer-Net": 18, "TSFD-Net": 19, "CPP-Net": 18, "MONCH": 19}
 
 
@@ -57,12 +57,12 @@ def test_the_printed_std_of_monch_is_the_variance_of_its_rows(column):
 def test_the_plain_mean_of_monchs_rows_is_not_the_printed_average():
     means = [round(statistics.mean(organ_rows("MONCH", column)), 4) for column in range(3)]
     assert means == [0.5602, 0.8725, 0.6895]
-    assert TABLE_2["MONCH"]["average"] == (0.5662, 0.8743, 0.7035)
+    assert TABLE_2["MONCH"]["average"] == [0.5662, 0.8743, 0.7035]
 
 
 @pytest.mark.parametrize(("number", "row"), [(3, "MONCH"), (4, "MONCH"), (5, "MONCH"), (6, "CLIP"), (7, "CLIP")])
 def test_the_whole_network_has_the_f1_of_table_1_in_every_table(number, row):
-    assert F1_TABLES[number][row] == tuple(f1 for _, _, f1 in TABLE_1["MONCH"])
+    assert F1_TABLES[number][row] == [f1 for _, _, f1 in TABLE_1["MONCH"]]
 
 
 def test_the_backbones_of_table_6_stand_in_table_7_with_the_same_numbers():
