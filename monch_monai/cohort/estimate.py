@@ -30,7 +30,7 @@ def estimate(plan: Plan, pipeline: Pipeline, gzip: bool) -> str:
         pipeline: what would run it.
         gzip: whether GeoJSON would be compressed.
     """
-    tile, batch = plan.lattice.tile, plan.lattice.batch_size
+    tile, batch = plan.lattice.tile, plan.lattice.batch
     blank = np.full((batch, tile, tile, 3), 230, np.uint8)
     pipeline.predictor(blank)
     start = time.perf_counter()

@@ -29,7 +29,7 @@ class RayEngine:
         workers: cores of the machine to use, where Ray is started here; all of them when None.
 
     Raises:
-        InputError: Ray is not installed, or a number is not one.
+        InputError: Ray is not installed, or a number is negative, or not whole where cores or tries are counted.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RayEngine:
                     yield Outcome(slide, None, reason)
                 except ray.exceptions.RayError as error:  # its worker died once too often
                     logger.error("%s: %s", slide, type(error).__name__)
-                    yield Outcome(slide, None, f"{type(error).__name__}: its worker died; run again to go on")
+                    yield Outcome(slide, None, f"{type(error).__name__}: its worker died; run again to resume")
         finally:
             ray.shutdown()
 

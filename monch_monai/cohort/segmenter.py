@@ -22,7 +22,7 @@ from monch_monai.geometry import Mpp
 from monch_monai.predict import Predictor, Tiling
 from monch_monai.segmentation import FoundNuclei, NucleusFinder, Pipeline, Plan, Region, Seconds, Workers, margin_px
 from monch_monai.settings import flag
-from monch_monai.slides import Tissue, find_tissue, grid_of, open_slide, slide_lightening, tissue_overview
+from monch_monai.slides import grid_of, open_slide, tissue_and_lightening
 from monch_monai.stain import DEFAULT_RULE, TissueRule
 
 logger = logging.getLogger(__name__)
@@ -109,10 +109,7 @@ class SlideSegmenter:
         """
         slide = open_slide(path, self.mpp)
         grid = grid_of(slide)
-        tissue = Tissue.everywhere(grid)
-        if self.tissue is not None:
-            tissue = find_tissue(tissue_overview(slide, grid)[0], grid, self.tissue)
-        factors = slide_lightening(slide, grid, self.reference_density, self.tissue or DEFAULT_RULE)
+        tissue, factors = tissue_and_lightening(slide, grid, self.reference_density, self.tissue)
         tissue = tissue.joined(self.finder.added_tissue(grid))
         searched = tissue.grown(margin_px(grid))
         return Plan(slide, factors, grid, tissue, searched, self.tiling.over(grid.box), self.side)
@@ -151,7 +148,7 @@ class SlideSegmenter:
             logger.info("%s: lightened for the network, optical density times %s (R, G, B)", path.name, factors)
         try:
             if work.open(settings):
-                logger.info("%s: going on where an earlier run ended", path.name)
+                logger.info("%s: resuming where an earlier run ended", path.name)
             self.seconds = seconds = self._run(plan, work)
             result = work.path / "result"
             shutil.rmtree(result, ignore_errors=True)

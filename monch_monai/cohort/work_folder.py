@@ -67,14 +67,14 @@ class WorkFolder:
         """Makes the folder, or empties one that other settings made; returns whether there is work to go on from."""
         text = json.dumps(settings, indent=2, sort_keys=True, default=str)
         record = self.path / "settings.json"
-        goes_on = record.is_file() and record.read_text(encoding="utf-8") == text
-        if not goes_on and self.path.exists():
+        resumes = record.is_file() and record.read_text(encoding="utf-8") == text
+        if not resumes and self.path.exists():
             shutil.rmtree(self.path)
         self.regions.mkdir(parents=True, exist_ok=True)
         for part in self.path.rglob(f"{PART}*"):
             part.unlink()  # of a run that was killed while it wrote
         write_text_atomically(record, text)
-        return goes_on
+        return resumes
 
     def is_finished(self, core: WorkingBox) -> bool:
         """Whether a region is finished."""
@@ -112,13 +112,9 @@ class WorkFolder:
             square: NDArray[np.uint8] | None = squares.get(name)
         return square
 
-    def tile_cache(self, lattice: Lattice) -> FileCache:
+    def tile_cache(self) -> FileCache:
         """Keeps the predictions of tiles until the regions that need them are done."""
         return FileCache(self.path / "tiles")
-
-    def drop_tiles_above(self, lattice: Lattice, y: int) -> None:
-        """Removes the predictions of tiles whose cells end above row `y`."""
-        self.tile_cache(lattice).drop_above(lattice, y)
 
     def remove(self) -> None:
         """Removes the folder."""

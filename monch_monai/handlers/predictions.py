@@ -23,8 +23,7 @@ from monch_monai.overlay import draw_contours
 from monch_monai.predict import Prediction
 from monch_monai.segmentation import GeoJsonFile, NucleusFinder, find_nuclei
 from monch_monai.settings import flag
-from monch_monai.slides import image_grid
-from monch_monai.slides.working_image import FACTORS, PIXELS
+from monch_monai.slides import FACTORS, PIXELS, image_grid
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from monch_monai.label.labels import MOST_PIXELS, draw
 from monch_monai.predict import Predictor, Tiling
 from monch_monai.runs.rules import check_device
 from monch_monai.segmentation import SCHEMA, FoundNuclei, polygons_of, segment_regions
-from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, slide_lightening
+from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, tissue_and_lightening
+from monch_monai.stain import TissueRule
 
 
 class Segmented(NamedTuple):
@@ -107,7 +108,7 @@ class Segmenter:
         covered, tables = grid.covering(box).common(grid.box), [SCHEMA.empty_table()]
         class_map = np.zeros((covered.height, covered.width), np.uint8) if isinstance(image, ImageSlide) else None
         for region, view, nuclei in segment_regions(seen, self._predictor, box, self._finder, self._tiling):
-            tables.append(nuclei.filter(box.owns(np.stack([nuclei["x"].to_numpy(), nuclei["y"].to_numpy()], axis=1))))
+            tables.append(nuclei)
             if class_map is not None:
                 class_map[region.core.within(covered)] = view.class_map[region.core.within(region.view)]
         if class_map is not None:
@@ -117,11 +118,10 @@ class Segmenter:
 
     def _lightening(self, path: Path, image: Slide) -> tuple[float, ...]:
         """The factors of the whole image; those of a slide are measured once."""
-        if self._reference_density is None or isinstance(image, ImageSlide):
-            return slide_lightening(image, grid_of(image), self._reference_density)
-        known = fingerprint(path)
-        if known not in self._lightenings:
-            self._lightenings[known] = slide_lightening(image, grid_of(image), self._reference_density)
+        known = "" if isinstance(image, ImageSlide) or self._reference_density is None else fingerprint(path)
+        if not known or known not in self._lightenings:
+            rule = self._tissue if known else None
+            _, self._lightenings[known] = tissue_and_lightening(image, grid_of(image), self._reference_density, rule)
         return self._lightenings[known]
 
     @cached_property
@@ -150,6 +150,11 @@ class Segmenter:
     def _finder(self) -> FoundNuclei:
         finder: FoundNuclei = self._config().get_parsed_content("finder")
         return finder
+
+    @cached_property
+    def _tissue(self) -> TissueRule | None:
+        rule: TissueRule | None = self._config().get_parsed_content("segmenter#tissue")
+        return rule
 
     @cached_property
     def _tiling(self) -> Tiling:

@@ -18,8 +18,7 @@ from monch_monai.label.studies import Studies
 from monch_monai.label.uncertainty import mean_uncertainty
 from monch_monai.segmentation import PROBS
 from monch_monai.settings import whole_number
-from monch_monai.slides import Tissue, find_tissue, grid_of, tissue_overview
-from monch_monai.stain import DEFAULT_RULE
+from monch_monai.slides import grid_of, tissue_and_lightening
 
 PATCH = (1024, 1024)
 SMALLEST_PATCH = 64
@@ -139,7 +138,7 @@ def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | 
         if not is_slide(path):
             return tuple(parts)
         grid = grid_of(image)
-        tissue: Tissue = find_tissue(tissue_overview(image, grid)[0], grid, DEFAULT_RULE)
+        tissue, _ = tissue_and_lightening(image, grid, None)
         return tuple(part for part in parts if tissue.touches(grid.covering(part)))
 
 

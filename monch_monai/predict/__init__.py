@@ -8,13 +8,14 @@ from monch_monai.predict.inferer import LatticeInferer
 from monch_monai.predict.lattice import Cell, Lattice, Tiling
 from monch_monai.predict.precision import MixedPrecisionInferer, cpu_capabilities, has_fast_bfloat16
 from monch_monai.predict.predictor import NetworkPredictor, Predictor
-from monch_monai.predict.stitching import TileCache, run_tiles
+from monch_monai.predict.stitching import MemoryCache, TileCache, cut, paste, run_tiles
 
 __all__ = [
     "Cell",
     "ClassMapd",
     "Lattice",
     "LatticeInferer",
+    "MemoryCache",
     "MixedPrecisionInferer",
     "NetworkPredictor",
     "Prediction",
@@ -24,6 +25,8 @@ __all__ = [
     "class_map",
     "classify",
     "cpu_capabilities",
+    "cut",
     "has_fast_bfloat16",
+    "paste",
     "run_tiles",
 ]

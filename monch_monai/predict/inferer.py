@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from monai.inferers import Inferer
 from torch import Tensor
 from tqdm import tqdm
@@ -12,14 +13,14 @@ from monch_monai.errors import InputError
 from monch_monai.geometry import TILE_SIZE, WorkingBox
 from monch_monai.predict.lattice import Tiling
 from monch_monai.predict.precision import MixedPrecisionInferer
-from monch_monai.predict.predictor import tile_logits
+from monch_monai.predict.predictor import normalisation, tile_logits
 from monch_monai.predict.stitching import paste, run_tiles
 
 
 class LatticeInferer(Inferer):
     """Logits of whole images at the network's resolution, by the lattice of tiles that slides are segmented with.
 
-    A batch of images no larger than a tile, as a training's, runs as it is.
+    A batch of normalised images no larger than a tile, as a training's, runs as it is.
 
     Args:
         tile_size: as in `Tiling`.
@@ -61,9 +62,9 @@ class LatticeInferer(Inferer):
         def run(tiles: Tensor) -> Tensor:
             if self.mean is None or self.std is None:
                 return self.inferer(tiles, apply)
-            return tile_logits(tiles, apply, self.mean, self.std, self.inferer)
+            return tile_logits(tiles, apply, *normalisation(network, self.mean, self.std), self.inferer)
 
-        if max(images.shape[2:]) <= self.tiling.tile_size:
+        if self.mean is None and max(images.shape[2:]) <= self.tiling.tile_size:
             return run(images)
         stitched = [self._stitched(image, run)[None] for image in images]
         return stitched[0] if len(stitched) == 1 else torch.cat(stitched)
@@ -71,13 +72,15 @@ class LatticeInferer(Inferer):
     def _stitched(self, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         whole = WorkingBox(0, 0, image.shape[2], image.shape[1])
         lattice = self.tiling.over(whole)
+        width, height = (max(0, lattice.tile - side) for side in (whole.width, whole.height))
+        padded = F.pad(image[None], (0, width, 0, height), mode="replicate")[0]
         cells = lattice.cells(whole)
         bar = tqdm(total=len(cells), unit="tile", leave=False, disable=not self.progress, mininterval=1)
         logits: Tensor | None = None
         for cell, tile in run_tiles(
             cells,
             lattice,
-            lambda some: run(torch.stack([image[(..., *lattice.window(cell).within(whole))] for cell in some])),
+            lambda some: run(torch.stack([padded[(..., *lattice.window(cell).within(whole))] for cell in some])),
         ):
             if logits is None:
                 logits = tile.new_empty(len(tile), whole.height, whole.width)

@@ -1,8 +1,9 @@
 """How an image is cut into the tiles that the network sees. Numbers only.
 
-Tiles lie on one lattice over the whole image, whatever part of it is asked for, and none reaches beyond the image. The
-prediction of a tile counts for the *cell* in its middle, and at the image's edge up to the edge, so each pixel has one
-prediction: that of the tile around it. Neighbouring tiles overlap; neighbouring cells touch.
+Tiles lie on one lattice over the whole image, whatever part of it is asked for. None reaches beyond the image, unless
+the image is narrower than a tile: there its last row and column are repeated. The prediction of a tile counts for the
+*cell* in its middle, and at the image's edge up to the edge, so each pixel has one prediction: that of the tile around
+it. Neighbouring tiles overlap; neighbouring cells touch.
 """
 
 import math
@@ -42,7 +43,7 @@ class Tiling:
             raise InputError(
                 f"overlap is {self.overlap!r}; give a share of the tile, a number from 0 to {MOST_OVERLAP}"
             )
-        whole_number("sw_batch_size", self.batch_size, least=1)
+        whole_number("batch_size", self.batch_size, least=1)
 
     def over(self, image: WorkingBox) -> "Lattice":
         """The lattice of tiles over an image."""
@@ -51,10 +52,7 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Lattice:
-    """Tiles of `tile` px, a `step` apart, over one image, which begins at 0, 0.
-
-    In an image narrower than a tile, tiles are as narrow as the image.
-    """
+    """Tiles of `tile` px, a `step` apart, over one image, which begins at 0, 0."""
 
     tile: int
     step: int
@@ -87,7 +85,7 @@ class Lattice:
         """The part that a tile sees."""
         places = zip(index, (self.image.width, self.image.height), strict=True)
         x, y = (min(i * self.step, max(0, size - self.tile)) for i, size in places)
-        return WorkingBox(x, y, min(self.tile, self.image.width), min(self.tile, self.image.height))
+        return WorkingBox(x, y, self.tile, self.tile)
 
     def cells(self, box: WorkingBox) -> list[Cell]:
         """Tiles whose cells have a pixel in `box`, row by row."""

@@ -28,8 +28,9 @@ class NetworkPredictor:
     """Normalises tiles, runs the network, refuses NaN and names classes.
 
     Args:
-        network: logits `[B, T, H, W]` for normalised images `[B, 3, H, W]`; an `OnnxNetwork` runs an export.
-        mean: of each channel, of values in [0, 1]; a network's own attribute `mean` comes first.
+        network: logits `[B, T, H, W]` for normalised images `[B, 3, H, W]`; an `OnnxNetwork` runs an export. It is put
+            into evaluation and onto the device.
+        mean: of each channel, of values in [0, 1]; see `normalisation`.
         std: standard deviation, as `mean`.
         device: where it runs.
         amp: whether mixed precision is used where the hardware has it.
@@ -50,11 +51,11 @@ class NetworkPredictor:
     ) -> None:
         self.network = network.eval().to(device).to(memory_format=torch.channels_last)
         self.device = device
-        self.mean, self.std = getattr(network, "mean", None) or mean, getattr(network, "std", None) or std
+        self.mean, self.std = normalisation(network, mean, std)
         self.inferer, self.compile = MixedPrecisionInferer(amp=amp), flag("compile", compile)
         architecture = hashlib.sha256(repr(self.network).encode()).hexdigest()
-        normalisation = {"mean": list(self.mean), "std": list(self.std)}
-        self.settings = {"network": architecture, **normalisation, "amp": self.inferer.amp}
+        images = {"mean": list(self.mean), "std": list(self.std)}
+        self.settings = {"network": architecture, **images, "amp": self.inferer.amp}
         self.compiled: Any = None
 
     def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
@@ -77,6 +78,11 @@ class NetworkPredictor:
     def __getstate__(self) -> dict[str, Any]:
         """State for another process, which compiles anew."""
         return {**self.__dict__, "compiled": None}
+
+
+def normalisation(network: Any, mean: Sequence[float], std: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation that images are normalised by: the network's own, as an export has them, or these."""
+    return getattr(network, "mean", None) or mean, getattr(network, "std", None) or std
 
 
 def tile_logits(

@@ -20,6 +20,9 @@ class TileCache(Protocol):
     def put(self, cell: Cell, prediction: Prediction) -> None:
         """Keeps a prediction."""
 
+    def drop_above(self, lattice: Lattice, y: int) -> None:
+        """Removes the predictions of tiles whose cells end above row `y`."""
+
 
 class MemoryCache(dict[Cell, Prediction]):
     """A `TileCache` in memory."""
@@ -27,6 +30,11 @@ class MemoryCache(dict[Cell, Prediction]):
     def put(self, cell: Cell, prediction: Prediction) -> None:
         """Keeps a prediction."""
         self[cell] = prediction
+
+    def drop_above(self, lattice: Lattice, y: int) -> None:
+        """Removes the predictions of tiles whose cells end above row `y`."""
+        for cell in [cell for cell in self if lattice.cell(cell).bottom <= y]:
+            del self[cell]
 
 
 def run_tiles(
@@ -53,6 +61,6 @@ def paste(target: Any, target_box: WorkingBox, source: Any, source_box: WorkingB
 
 
 def cut(prediction: Prediction, box: WorkingBox, part: WorkingBox) -> Prediction:
-    """The `part` of a prediction that covers `box`."""
+    """A copy of the `part` of a prediction that covers `box`."""
     place = (..., *part.within(box))
-    return Prediction(prediction.class_map[place], prediction.probs[place])
+    return Prediction(prediction.class_map[place].copy(), prediction.probs[place].copy())

@@ -7,15 +7,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from monch_monai.geometry import NETWORK_MPP, Level0Box, WorkingBox, WorkingGrid
+from monch_monai.geometry import Level0Box, WorkingBox, WorkingGrid
 from monch_monai.nuclei import rasterise
-from monch_monai.predict import Prediction, Predictor, Tiling
-from monch_monai.predict.stitching import MemoryCache, cut
+from monch_monai.predict import MemoryCache, Prediction, Predictor, Tiling, cut
 from monch_monai.segmentation.finder import NucleusFinder
 from monch_monai.segmentation.found_nuclei import FoundNuclei
 from monch_monai.segmentation.nuclei_table import SCHEMA, polygons_of
-from monch_monai.segmentation.regions import Region, margin_px, predict_region, regions
-from monch_monai.slides import Slide, grid_of, read_working
+from monch_monai.segmentation.regions import Region, margin_px, predict_region, read_tiles, regions
+from monch_monai.slides import Slide, grid_of
 
 
 class SegmentedRegion(NamedTuple):
@@ -61,17 +60,19 @@ def segment_regions(
     part: Level0Box | None = None,
     finder: NucleusFinder | None = None,
     tiling: Tiling | None = None,
-    working_mpp: float = NETWORK_MPP,
 ) -> Iterator[SegmentedRegion]:
     """Segments the regions of a part of a slide, one after another; arguments and errors as in `segment_part`."""
-    grid = grid_of(slide, working_mpp)
+    grid = grid_of(slide)
     lattice, cache = (tiling or Tiling()).over(grid.box), MemoryCache()
     find = finder if finder is not None else FoundNuclei()
     covered: WorkingBox = grid.box if part is None else grid.covering(part)
     for region in regions(covered, grid, lattice):
-        pixels = read_working(slide, grid, lattice.hull(region.cells))
+        cache.drop_above(lattice, region.view.y)
+        pixels = read_tiles(slide, grid, lattice, region.cells)
         view = predict_region(pixels, region, lattice, predictor, margin_px(grid), cache)
-        yield SegmentedRegion(region, view, find(view, region.view, region.core, grid))
+        nuclei = find(view, region.view, region.core, grid)
+        places = np.stack([nuclei["x"].to_numpy(), nuclei["y"].to_numpy()], axis=1)
+        yield SegmentedRegion(region, view, nuclei if part is None else nuclei.filter(part.owns(places)))
 
 
 def segment_part(
@@ -80,11 +81,11 @@ def segment_part(
     part: Level0Box | None = None,
     finder: NucleusFinder | None = None,
     tiling: Tiling | None = None,
-    working_mpp: float = NETWORK_MPP,
 ) -> pa.Table:
-    """Nuclei whose centroid lies in a part of a slide, each whole: the same that a run of the slide finds.
+    """Nuclei whose centroid lies in a part of a slide, each whole: the same that a run of the slide finds there.
 
-    (A run lightens slides that are darker than its network's training; a `LightenedSlide` of the slide does so here.)
+    (A run leaves out nuclei outside the tissue, and lightens slides that are darker than its network's training; a
+    `LightenedSlide` of the slide does that here.)
 
     Args:
         slide: a slide, or an image in memory as `ImageSlide(pixels, mpp)`; its `mpp` must be known.
@@ -92,7 +93,6 @@ def segment_part(
         part: of level 0; the whole slide when not given.
         finder: makes nuclei; the watershed by default.
         tiling: settings of the tiles; those of `Tiling()` by default.
-        working_mpp: µm per pixel that the network was trained for.
 
     Returns:
         A table of `SCHEMA`; `polygons_of(table)` are the outlines.
@@ -101,5 +101,5 @@ def segment_part(
         InputError: the slide is damaged there.
         ValueError: the slide's mpp is not known.
     """
-    found = segment_regions(slide, predictor, part, finder, tiling, working_mpp)
+    found = segment_regions(slide, predictor, part, finder, tiling)
     return pa.concat_tables([SCHEMA.empty_table(), *(each.nuclei for each in found)])

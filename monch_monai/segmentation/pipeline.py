@@ -22,9 +22,9 @@ from monch_monai.geometry import WorkingBox, WorkingGrid
 from monch_monai.predict import Lattice, Prediction, Predictor, TileCache
 from monch_monai.segmentation.finder import NucleusFinder
 from monch_monai.segmentation.plan import Plan
-from monch_monai.segmentation.regions import REGION, Region, margin_px, predict_region
+from monch_monai.segmentation.regions import REGION, Region, margin_px, predict_region, read_tiles
 from monch_monai.settings import whole_number
-from monch_monai.slides import Slide, Tissue, read_working
+from monch_monai.slides import Slide, Tissue
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Workers:
         """Refuses what is no number of workers."""
         whole_number("num_workers", self.num_workers, least=0)
         whole_number("nucleus_workers", self.nucleus_workers, least=0)
+        whole_number("region_size", self.region_size, least=1)
 
 
 class RegionStore(Protocol):
@@ -56,11 +57,8 @@ class RegionStore(Protocol):
     def keep(self, core: WorkingBox, class_map: NDArray[np.uint8], nuclei: pa.Table) -> None:
         """Keeps a region: the class map `[H, W]` of its core, and its nuclei."""
 
-    def tile_cache(self, lattice: Lattice) -> TileCache:
+    def tile_cache(self) -> TileCache:
         """Keeps the predictions of tiles until the regions that need them are done."""
-
-    def drop_tiles_above(self, lattice: Lattice, y: int) -> None:
-        """Removes the predictions of tiles whose cells end above row `y`."""
 
 
 @dataclass
@@ -137,7 +135,7 @@ class Pipeline:
         """
         seconds, start = Seconds(), time.perf_counter()
         slide, grid, lattice = plan.lightened, plan.grid, plan.lattice
-        cache, margin, todo = store.tile_cache(lattice), margin_px(grid), iter(regions)
+        cache, margin, todo = store.tile_cache(), margin_px(grid), iter(regions)
         reading: deque[tuple[Region, Future[tuple[NDArray[np.uint8], float]]]] = deque()
         finishing: deque[tuple[Region, Future[Finished]]] = deque()
 
@@ -159,7 +157,7 @@ class Pipeline:
                 pixels, took = future.result()
                 seconds.reading += took
                 read_ahead()
-                store.drop_tiles_above(lattice, region.view.y)
+                cache.drop_above(lattice, region.view.y)
                 before = time.perf_counter()
                 view = predict_region(pixels, region, lattice, self.predictor, margin, cache)
                 seconds.network += time.perf_counter() - before
@@ -186,7 +184,7 @@ class Pipeline:
 
 def _read(slide: Slide, grid: WorkingGrid, lattice: Lattice, region: Region) -> tuple[NDArray[np.uint8], float]:
     start = time.perf_counter()
-    return read_working(slide, grid, lattice.hull(region.cells)), time.perf_counter() - start
+    return read_tiles(slide, grid, lattice, region.cells), time.perf_counter() - start
 
 
 def _finish(

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monch_monai.geometry import WorkingBox, WorkingGrid
-from monch_monai.predict import Cell, Lattice, Prediction, Predictor, TileCache, run_tiles
-from monch_monai.predict.stitching import cut, paste
+from monch_monai.predict import Cell, Lattice, Prediction, Predictor, TileCache, cut, paste, run_tiles
+from monch_monai.slides import Slide, read_working
 
 MARGIN_UM = 32.0
 """How far a region is seen beyond its core: nuclei of up to twice that, 64 µm, are whole in the region that reports
@@ -55,6 +55,18 @@ def regions(
 def margin_px(grid: WorkingGrid) -> int:
     """`MARGIN_UM` in working px."""
     return math.ceil(MARGIN_UM / min(grid.mpp.x, grid.mpp.y))
+
+
+def read_tiles(slide: Slide, grid: WorkingGrid, lattice: Lattice, cells: list[Cell]) -> NDArray[np.uint8]:
+    """RGB `[H, W, 3]` of the hull of tiles; where that reaches beyond the image, its last row and column are repeated.
+
+    Raises:
+        InputError: the slide's file is damaged there.
+    """
+    hull = lattice.hull(cells)
+    inside = hull.common(grid.box)
+    pixels = read_working(slide, grid, inside)
+    return np.pad(pixels, ((0, hull.bottom - inside.bottom), (0, hull.right - inside.right), (0, 0)), mode="edge")
 
 
 def predict_region(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from monch_monai.geometry import LevelBox, WorkingGrid
 from monch_monai.slides.pixels import tissue_overview
 from monch_monai.slides.slide import Slide
+from monch_monai.slides.tissue import Tissue
 from monch_monai.stain import DEFAULT_RULE, TissueRule, lightened, lightening, tissue_density
 
 
@@ -32,21 +33,23 @@ class LightenedSlide(Slide):
         self.slide.close()
 
 
-def slide_lightening(
-    slide: Slide, grid: WorkingGrid, reference_density: Sequence[float] | None, rule: TissueRule = DEFAULT_RULE
-) -> tuple[float, ...]:
-    """Factors that lighten a slide to a reference, by the density of its tissue as a whole; 1 without a reference.
+def tissue_and_lightening(
+    slide: Slide, grid: WorkingGrid, reference_density: Sequence[float] | None, rule: TissueRule | None = DEFAULT_RULE
+) -> tuple[Tissue, tuple[float, ...]]:
+    """Tissue of a slide, and the factors that lighten it to a reference by the density of that; 1 without a reference.
 
     Args:
         slide: as it is.
         grid: its working pixels.
         reference_density: mean optical density of the tissue trained on, by channel.
-        rule: finds the tissue; by default with its own settings.
+        rule: finds the tissue; None takes all of the slide for tissue, and measures density by the default rule.
 
     Raises:
         InputError: the slide's file is damaged.
     """
-    if reference_density is None:
-        return lightening(None, None)
+    if rule is None and reference_density is None:
+        return Tissue.everywhere(grid), lightening(None, None)
     overview, um2_per_px = tissue_overview(slide, grid)
-    return lightening(tissue_density(overview, rule(overview, um2_per_px)), reference_density)
+    mask = (rule or DEFAULT_RULE)(overview, um2_per_px)
+    factors = lightening(tissue_density(overview, mask), reference_density)
+    return Tissue.everywhere(grid) if rule is None else Tissue.of_mask(mask, grid), factors

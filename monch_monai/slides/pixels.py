@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_array
 
-from monch_monai.geometry import NETWORK_MPP, LevelBox, WorkingBox, WorkingGrid, working_grid
+from monch_monai.geometry import LevelBox, WorkingBox, WorkingGrid, working_grid
 from monch_monai.slides.slide import Slide
 from monch_monai.stain import TISSUE_MPP
 
@@ -17,9 +17,9 @@ SMALL_SLIDE = 4096
 """Longest side of slides whose overview is made of level 0, px: of a field, the same with coarser levels or without."""
 
 
-def grid_of(slide: Slide, working_mpp: float = NETWORK_MPP) -> WorkingGrid:
+def grid_of(slide: Slide) -> WorkingGrid:
     """Working pixels of a slide whose mpp is known."""
-    return working_grid(slide.size, slide.resolution, slide.downsamples, working_mpp)
+    return working_grid(slide.size, slide.resolution, slide.downsamples)
 
 
 def read_working(slide: Slide, grid: WorkingGrid, box: WorkingBox) -> NDArray[np.uint8]:
@@ -87,7 +87,9 @@ def overview(slide: Slide, downsample: float) -> NDArray[np.uint8]:
     whole = LevelBox(0, 0, width, height)
     small = np.empty((height, width, 3), np.uint8)
     for box in whole.squares(max(1, math.floor(STRIPE / scale))):
-        edges = [round(v * scale) for v in (box.x, box.y, box.right, box.bottom)]
-        pixels = Image.fromarray(slide.read(level, LevelBox.between(*edges)))
+        edges = zip((box.right, box.bottom), (width, height), slide.sizes[level], strict=True)
+        right, bottom = (round(v * scale) if v < last else size for v, last, size in edges)  # to the very edge
+        seen = LevelBox.between(round(box.x * scale), round(box.y * scale), right, bottom)
+        pixels = Image.fromarray(slide.read(level, seen))
         small[box.within(whole)] = np.asarray(pixels.resize((box.width, box.height), Image.Resampling.BOX))
     return small

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from monch_monai.geometry import WorkingBox, WorkingGrid
-from monch_monai.stain import TissueRule
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,11 @@ class Tissue:
     def everywhere(cls, grid: WorkingGrid) -> "Tissue":
         """All of the slide."""
         return cls(np.ones((1, 1), bool), (grid.box.width, grid.box.height))
+
+    @classmethod
+    def of_mask(cls, mask: NDArray[np.bool_], grid: WorkingGrid) -> "Tissue":
+        """Tissue by a mask `[h, w]` of the whole slide."""
+        return cls(mask, (grid.box.width / mask.shape[1], grid.box.height / mask.shape[0]))
 
     def area_mm2(self, grid: WorkingGrid) -> float:
         """Area of the tissue."""
@@ -77,10 +81,3 @@ class Tissue:
         (sx, sy), (x, y) = self.per_px, self.origin
         rows = slice(max(0, int(box.y / sy) - y), max(0, int(np.ceil(box.bottom / sy)) - y))
         return rows, slice(max(0, int(box.x / sx) - x), max(0, int(np.ceil(box.right / sx)) - x))
-
-
-def find_tissue(overview: NDArray[np.uint8], grid: WorkingGrid, rule: TissueRule) -> Tissue:
-    """Tissue of a slide by its overview `[H, W, 3]` (`monch_monai.slides.tissue_overview`)."""
-    height, width = overview.shape[:2]
-    per_px = (grid.box.width / width, grid.box.height / height)
-    return Tissue(rule(overview, per_px[0] * per_px[1] * grid.mpp.x * grid.mpp.y), per_px)

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from monch_monai.geometry import NETWORK_MPP, Level0Box, Mpp, Size, WorkingGrid, working_grid
-from monch_monai.slides.lightened import LightenedSlide, slide_lightening
+from monch_monai.slides.lightened import LightenedSlide, tissue_and_lightening
 from monch_monai.slides.pixels import grid_of, read_working
 from monch_monai.slides.slide import ImageSlide
 
@@ -47,7 +47,7 @@ class AtWorkingResolutiond(MapTransform):
         for key in self.key_iterator(item):
             slide = ImageSlide(np.asarray(item[key]).astype(np.uint8).transpose(1, 2, 0), self.mpp.x)
             grid = grid_of(slide)
-            factors = slide_lightening(slide, grid, self.reference_density)
+            _, factors = tissue_and_lightening(slide, grid, self.reference_density, None)
             pixels = read_working(LightenedSlide(slide, factors), grid, grid.box)
             meta = dict(getattr(item[key], "meta", {}))
             meta[SIZE] = list(slide.size)

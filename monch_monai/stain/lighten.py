@@ -11,7 +11,7 @@ from PIL import Image
 
 from monch_monai.geometry import NETWORK_MPP
 from monch_monai.stain.density import lightened, lightening, tissue_density
-from monch_monai.stain.tissue import TISSUE_MPP
+from monch_monai.stain.tissue import DEFAULT_RULE, TISSUE_MPP
 
 
 def shrunk(image: NDArray[np.uint8], mpp: float) -> NDArray[np.uint8]:
@@ -40,6 +40,8 @@ class LightenTissued(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item) if self.reference_density is not None else ():
             pixels = np.asarray(item[key]).astype(np.uint8).transpose(1, 2, 0)
-            factors = lightening(tissue_density(shrunk(pixels, self.mpp)), self.reference_density)
+            small = shrunk(pixels, self.mpp)
+            um2_per_px = self.mpp**2 * pixels.size / small.size
+            factors = lightening(tissue_density(small, DEFAULT_RULE(small, um2_per_px)), self.reference_density)
             item[key] = item[key].new_tensor(lightened(pixels, factors).transpose(2, 0, 1))
         return item

@@ -152,7 +152,7 @@ def test_what_is_no_cohort_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("settings", "words"), [
     ({"region_size": 700}, "region_size is 700; give a multiple of 512"),
-    ({"batch_size": 0}, "sw_batch_size is 0"),
+    ({"batch_size": 0}, "batch_size is 0"),
     ({"nucleus_workers": -1}, "nucleus_workers is -1"),
     ({"tissue": "perhaps"}, "tissue is 'perhaps'; give true or false"),
     ({"mpp": -1}, "mpp is -1"),

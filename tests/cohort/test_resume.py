@@ -58,7 +58,7 @@ def test_killed_at_half_and_run_again_it_writes_the_same(slide, tmp_path, caplog
 
     with caplog.at_level(logging.INFO):
         segment(slide, out, counted, batch_size=1)
-    assert "going on where an earlier run ended" in caplog.text
+    assert "resuming where an earlier run ended" in caplog.text
     assert sum(tiles) < 56  # of 64 that a whole run takes
     assert contents(out / "s") == contents(tmp_path / "whole" / "s")
     assert [path.name for path in out.iterdir()] == ["s"]

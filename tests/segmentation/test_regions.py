@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from monch_monai.geometry import Mpp, Size, WorkingBox, working_grid
-from monch_monai.predict import Prediction, Tiling
-from monch_monai.predict.stitching import MemoryCache
+from monch_monai.predict import MemoryCache, Prediction, Tiling, cut
 from monch_monai.segmentation import margin_px, regions
-from monch_monai.segmentation.regions import predict_region
+from monch_monai.segmentation.regions import predict_region, read_tiles
+from monch_monai.slides import ImageSlide
 
 GRID = working_grid(Size(3000, 2000), Mpp(0.25, 0.25))
 
@@ -32,9 +32,26 @@ def by_place(tiles):
 def test_regions_make_the_map_that_their_tiles_predict(tiling, cached):
     grid = working_grid(Size(700, 500), Mpp(0.25, 0.25))
     image = np.random.default_rng(0).integers(0, 6, (500, 700, 3)).astype(np.uint8)
+    slide = ImageSlide(image, 0.25)
     lattice, cache = tiling.over(grid.box), MemoryCache() if cached else None
     for region in regions(grid.box, grid, lattice, 256):
-        pixels = image[lattice.hull(region.cells).within(grid.box)]
+        pixels = read_tiles(slide, grid, lattice, region.cells)
         view = predict_region(pixels, region, lattice, by_place, margin_px(grid), cache)
         assert np.array_equal(view.class_map, image[region.view.within(grid.box)][..., 0])
         assert np.array_equal(view.probs[4], image[region.view.within(grid.box)][..., 1] / np.float16(100))
+
+
+def test_an_image_smaller_than_a_tile_is_seen_with_its_edge_repeated():
+    grid = working_grid(Size(50, 40), Mpp(0.25, 0.25))
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    seen = read_tiles(ImageSlide(image, 0.25), grid, Tiling(64).over(grid.box), [(0, 0)])
+    assert np.array_equal(seen, np.pad(image, ((0, 24), (0, 14), (0, 0)), mode="edge"))
+
+
+def test_a_cache_in_memory_holds_copies_and_drops_what_is_done():
+    lattice = Tiling(64, 0).over(GRID.box)
+    cache = MemoryCache({(0, 0): None, (5, 1): None, (0, 2): None})
+    cache.drop_above(lattice, 128)
+    assert list(cache) == [(0, 2)]
+    tile = Prediction.empty(64, 64)
+    assert cut(tile, WorkingBox(0, 0, 64, 64), WorkingBox(8, 8, 4, 4)).probs.base is None

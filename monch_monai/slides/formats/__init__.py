@@ -5,7 +5,7 @@ from pathlib import Path
 from openslide import OpenSlideError
 
 from monch_monai.errors import InputError, one_line
-from monch_monai.geometry import Mpp
+from monch_monai.geometry import COARSEST_MPP, Mpp
 from monch_monai.slides.formats.dicom import is_dicom_folder, open_dicom
 from monch_monai.slides.formats.openslide import OpenSlideSlide
 from monch_monai.slides.formats.tiff import TiffSlide
@@ -45,5 +45,7 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
         slide.mpp = Mpp(mpp, mpp)
     if slide.mpp is None:
         slide.close()
-        raise InputError(f"{path} does not state its resolution: give --mpp, µm per pixel (40x is about 0.25)")
+        raise InputError(
+            f"{path} states no resolution of up to {COARSEST_MPP:g} µm/px: give --mpp, µm per pixel (40x is about 0.25)"
+        )
     return slide
