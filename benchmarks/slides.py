@@ -86,13 +86,7 @@ def print_memory(sizes: tuple[int, ...] = (10_000, 40_000), region_size: int = 2
     print("| slide | nuclei | peak RSS, MiB | of it the worker | import, MiB | s |\n|---|---|---|---|---|---|")
     peaks = []
     for size in sizes:
-        command = [
-            sys.executable,
-            str(Path(__file__).with_name("run.py")),
-            "slide_peak",
-            str(size),
-            str(region_size),
-        ]
+        command = [sys.executable, str(Path(__file__).with_name("run.py")), "slide_peak", str(size), str(region_size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         row = json.loads(done.stdout.splitlines()[-1])
         peaks.append(row["peak"] - row["worker"])
