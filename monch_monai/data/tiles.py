@@ -37,9 +37,7 @@ LAYOUT: Mapping[str, tuple[type, tuple[int, ...]]] = {
 """Type and trailing axes of each array; the leading ones are N, H, W."""
 KINDS = [*(c.name for c in CLASSES), "ignored"]
 """Kinds of pixels of a class map: those of each class, and those that are not counted."""
-HOW_TO_PREPARE = (
-    "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke and prepare_consep make one)"
-)
+HOW_TO_PREPARE = "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke or prepare_consep)"
 
 
 class Tile(NamedTuple):
@@ -92,20 +90,21 @@ class Tiles:
         if not manifest.is_file():
             found = "is empty" if not any(self.dir.iterdir()) else "holds no manifest.json"
             raise InputError(f"dataset_dir {self.dir} {found}: {HOW_TO_PREPARE}")
+        ours = FORMAT, VERSION, [c.name for c in CLASSES]
         try:
             self.manifest: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
             form = self.manifest["format"], self.manifest["version"], self.manifest["classes"]
-            if form == (FORMAT, VERSION, [c.name for c in CLASSES]):
+            if form == ours:
                 self.splits: dict[str, dict[str, list[str]]] = self.manifest["splits"]
                 self.fingerprint = str(self.manifest["fingerprint"])
                 self.folds = {name: int(fold["tiles"]) for name, fold in self.manifest["folds"].items()}
                 sizes = {name: int(fold["tile_size"]) for name, fold in self.manifest["folds"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{manifest} is damaged ({error}): prepare the dataset again") from error
-        if form != (FORMAT, VERSION, [c.name for c in CLASSES]):
+        if form != ours:
             raise InputError(
-                f"{manifest} is of format {form[0]} {form[1]} with classes {form[2]}; expected {FORMAT} {VERSION} "
-                f"with {[c.name for c in CLASSES]}: prepare the dataset again with this version"
+                f"{manifest} is of format {form[0]} {form[1]} with classes {form[2]}; expected {ours[0]} {ours[1]} "
+                f"with {ours[2]}: prepare the dataset again with this version"
             )
         for fold, size in sizes.items():
             for name, (dtype, trailing) in LAYOUT.items():
