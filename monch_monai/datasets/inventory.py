@@ -64,13 +64,15 @@ class Inventory:
 
     def of_fold(self, fold: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
         """Tiles, nuclei `[7]` and pixels `[7]` of one fold."""
-        places = [place for place in self.tiles if place[0] == fold]
-        return sum(self.tiles[p] for p in places), _total(self.nuclei, places), _total(self.pixels, places)
+        return self._total([place for place in self.tiles if place[0] == fold])
 
     def of_tissue(self, tissue: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
         """Tiles, nuclei `[7]` and pixels `[7]` of one tissue."""
-        places = [place for place in self.tiles if place[1] == tissue]
-        return sum(self.tiles[p] for p in places), _total(self.nuclei, places), _total(self.pixels, places)
+        return self._total([place for place in self.tiles if place[1] == tissue])
+
+    def _total(self, places: list[tuple[str, str]]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+        nuclei, pixels = (sum((counts[place] for place in places), _zeros()) for counts in (self.nuclei, self.pixels))
+        return sum(self.tiles[place] for place in places), nuclei, pixels
 
     def stain_contrast(self, fold: str) -> float:
         """How much bluer nuclei are than what surrounds them: the mean of blue minus red, nuclei minus the rest.
@@ -125,7 +127,3 @@ def take_inventory(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int
 
 def _zeros() -> NDArray[np.int64]:
     return np.zeros(len(KINDS), np.int64)
-
-
-def _total(counts: dict[tuple[str, str], NDArray[np.int64]], places: list[tuple[str, str]]) -> NDArray[np.int64]:
-    return sum((counts[place] for place in places), _zeros())

@@ -45,9 +45,8 @@ class ParquetFold:
                 raise InputError(f"{path} cannot be read as parquet ({one_line(error)}): fetch it again") from error
             if missing := set(COLUMNS) - set(schema.names):
                 raise InputError(f"{path} has no column {min(missing)!r}; expected {', '.join(COLUMNS)}")
-            features = (
-                json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-            )
+            metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+            features = metadata.get("info", {}).get("features", {})
             self.tissues = _names(features.get("tissue"))
             names = _names(features.get("categories"))
             expected = [c.name for c in NUCLEUS_CLASSES]
