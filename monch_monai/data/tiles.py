@@ -53,6 +53,12 @@ class Tile(NamedTuple):
     source: str
     remarks: Mapping[str, int] = {}
 
+    def cut(self, y: int, x: int, size: int) -> "Tile":
+        """The square of `size` px whose first row and column are `y` and `x`, without remarks; its source names it."""
+        here = np.s_[y : y + size, x : x + size]
+        pixels = self.image[here], self.classes[here], self.instances[here]
+        return Tile(*pixels, self.tissue, f"{self.source} x={x} y={y}")
+
 
 def count_tile(tile: Tile) -> dict[str, int]:
     """Pixels of each class and of 255 (`background_pixels`, …, `ignored_pixels`) and, but for background, nuclei."""

