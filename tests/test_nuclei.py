@@ -9,7 +9,8 @@ from scipy.ndimage import label
 from monch_monai.classes import CLASSES
 from monch_monai.errors import InputError
 from monch_monai.metrics import Instances, panoptic_counts, panoptic_quality
-from monch_monai.nuclei import Nuclei, WatershedNuclei, outlines, write_geojson, write_instance_map
+from monch_monai.nuclei import Nuclei, WatershedNuclei, outlines, write_instance_map
+from monch_monai.nuclei.files import feature
 from monch_monai.nuclei.watershed import fill_holes, renumber
 from tests.fakes.nuclei import disc, random_instances
 
@@ -207,43 +208,40 @@ def test_instance_maps_keep_every_id(tmp_path, highest, dtype):
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
-def read_geojson(path):
-    return json.loads(path.read_text(encoding="utf-8"))
+def features_of(nuclei):
+    """GeoJSON Features of nuclei, as they are read again."""
+    outlined = zip(outlines(nuclei.instance_map), nuclei.classes.tolist(), strict=True)
+    return json.loads(json.dumps([feature(polygon, c, {"Mean probability": 0.75}) for polygon, c in outlined]))
 
 
-def test_geojson_is_in_qupaths_schema(tmp_path):
+def test_features_are_in_qupaths_schema():
     class_map = painted((20, 30, 9, 1), (70, 60, 9, 4))
-    probs = certain(class_map) * np.float32(0.75)
-    made = nuclei_of(class_map, probs)
-    write_geojson(tmp_path / "a.geojson", made)
-    collection = read_geojson(tmp_path / "a.geojson")
-    assert collection["type"] == "FeatureCollection"
-    for i, (feature, c) in enumerate(zip(collection["features"], (1, 4), strict=True), start=1):
-        assert set(feature) == {"type", "geometry", "properties"}
-        assert feature["type"] == "Feature"
-        shape = shapely.geometry.shape(feature["geometry"])
+    made = nuclei_of(class_map)
+    for i, (found, c) in enumerate(zip(features_of(made), (1, 4), strict=True), start=1):
+        assert set(found) == {"type", "geometry", "properties"}
+        assert found["type"] == "Feature"
+        shape = shapely.geometry.shape(found["geometry"])
         pixels = (made.instance_map == i).sum()
         assert shape.is_valid
         assert shape.area == pixels
-        assert feature["properties"] == {
+        assert found["properties"] == {
             "objectType": "detection",
             "classification": {"name": CLASSES[c].name, "color": list(CLASSES[c].color)},
-            "measurements": {"Nucleus id": i, "Mean probability": 0.75, "Area µm^2": pixels / 16},
+            "measurements": {"Mean probability": 0.75},
         }
-        first, *_, last = feature["geometry"]["coordinates"][0]
+        first, *_, last = found["geometry"]["coordinates"][0]
         assert first == last
 
 
-def test_no_nuclei_make_an_empty_collection(tmp_path):
-    write_geojson(tmp_path / "a.geojson", nuclei_of(np.zeros((9, 9), np.uint8)))
-    assert read_geojson(tmp_path / "a.geojson") == {"type": "FeatureCollection", "features": []}
+def test_no_nuclei_have_no_features():
+    assert features_of(nuclei_of(np.zeros((9, 9), np.uint8))) == []
 
 
-def test_a_one_pixel_nucleus_covers_its_pixel(tmp_path):
+def test_a_one_pixel_nucleus_covers_its_pixel():
     ids = np.zeros((4, 5), np.int32)
     ids[2, 3] = 1
-    write_geojson(tmp_path / "a.geojson", Nuclei(ids, np.array([2], np.uint8), np.full((1, 5), 0.5), MPP))
-    (ring,) = read_geojson(tmp_path / "a.geojson")["features"][0]["geometry"]["coordinates"]
+    (found,) = features_of(Nuclei(ids, np.array([2], np.uint8), np.full((1, 5), 0.5), MPP))
+    (ring,) = found["geometry"]["coordinates"]
     assert sorted(map(tuple, ring[:-1])) == [(3, 2), (3, 3), (4, 2), (4, 3)]
 
 
