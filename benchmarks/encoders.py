@@ -4,7 +4,7 @@ import gc
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn
+from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn, print_head, print_row
 from benchmarks.networks import (
     CONFIGS,
     TILE,
@@ -37,18 +37,16 @@ def print_encoders(device: str = "", runs: int = 5, only: str | tuple[str, ...] 
     asked = only.split(",") if isinstance(only, str) else only
     overlays = sorted(path.stem for path in (CONFIGS / "encoders").glob("*.json"))
     print(f"{conditions(device)}; MONCH, tiles {TILE}x{TILE}, batch 1, channels-last, float32, {runs} rounds\n")
-    columns = ["encoder", "M parameters", "GFLOPs", "MONCH GFLOPs"]
-    columns += ["ms/tile", "of RN50", "MiB", "ms/step", "of RN50", "MiB training"]
-    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    columns = "ms/tile", "of RN50", "MiB", "ms/step", "of RN50", "MiB training"
+    print_head("encoder", "M parameters", "GFLOPs", "MONCH GFLOPs", *columns)
     for name in (DEFAULT, *(asked if only else overlays)):
-        print("| " + " | ".join(_measure(name, device, runs)) + " |", flush=True)
+        print_row(*_measure(name, device, runs))
 
 
 def _measure(name: str, device: str, runs: int) -> Iterator[str]:
     tile = random_tiles(1, device)
-    builds = {
-        n: partial(build_network, device, *_overlay(n)) for n in (DEFAULT, name)
-    }  # the default beside it, in turn
+    overlays = {DEFAULT: [], name: [f"encoders/{name}"] if name != DEFAULT else []}  # the default beside it, in turn
+    builds = {n: partial(build_network, device, *overlay) for n, overlay in overlays.items()}
     networks = {n: build() for n, build in builds.items()}
     encoder = networks[name].image_encoder
     sizes = million_parameters(encoder), gflops(encoder, tile), gflops(networks[name], tile)
@@ -66,7 +64,3 @@ def _measure(name: str, device: str, runs: int) -> Iterator[str]:
     yield f"{training[name]:.0f}"
     yield f"{training[name] / training[DEFAULT]:.2f}"
     yield f"{pass_mib(builds[name], device, train=True):.0f}"
-
-
-def _overlay(encoder: str) -> list[str]:
-    return [] if encoder == DEFAULT else [f"encoders/{encoder}"]

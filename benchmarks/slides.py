@@ -15,7 +15,15 @@ import torch
 from monai.apps.pathology.inferers import SlidingWindowHoVerNetInferer
 from numpy.typing import NDArray
 
-from benchmarks.measurement import choose_device, conditions, restart_peak, status_mib, synchronise
+from benchmarks.measurement import (
+    choose_device,
+    conditions,
+    print_head,
+    print_row,
+    restart_peak,
+    status_mib,
+    synchronise,
+)
 from benchmarks.networks import build_hovernet, build_network
 from monch_monai.cohort import SlideSegmenter
 from monch_monai.datasets.synthetic import synthetic_tile
@@ -71,29 +79,28 @@ def print_slide(
             seconds = segmenter.seconds
     found = summary["nuclei_total"]
     print(f"{conditions(device)}; {side}x{side} px at 0.25 µm/px, {mm2:.4f} mm²; {found} nuclei\n")
-    print("| | s | mm² of tissue/min | reading | network | nuclei |\n|---|---|---|---|---|---|")
+    print_head("", "s", "mm² of tissue/min", "reading", "network", "nuclei")
     total = seconds.reading + seconds.network + seconds.nuclei
     shares = [f"{part:.2f} s ({part / total:.1%})" for part in (seconds.reading, seconds.network, seconds.nuclei)]
-    print(f"| MONCH, slide to files | {wall:.1f} | {60 * mm2 / wall:.4f} | " + " | ".join(shares) + " |")
+    print_row("MONCH, slide to files", f"{wall:.1f}", f"{60 * mm2 / wall:.4f}", *shares)
     if flag("beside", beside):
         took = _hovernet(pixels, device)
-        print(f"| HoVer-Net fast, by MONAI, network alone | {took:.1f} | {60 * mm2 / took:.4f} | | {took:.1f} s | |")
+        speed = f"{60 * mm2 / took:.4f}"
+        print_row("HoVer-Net fast, by MONAI, network alone", f"{took:.1f}", speed, "", f"{took:.1f} s", "")
         print(f"\nMONCH's network to HoVer-Net's inferer, same pixels: {seconds.network / took:.3f} of the time")
 
 
 def print_memory(sizes: tuple[int, ...] = (10_000, 40_000), region_size: int = 2048) -> None:
     """Prints peak memory for synthetic slides of these sides, a tenth of them tissue, with a stub for the network."""
-    print("| slide | nuclei | peak RSS, MiB | of it the worker | import, MiB | s |\n|---|---|---|---|---|---|")
+    print_head("slide", "nuclei", "peak RSS, MiB", "of it the worker", "import, MiB", "s")
     peaks = []
     for size in sizes:
         command = [sys.executable, str(Path(__file__).with_name("run.py")), "slide_peak", str(size), str(region_size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         row = json.loads(done.stdout.splitlines()[-1])
         peaks.append(row["peak"] - row["worker"])
-        print(
-            f"| {size}x{size} | {row['nuclei']} | {row['peak']:.0f} | {row['worker']:.0f} | {row['start']:.0f} |"
-            f" {row['seconds']:.0f} |"
-        )
+        measured = (f"{row[name]:.0f}" for name in ("nuclei", "peak", "worker", "start", "seconds"))
+        print_row(f"{size}x{size}", *measured)
     print(f"\npeak of the last to the first, main process: {peaks[-1] / peaks[0]:.3f}")
 
 
