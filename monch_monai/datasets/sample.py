@@ -111,14 +111,10 @@ def _fetch(by_hand: Path, folder: Path) -> Path:
     requirement.write_text(f"histolytics==0.3.0 --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
     logger.info("fetching the sample (38 MB, once) with pip")
     links = [f"--find-links={by_hand.parent}", "--no-index"] if by_hand.is_file() else []
-    command = ["download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--retries=1", "--timeout=15"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--retries=1", "--timeout=15", *links, f"--dest={folder}", f"--requirement={requirement}"]
     # pip's progress bar stays on the terminal; its errors are quoted in ours.
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", *command, *links, f"--dest={folder}", f"--requirement={requirement}"],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         raise InputError(

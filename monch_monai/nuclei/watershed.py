@@ -8,7 +8,7 @@ from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_object
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
 from monch_monai.settings import number as setting
 
 FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
@@ -78,8 +78,7 @@ class WatershedNuclei:
         parts = separate(mask, max(self.separation_um / self.mpp, LEAST_DEPTH_PX), min_area)
         instance_map = fill_holes(renumber(parts, min_area))
         means = mean_probs(instance_map, probs)
-        classes = (means.argmax(axis=1) + 1).astype(np.uint8) if len(means) else np.zeros(0, np.uint8)
-        return Nuclei(instance_map, classes, means, self.mpp)
+        return Nuclei(instance_map, (means.argmax(axis=1) + 1).astype(np.uint8), means, self.mpp)
 
 
 def separate(mask: NDArray[np.bool_], depth_px: float, min_area: float = 0) -> NDArray[np.int32]:
@@ -143,4 +142,4 @@ def mean_probs(instance_map: NDArray[np.int32], probs: NDArray[np.floating]) -> 
     ids = instance_map[inside]
     area = np.bincount(ids)[1:]
     sums = [np.bincount(ids, weights=p[inside].astype(np.float64))[1:] for p in probs]
-    return np.stack(sums, axis=1) / area[:, None] if len(area) else np.zeros((0, len(CLASSES) - 1))
+    return np.stack(sums, axis=1) / area[:, None]
