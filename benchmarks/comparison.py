@@ -6,20 +6,10 @@ import torch
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
+from benchmarks import networks
 from benchmarks.execution_modes import print_modes
 from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn, print_head, print_row
-from benchmarks.networks import (
-    TILE,
-    build_hovernet,
-    build_network,
-    gflops,
-    inference,
-    million_parameters,
-    pass_mib,
-    random_tiles,
-    tensors,
-    training_step,
-)
+from benchmarks.networks import TILE
 from monch_monai.settings import flag
 
 
@@ -32,15 +22,15 @@ def build_trunk() -> nn.Module:
 
 def build_stages() -> nn.Module:
     """The stages of the image encoder that MONCH uses, to stride 16."""
-    encoder: nn.Module = build_network().image_encoder
+    encoder: nn.Module = networks.build_network().image_encoder
     return encoder
 
 
 BUILDS: dict[str, Callable[[], nn.Module]] = {
-    "MONCH": build_network,
+    "MONCH": networks.build_network,
     "encoder, whole trunk": build_trunk,
     "encoder, stages used": build_stages,
-    "HoVer-Net fast": build_hovernet,
+    "HoVer-Net fast": networks.build_hovernet,
 }
 
 
@@ -76,25 +66,27 @@ def print_networks(
 
 def _print_beside(device: str, batch: int, compile: bool, amp: bool, runs: int) -> None:
     nets = {name: build().to(device=device, memory_format=torch.channels_last) for name, build in BUILDS.items()}
-    tiles = random_tiles(batch, device)
+    tiles = networks.random_tiles(batch, device)
     run = {name: torch.compile(net) if compile else net for name, net in nets.items()}
     output = {name: _output_pixels(net, tiles) for name, net in nets.items()}
-    works = {name: gflops(net, tiles[:1]) for name, net in nets.items()}
+    works = {name: networks.gflops(net, tiles[:1]) for name, net in nets.items()}
     for net in nets.values():
         net.eval()
-    times = milliseconds_in_turn({name: inference(net, tiles, amp) for name, net in run.items()}, device, runs)
+    times = milliseconds_in_turn({name: networks.inference(net, tiles, amp) for name, net in run.items()}, device, runs)
     for net in nets.values():
         net.train()
-    steps = {n: training_step(run[n], tiles, torch.optim.Adam(net.parameters()), amp=amp) for n, net in nets.items()}
+    steps = {
+        n: networks.training_step(run[n], tiles, torch.optim.Adam(net.parameters()), amp=amp) for n, net in nets.items()
+    }
     training = milliseconds_in_turn(steps, device, max(3, runs // 3))
     columns = {
-        "M parameters": {name: million_parameters(net) for name, net in nets.items()},
+        "M parameters": {name: networks.million_parameters(net) for name, net in nets.items()},
         "GFLOPs": works,
         "ms/tile": {name: time / batch for name, time in times.items()},
         "ms/output Mpx": {name: time / output[name] * 1e6 for name, time in times.items()},
-        "MiB": {name: pass_mib(build, device, False, batch, amp) for name, build in BUILDS.items()},
+        "MiB": {name: networks.pass_mib(build, device, False, batch, amp) for name, build in BUILDS.items()},
         "ms/training step": training,
-        "MiB training": {name: pass_mib(build, device, True, batch, amp) for name, build in BUILDS.items()},
+        "MiB training": {name: networks.pass_mib(build, device, True, batch, amp) for name, build in BUILDS.items()},
     }
     print(
         f"{conditions(device)}; tiles {TILE}x{TILE}, batch {batch}, channels-last, "
@@ -113,6 +105,6 @@ def _print_beside(device: str, batch: int, compile: bool, amp: bool, runs: int) 
 def _output_pixels(net: nn.Module, tiles: Tensor) -> int:
     """Pixels of the map that the network predicts; an encoder's are those of its whole input."""
     with torch.inference_mode():
-        first = tensors(net.eval()(tiles))[0]
+        first = networks.tensors(net.eval()(tiles))[0]
     segments = first.shape[-1] > TILE // 2
     return tiles.shape[0] * (first.shape[-1] * first.shape[-2] if segments else TILE * TILE)

@@ -145,10 +145,8 @@ def _write_fold(folder: Path, fold: Fold) -> None:
     # A row ends in \r\n and is written after its tile's arrays; bytes after the last whole row are dropped.
     rows = table.read_bytes().split(b"\r\n")[:-1] if table.exists() else []
     with ExitStack() as stack:
-        table_file, *files = (
-            stack.enter_context(path.open("ab", buffering=0))
-            for path in (table, *(folder / f"{name}.npy" for name in LAYOUT))
-        )
+        paths = table, *(folder / f"{name}.npy" for name in LAYOUT)
+        table_file, *files = (stack.enter_context(path.open("ab", buffering=0)) for path in paths)
         arrays = [_Growing(file, name, fold) for file, name in zip(files, LAYOUT, strict=True)]
         done = max(0, min(len(rows) - 1, *(array.complete for array in arrays)))
         for array in arrays:

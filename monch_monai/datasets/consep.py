@@ -31,10 +31,8 @@ from monch_monai.files import sha256
 logger = logging.getLogger(__name__)
 
 _INDEX = {c.name: c.index for c in NUCLEUS_CLASSES}
-CLASS_OF_TYPE = np.array(
-    [0, IGNORE_INDEX, _INDEX["inflammatory"], _INDEX["epithelial"], _INDEX["neoplastic"], *3 * [_INDEX["connective"]]],
-    np.uint8,
-)
+_NAMES = ("inflammatory", "epithelial", "neoplastic", *3 * ["connective"])
+CLASS_OF_TYPE = np.array([0, IGNORE_INDEX, *(_INDEX[name] for name in _NAMES)], np.uint8)
 """Class of each raw type, 0 to 7."""
 VALIDATION_FIELDS = ("train_6", "train_9", "train_15", "train_17", "train_22")
 """Held-out fields: between them every class that CoNSeP has, healthy epithelium being in three fields of 27 only."""

