@@ -22,8 +22,7 @@ def build_trunk() -> nn.Module:
 
 def build_stages() -> nn.Module:
     """The stages of the image encoder that MONCH uses, to stride 16."""
-    encoder: nn.Module = networks.build_network().image_encoder
-    return encoder
+    return networks.build_network().image_encoder
 
 
 BUILDS: dict[str, Callable[[], nn.Module]] = {

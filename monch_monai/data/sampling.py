@@ -113,10 +113,8 @@ def tiles_at_once(batch_size: int, accumulation_steps: int = 1, processes: int =
     """
     shares = whole_number("accumulation_steps", accumulation_steps, least=1) * processes
     if batch_size % shares:
-        raise InputError(
-            f"batch_size {batch_size} cannot be shared by {processes} processes in {accumulation_steps} accumulation "
-            f"steps: give a multiple of {shares}"
-        )
+        by = f"{processes} processes in {accumulation_steps} accumulation steps"
+        raise InputError(f"batch_size {batch_size} cannot be shared by {by}: give a multiple of {shares}")
     return batch_size // shares
 
 

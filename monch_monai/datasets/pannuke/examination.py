@@ -39,9 +39,8 @@ def examine_inventory(inventory: Inventory) -> list[str]:
     for number, published in FOLDS.items():
         name = f"fold{number}"
         if name not in inventory.folds:
-            lines.append(
-                f"{name} is missing: splits that train or validate on it are left out, others have no test part"
-            )
+            effect = "splits that train or validate on it are left out, others have no test part"
+            lines.append(f"{name} is missing: {effect}")
             continue
         tiles, nuclei, _ = inventory.of_fold(name)
         if tiles != published.tiles:
