@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measurement import Work, choose_device, conditions, milliseconds_in_turn
+from benchmarks.measurement import Work, choose_device, conditions, milliseconds_in_turn, print_head, print_row
 from benchmarks.networks import CONFIGS, TILE, build_training, random_tiles, training_step
 from monch_monai.classes import CLASSES
 
@@ -24,9 +24,9 @@ def print_ablations(device: str = "", runs: int = 7) -> None:
     steps = {WHOLE: _step(device), **{Path(name).name: _step(device, name) for name in overlays}}
     times = milliseconds_in_turn(steps, device, runs)
     print(f"{conditions(device)}; 4 tiles {TILE}x{TILE}, channels-last, bfloat16 autocast, {runs} rounds\n")
-    print("| network | ms a step | of MONCH |\n|---|---|---|")
+    print_head("network", "ms a step", "of MONCH")
     for name, time in times.items():
-        print(f"| {name} | {time:.0f} | {time / times[WHOLE]:.3f} |")
+        print_row(name, f"{time:.0f}", f"{time / times[WHOLE]:.3f}")
 
 
 def _step(device: str, *overlays: str) -> Work:

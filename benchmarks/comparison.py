@@ -1,42 +1,16 @@
 """MONCH beside other networks: time, memory, size."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
+from benchmarks import networks
 from benchmarks.execution_modes import print_modes
-from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn
-from benchmarks.networks import (
-    TILE,
-    build_hovernet,
-    build_network,
-    gflops,
-    inference,
-    million_parameters,
-    pass_mib,
-    random_tiles,
-    tensors,
-    training_step,
-)
+from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn, print_head, print_row
+from benchmarks.networks import TILE
 from monch_monai.settings import flag
-
-
-class Row(NamedTuple):
-    """Measurements of one network: parameters in millions, GFLOPs a tile by PyTorch's counter, medians in
-    milliseconds, peak memory of inference and of a training step in MiB (of the process on CPU, of the GPU on CUDA).
-    """
-
-    name: str
-    parameters: float
-    gflops: float
-    ms_per_tile: float
-    ms_per_output_megapixel: float
-    inference_mib: float
-    ms_per_training_step: float
-    training_mib: float
 
 
 def build_trunk() -> nn.Module:
@@ -48,15 +22,14 @@ def build_trunk() -> nn.Module:
 
 def build_stages() -> nn.Module:
     """The stages of the image encoder that MONCH uses, to stride 16."""
-    encoder: nn.Module = build_network().image_encoder
-    return encoder
+    return networks.build_network().image_encoder
 
 
 BUILDS: dict[str, Callable[[], nn.Module]] = {
-    "MONCH": build_network,
+    "MONCH": networks.build_network,
     "encoder, whole trunk": build_trunk,
     "encoder, stages used": build_stages,
-    "HoVer-Net fast": build_hovernet,
+    "HoVer-Net fast": networks.build_hovernet,
 }
 
 
@@ -71,8 +44,8 @@ def print_networks(
 ) -> None:
     """Prints MONCH beside its bare image encoder and HoVer-Net, with ratios, and MONCH run in other ways.
 
-    Times are medians over `runs` rounds, each network once a round in turn, so that a drift of the machine's speed
-    meets all alike. Memory is measured in a fresh process for each network.
+    Times are medians over `runs` rounds, each network once a round in turn. Memory is the peak above what a fresh
+    process held: of the process on CPU, of the GPU on CUDA. GFLOPs are a tile's, by PyTorch's counter.
 
     Args:
         device: cpu, cuda, …; cuda where there is one when not given.
@@ -92,57 +65,45 @@ def print_networks(
 
 def _print_beside(device: str, batch: int, compile: bool, amp: bool, runs: int) -> None:
     nets = {name: build().to(device=device, memory_format=torch.channels_last) for name, build in BUILDS.items()}
-    tiles = random_tiles(batch, device)
+    tiles = networks.random_tiles(batch, device)
     run = {name: torch.compile(net) if compile else net for name, net in nets.items()}
     output = {name: _output_pixels(net, tiles) for name, net in nets.items()}
-    works = {name: gflops(net, tiles[:1]) for name, net in nets.items()}
+    works = {name: networks.gflops(net, tiles[:1]) for name, net in nets.items()}
     for net in nets.values():
         net.eval()
-    times = milliseconds_in_turn({name: inference(net, tiles, amp) for name, net in run.items()}, device, runs)
+    times = milliseconds_in_turn({name: networks.inference(net, tiles, amp) for name, net in run.items()}, device, runs)
     for net in nets.values():
         net.train()
-    steps = {n: training_step(run[n], tiles, torch.optim.Adam(net.parameters()), amp=amp) for n, net in nets.items()}
+    steps = {
+        n: networks.training_step(run[n], tiles, torch.optim.Adam(net.parameters()), amp=amp) for n, net in nets.items()
+    }
     training = milliseconds_in_turn(steps, device, max(3, runs // 3))
-    rows = [
-        Row(
-            name,
-            million_parameters(net),
-            works[name],
-            times[name] / batch,
-            times[name] / output[name] * 1e6,
-            pass_mib(BUILDS[name], device, False, batch, amp),
-            training[name],
-            pass_mib(BUILDS[name], device, True, batch, amp),
-        )
-        for name, net in nets.items()
-    ]
+    columns = {
+        "M parameters": {name: networks.million_parameters(net) for name, net in nets.items()},
+        "GFLOPs": works,
+        "ms/tile": {name: time / batch for name, time in times.items()},
+        "ms/output Mpx": {name: time / output[name] * 1e6 for name, time in times.items()},
+        "MiB": {name: networks.pass_mib(build, device, False, batch, amp) for name, build in BUILDS.items()},
+        "ms/training step": training,
+        "MiB training": {name: networks.pass_mib(build, device, True, batch, amp) for name, build in BUILDS.items()},
+    }
     print(
         f"{conditions(device)}; tiles {TILE}x{TILE}, batch {batch}, channels-last, "
         f"{'bfloat16 autocast' if amp else 'float32'}{', compiled' if compile else ''}\n"
     )
-    _print_table(rows)
+    print_head("network", *columns)
+    for name in nets:
+        print_row(name, *(f"{column[name]:.1f}" for column in columns.values()))
+    compared = ("ms/tile", "ms/output Mpx", "GFLOPs", "ms/training step")
+    print()
+    print_head("MONCH to …", *compared)
+    for name in list(nets)[1:]:
+        print_row(name, *(f"{columns[c]['MONCH'] / columns[c][name]:.3f}" for c in compared))
 
 
 def _output_pixels(net: nn.Module, tiles: Tensor) -> int:
     """Pixels of the map that the network predicts; an encoder's are those of its whole input."""
     with torch.inference_mode():
-        first = tensors(net.eval()(tiles))[0]
+        first = networks.tensors(net.eval()(tiles))[0]
     segments = first.shape[-1] > TILE // 2
     return tiles.shape[0] * (first.shape[-1] * first.shape[-2] if segments else TILE * TILE)
-
-
-def _print_table(rows: list[Row]) -> None:
-    print("| network | M parameters | GFLOPs | ms/tile | ms/output Mpx | MiB | ms/training step | MiB training |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        print(f"| {row.name} | " + " | ".join(f"{value:.1f}" for value in row[1:]) + " |")
-    print("\n| MONCH to … | time | per output Mpx | GFLOPs | training step |\n|---|---|---|---|---|")
-    first = rows[0]
-    for row in rows[1:]:
-        ratios = (
-            first.ms_per_tile / row.ms_per_tile,
-            first.ms_per_output_megapixel / row.ms_per_output_megapixel,
-            first.gflops / row.gflops,
-            first.ms_per_training_step / row.ms_per_training_step,
-        )
-        print(f"| {row.name} | " + " | ".join(f"{ratio:.3f}" for ratio in ratios) + " |")

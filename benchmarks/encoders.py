@@ -4,18 +4,9 @@ import gc
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn
-from benchmarks.networks import (
-    CONFIGS,
-    TILE,
-    build_network,
-    gflops,
-    inference,
-    million_parameters,
-    pass_mib,
-    random_tiles,
-    training_step,
-)
+from benchmarks import networks
+from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn, print_head, print_row
+from benchmarks.networks import CONFIGS, TILE
 
 DEFAULT = "clip_rn50"
 SLOW = 300
@@ -37,36 +28,30 @@ def print_encoders(device: str = "", runs: int = 5, only: str | tuple[str, ...] 
     asked = only.split(",") if isinstance(only, str) else only
     overlays = sorted(path.stem for path in (CONFIGS / "encoders").glob("*.json"))
     print(f"{conditions(device)}; MONCH, tiles {TILE}x{TILE}, batch 1, channels-last, float32, {runs} rounds\n")
-    columns = ["encoder", "M parameters", "GFLOPs", "MONCH GFLOPs"]
-    columns += ["ms/tile", "of RN50", "MiB", "ms/step", "of RN50", "MiB training"]
-    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    columns = "ms/tile", "of RN50", "MiB", "ms/step", "of RN50", "MiB training"
+    print_head("encoder", "M parameters", "GFLOPs", "MONCH GFLOPs", *columns)
     for name in (DEFAULT, *(asked if only else overlays)):
-        print("| " + " | ".join(_measure(name, device, runs)) + " |", flush=True)
+        print_row(*_measure(name, device, runs))
 
 
 def _measure(name: str, device: str, runs: int) -> Iterator[str]:
-    tile = random_tiles(1, device)
-    builds = {
-        n: partial(build_network, device, *_overlay(n)) for n in (DEFAULT, name)
-    }  # the default beside it, in turn
-    networks = {n: build() for n, build in builds.items()}
-    encoder = networks[name].image_encoder
-    sizes = million_parameters(encoder), gflops(encoder, tile), gflops(networks[name], tile)
+    tile = networks.random_tiles(1, device)
+    overlays = {DEFAULT: [], name: [f"encoders/{name}"] if name != DEFAULT else []}  # the default beside it, in turn
+    builds = {n: partial(networks.build_network, device, *overlay) for n, overlay in overlays.items()}
+    nets = {n: build() for n, build in builds.items()}
+    encoder = nets[name].image_encoder
+    sizes = networks.million_parameters(encoder), networks.gflops(encoder, tile), networks.gflops(nets[name], tile)
     rounds, warm_up = (1, 0) if sizes[-1] > SLOW and device == "cpu" else (runs, 1)
-    passes = {n: inference(network.eval(), tile) for n, network in networks.items()}
+    passes = {n: networks.inference(network.eval(), tile) for n, network in nets.items()}
     times = milliseconds_in_turn(passes, device, rounds, warm_up)
-    steps = {n: training_step(network.train(), tile) for n, network in networks.items()}
+    steps = {n: networks.training_step(network.train(), tile) for n, network in nets.items()}
     training = milliseconds_in_turn(steps, device, max(1, rounds // 2), warm_up)
-    del networks, encoder, passes, steps
+    del nets, encoder, passes, steps
     gc.collect()
     yield name
     yield from (f"{value:.1f}" for value in (*sizes, times[name]))
     yield f"{times[name] / times[DEFAULT]:.2f}"
-    yield f"{pass_mib(builds[name], device, train=False):.0f}"
+    yield f"{networks.pass_mib(builds[name], device, train=False):.0f}"
     yield f"{training[name]:.0f}"
     yield f"{training[name] / training[DEFAULT]:.2f}"
-    yield f"{pass_mib(builds[name], device, train=True):.0f}"
-
-
-def _overlay(encoder: str) -> list[str]:
-    return [] if encoder == DEFAULT else [f"encoders/{encoder}"]
+    yield f"{networks.pass_mib(builds[name], device, train=True):.0f}"

@@ -1,17 +1,19 @@
-"""MONCH run in other ways: by layout, with its head folded, compiled, in bfloat16, by ONNX Runtime."""
+"""MONCH run in other ways: by layout, with its head folded, compiled, in bfloat16, by ONNX Runtime; and any ways."""
 
 import copy
 import importlib.util
 
 import torch
 
-from benchmarks.measurement import Work, conditions, milliseconds_in_turn
+from benchmarks.measurement import Work, conditions, milliseconds_in_turn, print_head, print_row
 from benchmarks.networks import TILE, build_network, export_onnx, inference, random_tiles
 from monch_monai.predict import has_fast_bfloat16
 
+COLUMNS = ("ms/image", "of eager", "largest difference of logits", "pixels beyond 1e-4")
+
 
 def print_modes(device: str, batch: int, runs: int) -> None:
-    """Prints milliseconds a tile of each way, its ratio to the first, and how far its logits are from the first's."""
+    """Prints MONCH run in other ways, as `print_ways` does."""
     torch.manual_seed(0)
     channels_last = random_tiles(batch, device)
     tiles = channels_last.contiguous()
@@ -33,15 +35,22 @@ def print_modes(device: str, batch: int, runs: int) -> None:
     by_onnx = device == "cpu" and all(map(importlib.util.find_spec, ("onnxruntime", "onnxscript")))
     if by_onnx:
         ways["ONNX Runtime, head folded"] = inference(export_onnx(plain), tiles)
+    print(f"\n{conditions(device)}; tiles {TILE}x{TILE}, batch {batch}\n")
+    print_head("MONCH", *COLUMNS)
+    print_ways(ways, device, runs, batch)
+    if not by_onnx:
+        print_row("ONNX Runtime", "not measured", *[""] * 3)
+    if not has_fast_bfloat16(device):
+        print_row("bfloat16", "not measured: not in hardware", *[""] * 3)
+
+
+def print_ways(ways: dict[str, Work], device: str, runs: int, batch: int, *before: str) -> None:
+    """Prints a row a way, below `COLUMNS`: its time, its ratio to `eager`, how far its logits are from `eager`'s."""
     logits = {name: way() for name, way in ways.items()}
     times = milliseconds_in_turn(ways, device, runs)
-    print(f"\n{conditions(device)}; tiles {TILE}x{TILE}, batch {batch}\n")
-    print("| MONCH | ms/tile | of eager | largest difference of logits |\n|---|---|---|---|")
     for name, time in times.items():
-        same = logits[name].shape == logits["eager"].shape
-        difference = f"{float((logits[name] - logits['eager']).abs().max()):.1e}" if same else ""
-        print(f"| {name} | {time / batch:.1f} | {time / times['eager']:.3f} | {difference} |")
-    if not by_onnx:
-        print("| ONNX Runtime | not measured | | |")
-    if not has_fast_bfloat16(device):
-        print("| bfloat16 | not measured: not in hardware | | |")
+        cells = ["", ""]
+        if logits[name].shape == logits["eager"].shape:
+            difference = (logits[name] - logits["eager"]).abs().amax(dim=1)
+            cells = [f"{float(difference.max()):.1e}", f"{float((difference > 1e-4).double().mean()):.4%}"]
+        print_row(*before, name, f"{time / batch:.1f}", f"{time / times['eager']:.3f}", *cells)

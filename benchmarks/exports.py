@@ -8,7 +8,8 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from benchmarks.measurement import conditions, milliseconds_in_turn
+from benchmarks.execution_modes import COLUMNS, print_ways
+from benchmarks.measurement import conditions, print_head
 from benchmarks.networks import build_network, inference
 from monch_monai.networks import OnnxNetwork, export_network
 
@@ -40,22 +41,8 @@ def print_exports(runs: int = 7) -> None:
         }
         sizes = {Path(path).name: f"{path.stat().st_size / 1e6:.0f} MB" for path in exported}
         print(f"{conditions('cpu')}, ONNX Runtime {onnxruntime.__version__}; float32, random weights; {sizes}\n")
-        print("| batch x H x W | MONCH | ms/image | of eager | largest difference | pixels beyond 1e-4 |")
-        print("|---|---|---|---|---|---|")
-        for size in SIZES:
-            _print_size(size, ways, runs)
-
-
-def _print_size(size: tuple[int, int, int], ways: dict[str, Callable[[Tensor], Tensor]], runs: int) -> None:
-    batch, height, width = size
-    images = torch.randn(batch, 3, height, width)
-    passes = {name: inference(way, images) for name, way in ways.items()}
-    logits = {name: work() for name, work in passes.items()}
-    times = milliseconds_in_turn(passes, "cpu", runs, warm_up=1)
-    for name, time in times.items():
-        difference = (logits[name] - logits["eager"]).abs().amax(dim=1)
-        beyond = float((difference > 1e-4).double().mean())
-        print(
-            f"| {batch}x{height}x{width} | {name} | {time / batch:.1f} | {time / times['eager']:.3f} "
-            f"| {float(difference.max()):.1e} | {beyond:.4%} |"
-        )
+        print_head("batch x H x W", "MONCH", *COLUMNS)
+        for batch, height, width in SIZES:
+            images = torch.randn(batch, 3, height, width)
+            passes = {name: inference(way, images) for name, way in ways.items()}
+            print_ways(passes, "cpu", runs, batch, f"{batch}x{height}x{width}")

@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,11 @@ def peak_mib(prepare: Callable[..., tuple[Work, Work]], *args: Any, device: str)
         args: for `prepare`.
         device: where it works.
     """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(sender, prepare, args, device))
-    process.start()
-    sender.close()
-    mib: float = receiver.recv()
-    process.join()
-    return mib
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(_measure, prepare, args, device).result()
 
 
-def _measure(sender: Any, prepare: Callable[..., tuple[Work, Work]], args: tuple[Any, ...], device: str) -> None:
+def _measure(prepare: Callable[..., tuple[Work, Work]], args: tuple[Any, ...], device: str) -> float:
     first, work = prepare(*args)
     first()
     if torch.device(device).type == "cuda":
@@ -60,11 +55,10 @@ def _measure(sender: Any, prepare: Callable[..., tuple[Work, Work]], args: tuple
         before = torch.cuda.memory_allocated()
         work()
         torch.cuda.synchronize()
-        sender.send((torch.cuda.max_memory_allocated() - before) / 2**20)
-    else:
-        before = restart_peak()
-        work()
-        sender.send(status_mib("VmHWM") - before)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    held = restart_peak()
+    work()
+    return status_mib("VmHWM") - held
 
 
 def restart_peak() -> float:
@@ -88,6 +82,17 @@ def synchronise(device: str) -> None:
     """Waits for the GPU, where there is one at work."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
+
+
+def print_head(*columns: str) -> None:
+    """Prints the head of a Markdown table."""
+    print_row(*columns)
+    print("|---" * len(columns) + "|")
+
+
+def print_row(*cells: str) -> None:
+    """Prints a row of a Markdown table."""
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def conditions(device: str) -> str:

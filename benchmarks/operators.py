@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measurement import Work, choose_device, conditions, milliseconds_in_turn, peak_mib, synchronise
+from benchmarks import measurement
+from benchmarks.measurement import Work, print_head, print_row
 from monch_monai.ops import high_pass, knn, max_relative
 from monch_monai.ops.high_pass import reference as high_pass_reference
 from monch_monai.ops.knn import reference as knn_reference
@@ -23,6 +24,8 @@ NODES = [(1, 64, 128), (16, 64, 128), (1, 1024, 128), (1, 4096, 128)]
 LARGEST_NODES = (1, 16384, 128)
 MAPS = [(1, 256, 32, 32), (16, 256, 32, 32), (1, 256, 128, 128), (1, 32, 256, 256), (1, 32, 512, 512)]
 """The first two are the network's, of tiles of 256x256; in channels-last memory as there."""
+Case = tuple[str, tuple[int, ...], bool]
+"""An op, the shape of its first input, and whether its backward is measured too."""
 SLOW = 2.0
 """Seconds from which on a row is timed three times only."""
 
@@ -87,24 +90,19 @@ def print_ops(
         csv: file to write the rows to as well.
         only: one op: knn, max_relative or high_pass.
     """
-    device, memory = choose_device(device), flag("memory", memory)
+    device, memory = measurement.choose_device(device), flag("memory", memory)
     bytes_per_ms, flops_per_ms = _copy_speed(device), _product_speed(device)
     print(
-        f"{conditions(device)}; float32, k = {K}, dilation = {DILATION}, cutoff = {CUTOFF}; copy "
+        f"{measurement.conditions(device)}; float32, k = {K}, dilation = {DILATION}, cutoff = {CUTOFF}; copy "
         f"{bytes_per_ms / 1e6:.1f} GB/s, float32 matrix product {flops_per_ms / 1e6:.0f} GFLOP/s\n"
     )
-    print("| op | shape | direction | implementation | ms | of reference | peak MiB | share of floor |")
-    print("|---|---|---|---|---|---|---|---|")
+    print_head("op", "shape", "direction", "implementation", "ms", "of reference", "peak MiB", "share of floor")
     rows = []
-    for op, shape, backward in (case for case in _cases(flag("largest", largest)) if only in ("", case[0])):
-        for row in _measure(op, shape, backward, device, runs, memory, bytes_per_ms, flops_per_ms):
+    for case in (case for case in _cases(flag("largest", largest)) if only in ("", case[0])):
+        for row in _measure(case, device, runs, memory, bytes_per_ms, flops_per_ms):
             rows.append(row)
             peak = "not measured" if row.peak_mib is None else f"{row.peak_mib:.1f}"
-            print(
-                f"| {row.op} | {row.shape} | {row.direction} | {row.implementation} | {row.ms:.2f} | "
-                f"{row.of_reference:.3f} | {peak} | {row.share_of_floor:.3f} |",
-                flush=True,
-            )
+            print_row(*row[:4], f"{row.ms:.2f}", f"{row.of_reference:.3f}", peak, f"{row.share_of_floor:.3f}")
     if device == "cpu":
         print("\nGPU: not measured.")
     if csv:
@@ -114,7 +112,7 @@ def print_ops(
             table.writerows(rows)
 
 
-def _cases(largest: bool) -> Iterator[tuple[str, tuple[int, ...], bool]]:
+def _cases(largest: bool) -> Iterator[Case]:
     nodes = [*NODES, LARGEST_NODES] if largest else NODES
     for shape in nodes:
         yield "knn", shape, False
@@ -125,28 +123,22 @@ def _cases(largest: bool) -> Iterator[tuple[str, tuple[int, ...], bool]]:
 
 
 def _measure(
-    op: str,
-    shape: tuple[int, ...],
-    backward: bool,
-    device: str,
-    runs: int,
-    memory: bool,
-    bytes_per_ms: float,
-    flops_per_ms: float,
+    case: Case, device: str, runs: int, memory: bool, bytes_per_ms: float, flops_per_ms: float
 ) -> Iterator[Row]:
+    op, shape, backward = case
     inputs, functions = implementations(op, shape, device)
     works = {name: _work(function, inputs, backward) for name, function in functions.items()}
     start = time.perf_counter()
     for work in works.values():
         work()
-    synchronise(device)
+    measurement.synchronise(device)
     slow = time.perf_counter() - start > SLOW * len(works)
-    times = milliseconds_in_turn(works, device, 3 if slow else runs, warm_up=0 if slow else 2)
+    times = measurement.milliseconds_in_turn(works, device, 3 if slow else runs, warm_up=0 if slow else 2)
     flops = 2 * shape[0] * shape[1] ** 2 * shape[2] if op == "knn" else 0
     read_and_written = sum(t.numel() * t.element_size() for t in inputs) + 4 * inputs[0].numel() * (op != "knn")
     floor = max(read_and_written * (2 if backward else 1) / bytes_per_ms, flops / flops_per_ms)
     for name, ms in times.items():
-        peak = peak_mib(_prepare, op, shape, name, backward, device, device=device) if memory else None
+        peak = measurement.peak_mib(_prepare, op, shape, name, backward, device, device=device) if memory else None
         direction = "forward and backward" if backward else "forward"
         size = "x".join(str(side) for side in shape)
         yield Row(op, size, direction, name, ms, ms / times["reference"], peak, floor / ms)
@@ -177,10 +169,10 @@ def _cdist_topk(features: Tensor) -> Tensor:
 def _copy_speed(device: str) -> float:
     x = torch.randn(2**25, device=device)
     y = torch.empty_like(x)
-    return 8 * x.numel() / milliseconds_in_turn({"": lambda: y.copy_(x)}, device, runs=5)[""]
+    return 8 * x.numel() / measurement.milliseconds_in_turn({"": lambda: y.copy_(x)}, device, runs=5)[""]
 
 
 def _product_speed(device: str) -> float:
     side = 1024 if device == "cpu" else 8192
     x = torch.randn(side, side, device=device)
-    return 2 * side**3 / milliseconds_in_turn({"": lambda: x @ x}, device, runs=5)[""]
+    return 2 * side**3 / measurement.milliseconds_in_turn({"": lambda: x @ x}, device, runs=5)[""]

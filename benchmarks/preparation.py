@@ -97,5 +97,4 @@ def _loader(dataset: Path, batch_size: int) -> Iterable[dict[str, MetaTensor]]:
     parser.update({"dataset_dir": str(dataset), "batch_size": batch_size})
     parser["train#dataset#data"] = "$@tiles.items(['fold1'])"
     parser["train#dataloader#sampler#folds"] = ["fold1"]
-    loader: Iterable[dict[str, MetaTensor]] = parser.get_parsed_content("train#dataloader")
-    return loader
+    return parser.get_parsed_content("train#dataloader")

@@ -1,10 +1,8 @@
 """Speed, memory and size, side by side in one run: `python benchmarks/run.py COMMAND --help`."""
 
 import sys
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
 
 import fire
 
@@ -24,12 +22,6 @@ COMMANDS = {
 """Each command's module and function: only what runs is imported, since memory is measured too."""
 
 
-def _function(command: str) -> Callable[..., Any]:
-    module, name = COMMANDS[command].split(":")
-    function: Callable[..., Any] = getattr(import_module(f"benchmarks.{module}"), name)
-    return function
-
-
 if __name__ == "__main__":
     chosen = [name for name in sys.argv[1:2] if name in COMMANDS] or COMMANDS
-    fire.Fire({name: _function(name) for name in chosen}, name="run.py")
+    fire.Fire({name: resolve_name(f"benchmarks.{COMMANDS[name]}") for name in chosen}, name="run.py")

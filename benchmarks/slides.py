@@ -15,7 +15,8 @@ import torch
 from monai.apps.pathology.inferers import SlidingWindowHoVerNetInferer
 from numpy.typing import NDArray
 
-from benchmarks.measurement import choose_device, conditions, restart_peak, status_mib, synchronise
+from benchmarks import measurement
+from benchmarks.measurement import print_head, print_row
 from benchmarks.networks import build_hovernet, build_network
 from monch_monai.cohort import SlideSegmenter
 from monch_monai.datasets.synthetic import synthetic_tile
@@ -51,7 +52,7 @@ def print_slide(
         checkpoint: weights; random ones find few nuclei.
         beside: also HoVer-Net, which takes long on a CPU.
     """
-    device = choose_device(device)
+    device = measurement.choose_device(device)
     pixels = _square(slide, side, x, y)
     network = build_network(device)
     if checkpoint:
@@ -66,40 +67,33 @@ def print_slide(
             segmenter.pipeline.predictor(np.zeros((segmenter.tiling.batch_size, IN, IN, 3), np.uint8))  # warm-up
             start = time.perf_counter()
             summary = segmenter(path)
-            synchronise(device)
+            measurement.synchronise(device)
             wall = time.perf_counter() - start
             seconds = segmenter.seconds
     found = summary["nuclei_total"]
-    print(f"{conditions(device)}; {side}x{side} px at 0.25 µm/px, {mm2:.4f} mm²; {found} nuclei\n")
-    print("| | s | mm² of tissue/min | reading | network | nuclei |\n|---|---|---|---|---|---|")
+    print(f"{measurement.conditions(device)}; {side}x{side} px at 0.25 µm/px, {mm2:.4f} mm²; {found} nuclei\n")
+    print_head("", "s", "mm² of tissue/min", "reading", "network", "nuclei")
     total = seconds.reading + seconds.network + seconds.nuclei
     shares = [f"{part:.2f} s ({part / total:.1%})" for part in (seconds.reading, seconds.network, seconds.nuclei)]
-    print(f"| MONCH, slide to files | {wall:.1f} | {60 * mm2 / wall:.4f} | " + " | ".join(shares) + " |")
+    print_row("MONCH, slide to files", f"{wall:.1f}", f"{60 * mm2 / wall:.4f}", *shares)
     if flag("beside", beside):
         took = _hovernet(pixels, device)
-        print(f"| HoVer-Net fast, by MONAI, network alone | {took:.1f} | {60 * mm2 / took:.4f} | | {took:.1f} s | |")
+        speed = f"{60 * mm2 / took:.4f}"
+        print_row("HoVer-Net fast, by MONAI, network alone", f"{took:.1f}", speed, "", f"{took:.1f} s", "")
         print(f"\nMONCH's network to HoVer-Net's inferer, same pixels: {seconds.network / took:.3f} of the time")
 
 
 def print_memory(sizes: tuple[int, ...] = (10_000, 40_000), region_size: int = 2048) -> None:
     """Prints peak memory for synthetic slides of these sides, a tenth of them tissue, with a stub for the network."""
-    print("| slide | nuclei | peak RSS, MiB | of it the worker | import, MiB | s |\n|---|---|---|---|---|---|")
+    print_head("slide", "nuclei", "peak RSS, MiB", "of it the worker", "import, MiB", "s")
     peaks = []
     for size in sizes:
-        command = [
-            sys.executable,
-            str(Path(__file__).with_name("run.py")),
-            "slide_peak",
-            str(size),
-            str(region_size),
-        ]
+        command = [sys.executable, str(Path(__file__).with_name("run.py")), "slide_peak", str(size), str(region_size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         row = json.loads(done.stdout.splitlines()[-1])
         peaks.append(row["peak"] - row["worker"])
-        print(
-            f"| {size}x{size} | {row['nuclei']} | {row['peak']:.0f} | {row['worker']:.0f} | {row['start']:.0f} |"
-            f" {row['seconds']:.0f} |"
-        )
+        measured = (f"{row[name]:.0f}" for name in ("nuclei", "peak", "worker", "start", "seconds"))
+        print_row(f"{size}x{size}", *measured)
     print(f"\npeak of the last to the first, main process: {peaks[-1] / peaks[0]:.3f}")
 
 
@@ -108,13 +102,13 @@ def print_peak(size: int, region_size: int = 2048) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slide.tif"
         write_large(path, size)
-        start, began = restart_peak(), time.perf_counter()
+        start, began = measurement.restart_peak(), time.perf_counter()
         with SlideSegmenter(Path(folder) / "out", dark, workers=Workers(region_size=region_size)) as segmenter:
             summary = segmenter(path)
             assert segmenter.pipeline.processes is not None
-            worker = segmenter.pipeline.processes.submit(status_mib, "VmHWM").result()
+            worker = segmenter.pipeline.processes.submit(measurement.status_mib, "VmHWM").result()
     found = {"nuclei": summary["nuclei_total"], "tissue_mm2": summary["tissue_mm2"]}
-    took = {"peak": status_mib("VmHWM") + worker, "worker": worker, "start": start}
+    took = {"peak": measurement.status_mib("VmHWM") + worker, "worker": worker, "start": start}
     print(json.dumps({**found, **took, "seconds": time.perf_counter() - began}))
 
 
@@ -176,8 +170,8 @@ def _hovernet(pixels: NDArray[np.uint8], device: str) -> float:
     image: Any = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().to(device) / 255
     with torch.inference_mode():
         network(image[..., :IN, :IN])
-        synchronise(device)
+        measurement.synchronise(device)
         start = time.perf_counter()
         inferer(image, network)
-        synchronise(device)
+        measurement.synchronise(device)
     return time.perf_counter() - start

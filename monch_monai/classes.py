@@ -31,24 +31,7 @@ PIXEL_SHARES = (0.8332, 0.0864, 0.0177, 0.0373, 0.0007, 0.0247)
 """Share of PanNuke's pixels in each class (all three folds)."""
 
 TISSUES = (
-    "Adrenal_gland",
-    "Bile-duct",
-    "Bladder",
-    "Breast",
-    "Cervix",
-    "Colon",
-    "Esophagus",
-    "HeadNeck",
-    "Kidney",
-    "Liver",
-    "Lung",
-    "Ovarian",
-    "Pancreatic",
-    "Prostate",
-    "Skin",
-    "Stomach",
-    "Testis",
-    "Thyroid",
-    "Uterus",
-)
+    "Adrenal_gland", "Bile-duct", "Bladder", "Breast", "Cervix", "Colon", "Esophagus", "HeadNeck", "Kidney", "Liver",
+    "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin", "Stomach", "Testis", "Thyroid", "Uterus",
+)  # fmt: skip
 """PanNuke's tissue names, spelled as in its `types.npy`."""

@@ -66,10 +66,7 @@ class BCEAndDice(nn.Module):
     """
 
     def __init__(
-        self,
-        dice_weight: float = 0.5,
-        ignore_index: int = IGNORE_INDEX,
-        class_weights: Sequence[float] | None = None,
+        self, dice_weight: float = 0.5, ignore_index: int = IGNORE_INDEX, class_weights: Sequence[float] | None = None
     ) -> None:
         super().__init__()
         self.bce = PerClassBCE(ignore_index, class_weights)

@@ -10,13 +10,12 @@ from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
 MISTAKES = {"missed": (255, 140, 0), "not there": (255, 0, 255), "of another class": (120, 60, 255)}
 """Colours of a truth's nuclei taken for background, of background taken for a nucleus, and of mistaken classes."""
 
+Picture = NDArray[np.uint8]
+
 
 def draw_contours(
-    image: NDArray[np.uint8],
-    class_map: NDArray[np.uint8],
-    width: int = 2,
-    instance_map: NDArray[np.integer] | None = None,
-) -> NDArray[np.uint8]:
+    image: Picture, class_map: Picture, width: int = 2, instance_map: NDArray[np.integer] | None = None
+) -> Picture:
     """Copy of `image [H, W, 3]` with the outline of each region of `class_map [H, W]` in its class's colour.
 
     Outlines lie inside the regions, `width` pixels wide. Touching regions of one class share one outline, unless
@@ -30,9 +29,7 @@ def draw_contours(
     return drawn
 
 
-def draw_mistakes(
-    image: NDArray[np.uint8], truth: NDArray[np.uint8], predicted: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def draw_mistakes(image: Picture, truth: Picture, predicted: Picture) -> Picture:
     """The image in pale grey; pixels where two class maps `[H, W]` differ are coloured as in `MISTAKES`.
 
     Pixels whose truth is 255 are no mistakes.
@@ -40,8 +37,7 @@ def draw_mistakes(
     grey = 128 + image.mean(axis=2, keepdims=True) / 2
     drawn = np.repeat(grey, 3, axis=2).astype(np.uint8)
     wrong = (truth != predicted) & (truth != IGNORE_INDEX)
-    for chosen, color in zip(
-        (predicted == 0, truth == 0, (truth > 0) & (predicted > 0)), MISTAKES.values(), strict=True
-    ):
+    kinds = (predicted == 0, truth == 0, (truth > 0) & (predicted > 0))
+    for chosen, color in zip(kinds, MISTAKES.values(), strict=True):
         drawn[wrong & chosen] = color
     return drawn

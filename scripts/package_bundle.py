@@ -24,11 +24,8 @@ from monch_monai.files import sha256, write_atomically, write_text_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "monch"
-TOP = {
-    "README.md": "bundle/docs/README.md",
-    **{name: name for name in ("pyproject.toml", "requirements.txt", "requirements-label.txt")},
-}
-"""Files of the zip's folder that lie elsewhere here."""
+AT_TOP = ("pyproject.toml", "requirements.txt", "requirements-label.txt")
+"""Files of this folder that the zip's folder has too."""
 LARGE_FILES = "large_files.yml"
 WEIGHTS, TWIN, CARD = "models/model.pt", "models/model.safetensors", "models/card.md"
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -86,7 +83,7 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> tuple
         InputError: this is no git checkout, or the weights are missing, hold more than tensors or have adapters.
     """
     files = {name.removeprefix("bundle/"): REPOSITORY / name for name in _tracked("bundle", "monch_monai")}
-    files |= {name: REPOSITORY / origin for name, origin in TOP.items()}
+    files |= {"README.md": REPOSITORY / "bundle/docs/README.md", **{name: REPOSITORY / name for name in AT_TOP}}
     weights = REPOSITORY / "bundle" / WEIGHTS if not model else Path(str(model))
     if weights.is_file():
         files[WEIGHTS] = weights

@@ -4,9 +4,7 @@ On the sample of real tissue, `learns` compares trained runs with a stain thresh
 network can fit a few tiles. `imitate_pannuke` writes real tissue in PanNuke's file formats.
 """
 
-import shutil
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from monch_monai.encoders import ClipResNet50
 from monch_monai.metrics import confusion_matrix, mean_dice, score_rows
 from monch_monai.networks import Monch, load_checkpoint
 from monch_monai.predict import class_map
+from tests.fakes.pannuke import fold_of, write_folders, write_zip
 
 SAMPLE = Path(__file__).resolve().parents[1] / "bundle" / "sample" / "hgsc"
 MEAN, STD = ClipResNet50.mean, ClipResNet50.std
@@ -96,26 +95,7 @@ def imitate_pannuke(dataset_dir: str, out: str, zips: bool = False) -> None:
     fields = sorted({tile.source.split()[0] for tile in chosen})
     for number in (1, 2, 3):
         here = [tile for tile in chosen if fields.index(tile.source.split()[0]) % 3 == number - 1]
-        masks = np.zeros((len(here), 256, 256, 6))
-        for mask, tile in zip(masks, here, strict=True):
-            for c in range(1, 6):
-                mask[..., c - 1] = np.where(tile.classes == c, tile.instances, 0)
-            mask[..., 5] = tile.classes == 0
-        root, middle = Path(out), f"fold{number}"
-        arrays = {
-            f"Fold {number}/images/{middle}/images.npy": np.stack([tile.image for tile in here]).astype(np.float64),
-            f"Fold {number}/images/{middle}/types.npy": np.array([tile.tissue for tile in here]),
-            f"Fold {number}/masks/{middle}/masks.npy": masks,
-        }
-        for name, array in arrays.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, array)
-        if zips:
-            with zipfile.ZipFile(root / f"fold_{number}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                for name in arrays:
-                    archive.write(root / name, name)
-            shutil.rmtree(root / f"Fold {number}")
+        (write_zip if zips else write_folders)(Path(out), number, fold_of(here, [tile.tissue for tile in here]))
         print(f"fold {number}: {len(here)} tiles of {len(fields[number - 1 :: 3])} fields")
 
 

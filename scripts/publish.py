@@ -66,10 +66,8 @@ def _to_github(archive: Path, apart: list[Path], repo: str, sends: bool) -> None
     tag = f"v{__version__}"
     files = [archive, archive.with_name(f"{archive.name}.sha256"), *apart]
     url = f"https://github.com/{repo}/releases/download/{tag}/{archive.name}"
-    entry = {
-        archive.stem: {"checksum": hashlib.sha1(archive.read_bytes()).hexdigest(), "source": url}
-    }  # as MONAI's zoo
-    write_text_atomically(archive.with_name(MODEL_INFO), json.dumps(entry, indent=4) + "\n")
+    entry = {"checksum": hashlib.sha1(archive.read_bytes()).hexdigest(), "source": url}  # as MONAI's zoo
+    write_text_atomically(archive.with_name(MODEL_INFO), json.dumps({archive.stem: entry}, indent=4) + "\n")
     command = ["gh", "release", "create", tag, *map(str, files), "--repo", repo, "--title", f"MONCH {__version__}"]
     command += [
         "--target",
@@ -84,8 +82,7 @@ def _to_github(archive: Path, apart: list[Path], repo: str, sends: bool) -> None
         return
     if shutil.which("gh") is None:
         raise InputError("GitHub's command line, gh, is not installed: install it, and log in by `gh auth login`")
-    done = subprocess.run(command, check=False)
-    if done.returncode != 0:
+    if subprocess.run(command, check=False).returncode != 0:
         raise InputError("gh did not publish the release: see its message above")
 
 

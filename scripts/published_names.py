@@ -63,9 +63,8 @@ def _models() -> Iterator[tuple[str, str, nn.Module]]:
         for size, (width, depth, heads) in vision.items():
             yield f"sam_{size}", "segment-anything", sam_model_registry[f"vit_{size}"](checkpoint=None)
             globals_ = list(range(depth // 4 - 1, depth, depth // 4))
-            config = SamVisionConfig(
-                hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads, global_attn_indexes=globals_
-            )
+            sizes = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": heads}
+            config = SamVisionConfig(**sizes, global_attn_indexes=globals_)
             yield f"sam_{size}_transformers", "transformers", SamModel(SamConfig(vision_config=config))
     for size, letter in SAM2_CONFIGS.items():
         yield f"sam2_{size}", "sam2", build_sam2(f"configs/sam2.1/sam2.1_hiera_{letter}.yaml", None, device="cpu")
@@ -91,9 +90,8 @@ def _pairs() -> Iterator[tuple[str, ImageEncoder, nn.Module, Encode]]:
 
     sizes = {"embed_dim": 16, "num_heads": 1, "stages": (1, 2, 3, 1), "global_att_blocks": (4,)}
     trunk = Hiera(**sizes, window_pos_embed_bkg_spatial_size=(7, 7))
-    neck = FpnNeck(
-        PositionEmbeddingSine(64), 64, [128, 64, 32, 16], fpn_top_down_levels=[2, 3], fpn_interp_model="nearest"
-    )
+    levels = {"fpn_top_down_levels": [2, 3], "fpn_interp_model": "nearest"}
+    neck = FpnNeck(PositionEmbeddingSine(64), 64, [128, 64, 32, 16], **levels)
     whole = nn.ModuleDict({"image_encoder": Sam2Encoder(trunk, neck, scalp=1)})
     ours = Sam2("tiny", channels=64, **sizes)
     yield "SAM 2", ours, whole, lambda m, x: tuple(m["image_encoder"](x)["backbone_fpn"])

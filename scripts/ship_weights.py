@@ -51,8 +51,7 @@ def logits_on_a_tile(weights: Path) -> Tensor:
     encoder = network.image_encoder
     image = (synthetic_tile(np.random.default_rng(0)).image / 255 - np.asarray(encoder.mean)) / np.asarray(encoder.std)
     with torch.inference_mode():
-        logits: Tensor = network.eval()(torch.from_numpy(image).float().permute(2, 0, 1)[None])[0]
-    return logits
+        return network.eval()(torch.from_numpy(image).float().permute(2, 0, 1)[None])[0]
 
 
 if __name__ == "__main__":

@@ -8,17 +8,6 @@ from monch_monai.data.tiles import Tile, Tiles
 from monch_monai.data.writer import Fold, write_tiles
 
 __all__ = [
-    "ClassMapReader",
-    "Fold",
-    "InstanceMapReader",
-    "RGBReader",
-    "RankTileSampler",
-    "ReadableImages",
-    "Tile",
-    "Tiles",
-    "read_instance_map",
-    "record_reference_density",
-    "tile_sampler",
-    "tiles_at_once",
-    "write_tiles",
-]
+    "ClassMapReader", "Fold", "InstanceMapReader", "RGBReader", "RankTileSampler", "ReadableImages", "Tile", "Tiles",
+    "read_instance_map", "record_reference_density", "tile_sampler", "tiles_at_once", "write_tiles",
+]  # fmt: skip

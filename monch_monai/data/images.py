@@ -168,7 +168,8 @@ def write_class_map(path: str | Path, class_map: NDArray[np.uint8], like: str | 
     """Writes a class map `[H, W]` uint8 to a PNG, or to NIfTI with the geometry of the NIfTI image `like`. Atomic."""
     if is_nifti(path):
         source = _nifti(like)
-        values = class_map.T.reshape(source.shape[:2] + (1,) * max(len(_spatial_shape(source)) - 2, 0))
+        channels_last = source.get_data_dtype().names is None  # else RGB24: one record a pixel
+        values = class_map.T.reshape(source.shape[:2] + (1,) * max(len(source.shape) - channels_last - 2, 0))
         write_atomically(path, lambda part: nib.Nifti1Image(values, source.affine).to_filename(part))
     else:
         write_picture(path, class_map)
@@ -218,11 +219,6 @@ def _nifti(path: str | Path) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):
         raise InputError(f"{path} is not a NIfTI image")
     return image
-
-
-def _spatial_shape(image: nib.Nifti1Image) -> tuple[int, ...]:
-    shape: tuple[int, ...] = image.shape
-    return shape if image.get_data_dtype().names is not None else shape[:-1]
 
 
 def _reason(error: Exception) -> str:

@@ -45,7 +45,7 @@ def balance(has_class: NDArray[np.bool_], tissues: Sequence[str], strength: floa
 
 
 def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler[int]:
-    """Sampler of an epoch's tiles, as many as there are.
+    """Sampler of an epoch's tiles, as many as the folds have.
 
     Args:
         tiles: the dataset.
@@ -56,9 +56,7 @@ def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler
         InputError: the strength is not a number from 0 to 1.
     """
     weights = _weights(tiles, folds, strength)
-    if weights is None:
-        return RandomSampler(tiles.rows(folds))
-    return WeightedRandomSampler(weights.tolist(), len(weights))
+    return RandomSampler(tiles.rows(folds)) if weights is None else WeightedRandomSampler(list(weights), len(weights))
 
 
 class RankTileSampler(DistributedSampler[int]):
@@ -73,8 +71,8 @@ class RankTileSampler(DistributedSampler[int]):
         folds: those to draw from.
         strength: as in `tile_sampler`.
         seed: of the run.
-        num_replicas: R; by default the number of processes.
-        rank: of this process; by default its own.
+        num_replicas: R; None for the number of processes.
+        rank: of this process; None for its own.
 
     Raises:
         InputError: the strength is not a number from 0 to 1.
@@ -115,10 +113,8 @@ def tiles_at_once(batch_size: int, accumulation_steps: int = 1, processes: int =
     """
     shares = whole_number("accumulation_steps", accumulation_steps, least=1) * processes
     if batch_size % shares:
-        raise InputError(
-            f"batch_size {batch_size} cannot be shared by {processes} processes in {accumulation_steps} accumulation "
-            f"steps: give a multiple of {shares}"
-        )
+        by = f"{processes} processes in {accumulation_steps} accumulation steps"
+        raise InputError(f"batch_size {batch_size} cannot be shared by {by}: give a multiple of {shares}")
     return batch_size // shares
 
 
@@ -130,11 +126,6 @@ def _weights(tiles: Tiles, folds: Sequence[str], strength: float) -> NDArray[np.
     has_class = np.array([[row[f"{c.name}_nuclei"] != "0" for c in NUCLEUS_CLASSES] for row in rows])
     weights = balance(has_class, [row["tissue"] for row in rows], strength)
     for c, share, drawn in zip(NUCLEUS_CLASSES, has_class.mean(axis=0), weights @ has_class / len(rows), strict=True):
-        logger.info(
-            "sampling strength %g: tiles with %s nuclei %.1f %%, drawn %.1f %%",
-            strength,
-            c.name,
-            100 * share,
-            100 * drawn,
-        )
+        shown = strength, c.name, 100 * share, 100 * drawn
+        logger.info("sampling strength %g: tiles with %s nuclei %.1f %%, drawn %.1f %%", *shown)
     return weights

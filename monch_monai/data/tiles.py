@@ -37,9 +37,9 @@ LAYOUT: Mapping[str, tuple[type, tuple[int, ...]]] = {
 """Type and trailing axes of each array; the leading ones are N, H, W."""
 KINDS = [*(c.name for c in CLASSES), "ignored"]
 """Kinds of pixels of a class map: those of each class, and those that are not counted."""
-HOW_TO_PREPARE = (
-    "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke and prepare_consep make one)"
-)
+HOW_TO_PREPARE = "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke or prepare_consep)"
+
+AGAIN = "prepare the dataset again"
 
 
 class Tile(NamedTuple):
@@ -54,6 +54,12 @@ class Tile(NamedTuple):
     tissue: str
     source: str
     remarks: Mapping[str, int] = {}
+
+    def cut(self, y: int, x: int, size: int) -> "Tile":
+        """The square of `size` px whose first row and column are `y` and `x`, without remarks; its source names it."""
+        here = np.s_[y : y + size, x : x + size]
+        pixels = self.image[here], self.classes[here], self.instances[here]
+        return Tile(*pixels, self.tissue, f"{self.source} x={x} y={y}")
 
 
 def count_tile(tile: Tile) -> dict[str, int]:
@@ -92,20 +98,21 @@ class Tiles:
         if not manifest.is_file():
             found = "is empty" if not any(self.dir.iterdir()) else "holds no manifest.json"
             raise InputError(f"dataset_dir {self.dir} {found}: {HOW_TO_PREPARE}")
+        ours = FORMAT, VERSION, [c.name for c in CLASSES]
         try:
             self.manifest: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
             form = self.manifest["format"], self.manifest["version"], self.manifest["classes"]
-            if form == (FORMAT, VERSION, [c.name for c in CLASSES]):
+            if form == ours:
                 self.splits: dict[str, dict[str, list[str]]] = self.manifest["splits"]
                 self.fingerprint = str(self.manifest["fingerprint"])
                 self.folds = {name: int(fold["tiles"]) for name, fold in self.manifest["folds"].items()}
                 sizes = {name: int(fold["tile_size"]) for name, fold in self.manifest["folds"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{manifest} is damaged ({error}): prepare the dataset again") from error
-        if form != (FORMAT, VERSION, [c.name for c in CLASSES]):
+            raise InputError(f"{manifest} is damaged ({error}): {AGAIN}") from error
+        if form != ours:
             raise InputError(
-                f"{manifest} is of format {form[0]} {form[1]} with classes {form[2]}; expected {FORMAT} {VERSION} "
-                f"with {[c.name for c in CLASSES]}: prepare the dataset again with this version"
+                f"{manifest} is of format {form[0]} {form[1]} with classes {form[2]}; expected {ours[0]} {ours[1]} "
+                f"with {ours[2]}: prepare the dataset again with this version"
             )
         for fold, size in sizes.items():
             for name, (dtype, trailing) in LAYOUT.items():
@@ -117,12 +124,10 @@ class Tiles:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} cannot be read ({error}): prepare the dataset again") from error
+            raise InputError(f"{path} cannot be read ({error}): {AGAIN}") from error
         if (array.dtype, array.shape) != (dtype, shape):
-            raise InputError(
-                f"{path} holds {array.dtype} {list(array.shape)}; its manifest states {dtype} {list(shape)}: "
-                "prepare the dataset again"
-            )
+            found, stated = f"{array.dtype} {list(array.shape)}", f"{dtype} {list(shape)}"
+            raise InputError(f"{path} holds {found}; its manifest states {stated}: {AGAIN}")
         if path.stem == "classes":
             for i, class_map in enumerate(array):
                 check_class_map(class_map, f"{path}#{i}")
@@ -148,7 +153,7 @@ class Tiles:
             part = "validation"
         folds = list(parts.get(part, []))
         if not folds or not set(folds) <= set(self.folds) or not sum(self.folds[fold] for fold in folds):
-            raise InputError(f"the {part} part of split {name} of {self.dir} has no tiles: prepare the dataset again")
+            raise InputError(f"the {part} part of split {name} of {self.dir} has no tiles: {AGAIN}")
         return folds
 
     def items(self, folds: Sequence[str]) -> list[dict[str, str]]:
@@ -171,10 +176,8 @@ class Tiles:
         for fold in folds:
             found = read_rows(self.dir / fold)
             if len(found) != self.folds[fold]:
-                raise InputError(
-                    f"{self.dir / fold / 'tiles.csv'} has {len(found)} tiles; its manifest states {self.folds[fold]}: "
-                    "prepare the dataset again"
-                )
+                table, stated = self.dir / fold / "tiles.csv", self.folds[fold]
+                raise InputError(f"{table} has {len(found)} tiles; its manifest states {stated}: {AGAIN}")
             rows += found
         return rows
 
@@ -190,7 +193,7 @@ def read_rows(fold_dir: Path) -> list[dict[str, str]]:
         with path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error}): prepare the dataset again") from error
+        raise InputError(f"{path} cannot be read ({error}): {AGAIN}") from error
 
 
 def read_tiles(fold_dir: Path) -> Iterator[Tile]:

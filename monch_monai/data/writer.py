@@ -145,24 +145,22 @@ def _write_fold(folder: Path, fold: Fold) -> None:
     # A row ends in \r\n and is written after its tile's arrays; bytes after the last whole row are dropped.
     rows = table.read_bytes().split(b"\r\n")[:-1] if table.exists() else []
     with ExitStack() as stack:
-        arrays = {name: stack.enter_context(_Growing(folder / f"{name}.npy", name, fold)) for name in LAYOUT}
-        done = max(0, min(len(rows) - 1, *(array.complete for array in arrays.values())))
-        for array in arrays.values():
+        paths = table, *(folder / f"{name}.npy" for name in LAYOUT)
+        table_file, *files = (stack.enter_context(path.open("ab", buffering=0)) for path in paths)
+        arrays = [_Growing(file, name, fold) for file, name in zip(files, LAYOUT, strict=True)]
+        done = max(0, min(len(rows) - 1, *(array.complete for array in arrays)))
+        for array in arrays:
             array.keep(done)
-        table.touch()
-        file = stack.enter_context(table.open("r+b", buffering=0))
-        file.truncate(sum(len(row) + 2 for row in rows[: done + 1]) if done else 0)
-        file.seek(0, io.SEEK_END)
+        table_file.truncate(sum(len(row) + 2 for row in rows[: done + 1]) if done else 0)
         with tqdm(total=fold.count, initial=done, desc=folder.name, unit="tile", mininterval=1) as progress:
             written = done
             for tile in fold.tiles(done):
                 if written == fold.count:
                     raise ValueError(f"fold {folder.name} was to hold {fold.count} tiles; got more")
-                for name, pixels in (("images", tile.image), ("classes", tile.classes), ("instances", tile.instances)):
-                    arrays[name].append(pixels)
-                row: dict[str, object] = {"tissue": tile.tissue, "source": tile.source}
-                row |= {**count_tile(tile), **tile.remarks}
-                _write_all(file, (b"" if written else _csv(row)) + _csv(row.values()))
+                for array, pixels in zip(arrays, (tile.image, tile.classes, tile.instances), strict=True):
+                    array.append(pixels)
+                row = {"tissue": tile.tissue, "source": tile.source, **count_tile(tile), **tile.remarks}
+                _write_all(table_file, (b"" if written else _csv(row)) + _csv(row.values()))
                 written += 1
                 progress.update()
     if written != fold.count:
@@ -182,41 +180,32 @@ def _csv(values: Iterable[object]) -> bytes:
 
 
 class _Growing:
-    """An .npy file whose header announces all tiles, while they are appended one by one."""
+    """An .npy file whose header announces all tiles, while they are appended one by one.
 
-    def __init__(self, path: Path, name: str, fold: Fold) -> None:
+    Attributes:
+        complete: number of whole tiles in the file when it was opened.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, fold: Fold) -> None:
         dtype, trailing = LAYOUT[name]
+        self.file, self.name = file, name
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.shape = (fold.tile_size, fold.tile_size, *trailing)
         header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            header, {"descr": self.dtype.str, "fortran_order": False, "shape": (fold.count, *self.shape)}
-        )
+        all_tiles = {"descr": self.dtype.str, "fortran_order": False, "shape": (fold.count, *self.shape)}
+        np.lib.format.write_array_header_1_0(header, all_tiles)
         self.header = header.getvalue()
         self.tile_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
-        self.path = path
-
-    def __enter__(self) -> "_Growing":
-        self.path.touch()
-        self.file: BinaryIO = self.path.open("r+b", buffering=0)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.file.close()
-
-    @property
-    def complete(self) -> int:
-        """Number of whole tiles in the file."""
-        return (self.path.stat().st_size - len(self.header)) // self.tile_bytes
+        self.complete = (file.tell() - len(self.header)) // self.tile_bytes
 
     def keep(self, tiles: int) -> None:
         """Cuts the file after the first `tiles` tiles."""
-        _write_all(self.file, self.header)
-        self.file.truncate(len(self.header) + tiles * self.tile_bytes)
-        self.file.seek(0, io.SEEK_END)
+        self.file.truncate(len(self.header) + tiles * self.tile_bytes if tiles else 0)
+        if not tiles:
+            _write_all(self.file, self.header)
 
     def append(self, pixels: Any) -> None:
         """Adds the array of one tile."""
         if pixels.shape != self.shape:
-            raise ValueError(f"{self.path.name} takes tiles of shape {self.shape}; got {pixels.shape}")
+            raise ValueError(f"{self.name}.npy takes tiles of shape {self.shape}; got {pixels.shape}")
         _write_all(self.file, np.ascontiguousarray(pixels, dtype=self.dtype).tobytes())

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from skimage.util import montage
 
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data.images import write_picture
@@ -75,19 +77,18 @@ def draw_distribution(path: Path, inventory: Inventory) -> None:
     write_atomically(path, lambda part: figure.savefig(part, dpi=150))
 
 
-def contact_sheet(folder: Path, inventory: Inventory, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def contact_sheet(folder: Path, inventory: Inventory, seed: int = 0) -> NDArray[np.uint8]:
     """Tiles chosen at random from all folds, with the contours of their nuclei, `[rows, columns, 3]` uint8."""
     rng = np.random.default_rng(seed)
     places = [(fold, i) for fold in inventory.folds for i in range(inventory.of_fold(fold)[0])]
     chosen = sorted(rng.choice(len(places), min(SHEET * SHEET, len(places)), replace=False))
     wanted = {places[i] for i in chosen}
-    sheet = np.full((-(-len(chosen) // SHEET) * (LARGEST + 4), SHEET * (LARGEST + 4), 3), 255, np.uint8)
-    number = 0
-    for fold in inventory.folds:
-        for i, tile in enumerate(read_tiles(folder / fold)):
-            if (fold, i) in wanted:
-                picture = draw_contours(np.asarray(tile.image), np.asarray(tile.classes))[:LARGEST, :LARGEST]
-                y, x = (LARGEST + 4) * (number // SHEET), (LARGEST + 4) * (number % SHEET)
-                sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-                number += 1
+    rows = -(-len(chosen) // SHEET)
+    cells = np.full((rows * SHEET, LARGEST + 4, LARGEST + 4, 3), 255, np.uint8)
+    tiles = ((fold, i, tile) for fold in inventory.folds for i, tile in enumerate(read_tiles(folder / fold)))
+    shown = (tile for fold, i, tile in tiles if (fold, i) in wanted)
+    for cell, tile in zip(cells, shown, strict=False):
+        picture = draw_contours(np.asarray(tile.image), np.asarray(tile.classes))[:LARGEST, :LARGEST]
+        cell[: picture.shape[0], : picture.shape[1]] = picture
+    sheet: NDArray[np.uint8] = montage(cells, fill=(255, 255, 255), grid_shape=(rows, SHEET), channel_axis=-1)
     return sheet

@@ -13,7 +13,7 @@ The official layout is `Train/` and `Test/` with `Images/NAME.png` and `Labels/N
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,8 @@ from monch_monai.files import sha256
 logger = logging.getLogger(__name__)
 
 _INDEX = {c.name: c.index for c in NUCLEUS_CLASSES}
-CLASS_OF_TYPE = np.array(
-    [0, IGNORE_INDEX, _INDEX["inflammatory"], _INDEX["epithelial"], _INDEX["neoplastic"], *3 * [_INDEX["connective"]]],
-    np.uint8,
-)
+_NAMES = ("inflammatory", "epithelial", "neoplastic", *3 * ["connective"])
+CLASS_OF_TYPE = np.array([0, IGNORE_INDEX, *(_INDEX[name] for name in _NAMES)], np.uint8)
 """Class of each raw type, 0 to 7."""
 VALIDATION_FIELDS = ("train_6", "train_9", "train_15", "train_17", "train_22")
 """Held-out fields: between them every class that CoNSeP has, healthy epithelium being in three fields of 27 only."""
@@ -70,9 +68,8 @@ def prepare_consep(
     fields = _find(train_dir)
     unknown = sorted(set(validation_fields) - set(fields))
     if unknown or not set(fields) - set(validation_fields):
-        raise InputError(
-            f"no such field to hold out, or none left to train on: {unknown}; the fields are {sorted(fields)}"
-        )
+        problem = "no such field to hold out, or none left to train on"
+        raise InputError(f"{problem}: {unknown}; the fields are {sorted(fields)}")
     held_out = {name: path for name, path in fields.items() if name in validation_fields}
     training = {name: path for name, path in fields.items() if name not in validation_fields}
     first = next(iter(fields.values()))
@@ -166,10 +163,6 @@ def _tiles(fields: dict[str, Path], size: int) -> Fold:
     def cut(start: int) -> Iterator[Tile]:
         for path in list(fields.values())[start // per_field :]:
             field = read_field(path, size)
-            for y in edges:
-                for x in edges:
-                    here = np.s_[y : y + TILE, x : x + TILE]
-                    pixels = field.image[here], field.classes[here], field.instances[here]
-                    yield Tile(*pixels, field.tissue, f"{field.source} x={x} y={y}")
+            yield from (field.cut(y, x, TILE) for y, x in product(edges, edges))
 
     return Fold(per_field * len(fields), lambda start: islice(cut(start), start % per_field, None), TILE)

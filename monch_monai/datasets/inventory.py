@@ -64,13 +64,15 @@ class Inventory:
 
     def of_fold(self, fold: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
         """Tiles, nuclei `[7]` and pixels `[7]` of one fold."""
-        places = [place for place in self.tiles if place[0] == fold]
-        return sum(self.tiles[p] for p in places), _total(self.nuclei, places), _total(self.pixels, places)
+        return self._total([place for place in self.tiles if place[0] == fold])
 
     def of_tissue(self, tissue: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
         """Tiles, nuclei `[7]` and pixels `[7]` of one tissue."""
-        places = [place for place in self.tiles if place[1] == tissue]
-        return sum(self.tiles[p] for p in places), _total(self.nuclei, places), _total(self.pixels, places)
+        return self._total([place for place in self.tiles if place[1] == tissue])
+
+    def _total(self, places: list[tuple[str, str]]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+        nuclei, pixels = (sum((counts[place] for place in places), _zeros()) for counts in (self.nuclei, self.pixels))
+        return sum(self.tiles[place] for place in places), nuclei, pixels
 
     def stain_contrast(self, fold: str) -> float:
         """How much bluer nuclei are than what surrounds them: the mean of blue minus red, nuclei minus the rest.
@@ -91,10 +93,8 @@ class Inventory:
         for fold in self.folds:
             contrast = self.stain_contrast(fold)
             if contrast < 0:
-                raise InputError(
-                    f"{fold}: nuclei are redder than what surrounds them (blue minus red: {contrast:+.1f}), which in "
-                    "H&E they never are: the images look BGR; convert them to RGB"
-                )
+                found = f"nuclei are redder than what surrounds them (blue minus red: {contrast:+.1f})"
+                raise InputError(f"{fold}: {found}, which in H&E they never are: the images look BGR; convert to RGB")
 
     def duplicates(self) -> list[list[str]]:
         """Groups of tiles with the very same image, as `fold#index`."""
@@ -125,7 +125,3 @@ def take_inventory(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int
 
 def _zeros() -> NDArray[np.int64]:
     return np.zeros(len(KINDS), np.int64)
-
-
-def _total(counts: dict[tuple[str, str], NDArray[np.int64]], places: list[tuple[str, str]]) -> NDArray[np.int64]:
-    return sum((counts[place] for place in places), _zeros())

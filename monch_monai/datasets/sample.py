@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import shapely
-from numpy.typing import NDArray
 from PIL import Image
 from skimage.draw import polygon
 
@@ -63,10 +62,8 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
         InputError: the folder cannot be written, the wheel cannot be fetched, or its SHA-256 is another.
     """
     target = Path(dataset_dir)
-    logger.warning(
-        "sample tissue: the labels of %s are a model's output, for trying the software only, not for quoting accuracy",
-        target,
-    )
+    warning = "sample tissue: the labels of %s are a model's output, for trying the software, not for quoting accuracy"
+    logger.warning(warning, target)
     exists = (target / "manifest.json").is_file()
     outdated = exists and _is_outdated(target)
     if exists and not outdated:
@@ -76,7 +73,7 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
     except OSError as error:
         raise InputError(f"the sample cannot be written to {target} ({error}): give --dataset_dir") from error
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_fetch(target.parent / WHEEL, Path(folder))) as wheel:
-        fields = {name: _read_field(wheel, *files) for name, files in FIELDS.items()}
+        fields = [_read_field(wheel, name, *files) for name, files in FIELDS.items()]
     folds = {
         fold: Fold(len(rows) * len(COLUMNS) * len(fields), partial(_cut, fields, rows), TILE)
         for fold, rows in (("train", TRAIN_ROWS), ("validation", VALIDATION_ROWS))
@@ -112,28 +109,20 @@ def _fetch(by_hand: Path, folder: Path) -> Path:
     requirement.write_text(f"histolytics==0.3.0 --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
     logger.info("fetching the sample (38 MB, once) with pip")
     links = [f"--find-links={by_hand.parent}", "--no-index"] if by_hand.is_file() else []
-    command = ["download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--retries=1", "--timeout=15"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--retries=1", "--timeout=15", *links, f"--dest={folder}", f"--requirement={requirement}"]
     # pip's progress bar stays on the terminal; its errors are quoted in ours.
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", *command, *links, f"--dest={folder}", f"--requirement={requirement}"],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        raise InputError(
-            f"the sample could not be fetched ({' '.join(errors[-1:])}): give --dataset_dir, or lay {WHEEL} "
-            f"(SHA-256 {WHEEL_SHA256}) in {by_hand.parent}"
-        )
+        there = f"lay {WHEEL} (SHA-256 {WHEEL_SHA256}) in {by_hand.parent}"
+        problem = f"the sample could not be fetched ({' '.join(errors[-1:])})"
+        raise InputError(f"{problem}: give --dataset_dir, or {there}")
     return folder / WHEEL
 
 
-Field = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]
-
-
-def _read_field(wheel: zipfile.ZipFile, picture: str, outlines: str) -> Field:
-    """Image, class map and instance map of one field at 0.25 µm/px."""
+def _read_field(wheel: zipfile.ZipFile, name: str, picture: str, outlines: str) -> Tile:
+    """One field, whole, at 0.25 µm/px."""
     with Image.open(io.BytesIO(wheel.read(f"histolytics/data/{picture}"))) as original:
         size = (original.width * ENLARGE, original.height * ENLARGE)
         image = np.asarray(original.convert("RGB").resize(size, Image.Resampling.BICUBIC))
@@ -148,11 +137,8 @@ def _read_field(wheel: zipfile.ZipFile, picture: str, outlines: str) -> Field:
         x, y = shapely.get_coordinates(outline).T * ENLARGE + (ENLARGE - 1) / 2
         inside = polygon(y, x, image.shape[:2])
         classes[inside], instances[inside] = index[class_name], number
-    return image, classes, instances
+    return Tile(image, classes, instances, "Ovarian", name)
 
 
-def _cut(fields: dict[str, Field], rows: range, start: int) -> Iterator[Tile]:
-    for name, y, x in islice(product(fields, rows, COLUMNS), start, None):
-        image, classes, instances = fields[name]
-        here = np.s_[y : y + TILE, x : x + TILE]
-        yield Tile(image[here], classes[here], instances[here], "Ovarian", f"{name} x={x} y={y}")
+def _cut(fields: Sequence[Tile], rows: range, start: int) -> Iterator[Tile]:
+    return (field.cut(y, x, TILE) for field, y, x in islice(product(fields, rows, COLUMNS), start, None))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +14,14 @@ from monch_monai.classes import NUCLEUS_CLASSES, TISSUES
 from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
 
-
-class _Look(NamedTuple):
-    """Half axes in pixels at 0.25 µm/px, colour, and roughness of the chromatin (standard deviation, 0-255)."""
-
-    axes: tuple[float, float]
-    color: tuple[int, int, int]
-    texture: float
-
-
 LOOKS = {
-    "neoplastic": _Look((17, 13), (108, 60, 142), 22),
-    "inflammatory": _Look((7, 7), (48, 30, 100), 6),
-    "connective": _Look((20, 5), (120, 70, 150), 6),
-    "dead": _Look((5, 4), (70, 20, 60), 2),
-    "epithelial": _Look((11, 9), (150, 120, 185), 8),
+    "neoplastic": ((17, 13), (108, 60, 142), 22),
+    "inflammatory": ((7, 7), (48, 30, 100), 6),
+    "connective": ((20, 5), (120, 70, 150), 6),
+    "dead": ((5, 4), (70, 20, 60), 2),
+    "epithelial": ((11, 9), (150, 120, 185), 8),
 }
+"""Half axes in pixels at 0.25 µm/px, colour, and roughness of the chromatin (standard deviation, 0-255)."""
 STROMA = (232, 180, 208)
 
 
@@ -47,16 +38,16 @@ def synthetic_tile(rng: np.random.Generator, size: int = 256, nuclei: int = 20) 
         if placed == nuclei:
             break
         nucleus = NUCLEUS_CLASSES[attempt % len(NUCLEUS_CLASSES)]
-        look = LOOKS[nucleus.name]
+        axes, color, roughness = LOOKS[nucleus.name]
         y, x = rng.uniform(0, size, 2)
         angle, scale = rng.uniform(0, np.pi), rng.uniform(0.85, 1.15)
-        around = ellipse(y, x, look.axes[0] * scale + 2, look.axes[1] * scale + 2, (size, size), angle)
-        inside = ellipse(y, x, look.axes[0] * scale, look.axes[1] * scale, (size, size), angle)
+        around = ellipse(y, x, axes[0] * scale + 2, axes[1] * scale + 2, (size, size), angle)
+        inside = ellipse(y, x, axes[0] * scale, axes[1] * scale, (size, size), angle)
         if inside[0].size == 0 or instances[around].any():
             continue
         placed += 1
         classes[inside], instances[inside] = nucleus.index, placed
-        image[inside] = np.asarray(look.color) + rng.normal(0, look.texture, (inside[0].size, 1))
+        image[inside] = np.asarray(color) + rng.normal(0, roughness, (inside[0].size, 1))
     image += rng.normal(0, 3, image.shape)
     pixels: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
     return Tile(pixels, classes, instances, TISSUES[int(rng.integers(len(TISSUES)))], "synthetic")

@@ -1,9 +1,28 @@
 """Pixel counts: truth against prediction."""
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from monch_monai.classes import CLASSES, IGNORE_INDEX
+
+
+class ImageCounts(NamedTuple):
+    """N images: names, tissues and sources, and a confusion matrix of each, `[N, T, T]` int64."""
+
+    images: list[str]
+    tissues: list[str]
+    sources: list[str]
+    matrices: NDArray[np.int64]
+
+    @property
+    def matrix(self) -> NDArray[np.int64]:
+        """Counts of all images together, `[T, T]`."""
+        summed: NDArray[np.int64] = self.matrices.sum(axis=0)
+        return summed
 
 
 def confusion_matrix(y_pred: Tensor, y: Tensor, num_classes: int = len(CLASSES)) -> Tensor:

@@ -34,9 +34,8 @@ def instances(instance_map: NDArray[Any], class_map: NDArray[Any]) -> Instances:
         ([[0, 1, 1, 2]], [0, 1, 3])
     """
     if instance_map.shape != class_map.shape:
-        raise ValueError(
-            f"instance map is {list(instance_map.shape)}, class map {list(class_map.shape)}: sizes must agree"
-        )
+        sizes = f"instance map is {list(instance_map.shape)}, class map {list(class_map.shape)}"
+        raise ValueError(f"{sizes}: sizes must agree")
     unknown = class_map[((class_map < 0) | (class_map >= len(CLASSES))) & (class_map != IGNORE_INDEX)]
     if unknown.size:
         raise ValueError(f"class map holds {unknown[0].item()}; classes are 0 to {len(CLASSES) - 1} and {IGNORE_INDEX}")

@@ -1,12 +1,14 @@
 """Means over the classes, over organs, and the two that the paper prints: each by its own name."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monch_monai.metrics.pixels import Floats, frequency_weighted_iou, pixel_accuracy, pixel_scores, ratio
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 class PaperScores(NamedTuple):
@@ -76,25 +78,25 @@ def paper_scores(matrices: ArrayLike) -> PaperScores:
     return PaperScores(named["mean_iou_with_background"], named["fw_iou"], named["f1_of_means_with_background"])
 
 
-def by_tissue(matrices: NDArray[np.int64], tissues: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """Matrices `[n, T, T]` of each tissue's images, in the order of the tissues' names.
+def by_tissue(counts: NDArray[Number], tissues: Sequence[str]) -> dict[str, NDArray[Number]]:
+    """Counts or scores `[n, ...]` of each tissue's images, in the order of the tissues' names.
 
     Args:
-        matrices: `[N, T, T]`, one an image.
+        counts: `[N, ...]`, such as one confusion matrix an image.
         tissues: N names.
 
     Raises:
-        ValueError: the numbers of names and of matrices differ.
+        ValueError: the numbers of names and of images differ.
 
     Examples:
         >>> matrices = by_tissue(np.ones((3, 2, 2), np.int64), ["Lung", "Colon", "Lung"])
         >>> {name: len(of) for name, of in matrices.items()}
         {'Colon': 1, 'Lung': 2}
     """
-    if len(tissues) != len(matrices):
-        raise ValueError(f"{len(matrices)} matrices with {len(tissues)} tissues: give one tissue an image")
+    if len(tissues) != len(counts):
+        raise ValueError(f"counts of {len(counts)} images with {len(tissues)} tissues: give one tissue an image")
     names = np.asarray(tissues, dtype=str)
-    return {str(name): matrices[names == name] for name in sorted(set(tissues))}
+    return {str(name): counts[names == name] for name in sorted(set(tissues))}
 
 
 def over_organs(values: ArrayLike) -> Spread:

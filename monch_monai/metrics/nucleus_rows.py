@@ -64,14 +64,8 @@ def nucleus_means(panoptic: NDArray[np.float64], tissues: Sequence[str]) -> dict
     """`mpq` and `bpq` over tissues (PanNuke's), `mpq_strict` and `bpq_strict`, and pooled `mpq_plus` and `bpq_plus`."""
     official, strict = pannuke_pq(panoptic, tissues), pannuke_pq(panoptic, tissues, strict=True)
     pooled, mpq_plus = pooled_pq(panoptic)
-    return {
-        "mpq": official.mpq,
-        "bpq": official.bpq,
-        "mpq_strict": strict.mpq,
-        "bpq_strict": strict.bpq,
-        "mpq_plus": mpq_plus,
-        "bpq_plus": float(pooled.pq[0]),
-    }
+    by_image = {"mpq": official.mpq, "bpq": official.bpq, "mpq_strict": strict.mpq, "bpq_strict": strict.bpq}
+    return {**by_image, "mpq_plus": mpq_plus, "bpq_plus": float(pooled.pq[0])}
 
 
 def nucleus_intervals(

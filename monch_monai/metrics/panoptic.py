@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from monch_monai.classes import CLASSES
 from monch_monai.metrics.instances import Instances
+from monch_monai.metrics.means import by_tissue
 from monch_monai.metrics.pixels import Floats, ratio
 
 ANY = 0
@@ -151,15 +152,12 @@ def pannuke_pq(counts: ArrayLike, tissues: Sequence[str], strict: bool = False) 
         (0.75, 0.375)
     """
     per_image = np.asarray(counts, dtype=np.float64)
-    if len(tissues) != len(per_image):
-        raise ValueError(f"counts of {len(per_image)} images with {len(tissues)} tissues: give one tissue an image")
     pq = panoptic_quality(per_image).pq  # [N, T]; NaN where neither truth nor prediction has the class
     if not strict:
         pq = np.where(per_image[..., 0] + per_image[..., 2] > 0, pq, np.nan)
-    of_image, names = _mean(pq[:, 1:], axis=1), np.asarray(tissues, dtype=str)
-    groups = {str(name): names == name for name in sorted(set(tissues))}
-    mpq = {name: float(_mean(of_image[chosen], axis=0)) for name, chosen in groups.items()}
-    bpq = {name: float(_mean(pq[chosen, ANY], axis=0)) for name, chosen in groups.items()}
+    groups = by_tissue(pq, tissues)
+    mpq = {name: float(_mean(_mean(of[:, 1:], axis=1), axis=0)) for name, of in groups.items()}
+    bpq = {name: float(_mean(of[:, ANY], axis=0)) for name, of in groups.items()}
     over = [float(_mean(np.array(list(values.values())), axis=0)) for values in (mpq, bpq)]
     return PanNukeScores(over[0], over[1], mpq, bpq, _mean(pq[:, 1:], axis=0))
 

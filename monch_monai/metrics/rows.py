@@ -46,14 +46,11 @@ def organ_rows(matrices: NDArray[np.int64], tissues: Sequence[str], seed: int = 
         seed: of the bootstrap.
     """
     groups = {**by_tissue(matrices, tissues), POOLED: matrices}
-    return [
-        {
-            "organ": organ,
-            "images": len(group),
-            **_with_ends(summary(group.sum(axis=0)), summary(resample(group, seed=seed))),
-        }
-        for organ, group in groups.items()
-    ]
+    rows: list[Row] = []
+    for organ, group in groups.items():
+        scores = _with_ends(summary(group.sum(axis=0)), summary(resample(group, seed=seed)))
+        rows.append({"organ": organ, "images": len(group), **scores})
+    return rows
 
 
 def organ_class_rows(matrices: NDArray[np.int64], tissues: Sequence[str], seed: int = 0) -> list[Row]:

@@ -26,25 +26,18 @@ def write_instance_map(path: str | Path, instance_map: NDArray[np.integer]) -> N
 
 def feature(polygon: shapely.Polygon, class_index: int, measurements: dict[str, float]) -> dict[str, Any]:
     """A nucleus as a GeoJSON Feature in QuPath's schema: a detection of a class, with its colour."""
+    rings = [[[_plain(x), _plain(y)] for x, y in ring.coords] for ring in (polygon.exterior, *polygon.interiors)]
+    properties = {"objectType": "detection", "classification": classification(class_index)}
     return {
         "type": "Feature",
-        "geometry": {"type": "Polygon", "coordinates": _rings(polygon)},
-        "properties": {
-            "objectType": "detection",
-            "classification": classification(class_index),
-            "measurements": measurements,
-        },
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {**properties, "measurements": measurements},
     }
 
 
 def classification(class_index: int) -> dict[str, Any]:
     """Name and colour of a class, in QuPath's schema."""
     return {"name": CLASSES[class_index].name, "color": list(CLASSES[class_index].color)}
-
-
-def _rings(polygon: shapely.Polygon) -> list[list[list[float]]]:
-    rings = [polygon.exterior, *polygon.interiors]
-    return [[[_plain(x), _plain(y)] for x, y in ring.coords] for ring in rings]
 
 
 def _plain(value: float) -> float:

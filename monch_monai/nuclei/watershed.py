@@ -8,8 +8,8 @@ from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_object
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX, NUCLEUS_CLASSES
-from monch_monai.errors import InputError
+from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.settings import number as setting
 
 FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
 """Pixels that share an edge are connected, pixels that share a corner are not."""
@@ -52,18 +52,13 @@ class WatershedNuclei:
         min_area_um2: area of the smallest nucleus kept, in µm²; 0 keeps single pixels.
 
     Raises:
-        InputError: `mpp` or `separation_um` is not above 0, or `min_area_um2` is negative.
+        InputError: `mpp` or `separation_um` is not a finite number above 0, or `min_area_um2` none of at least 0.
     """
 
     def __init__(self, mpp: float, separation_um: float = 0.25, min_area_um2: float = 2.0) -> None:
-        for name, value, unit in (("mpp", mpp, "µm per pixel"), ("separation_um", separation_um, "µm")):
-            if not isinstance(value, int | float) or not value > 0:
-                raise InputError(f"{name} is {value!r}; give {unit}, a number above 0")
-        if not isinstance(min_area_um2, int | float) or not min_area_um2 >= 0:
-            raise InputError(f"min_area_um2 is {min_area_um2!r}; give µm², a number of at least 0")
-        self.mpp = float(mpp)
-        self.separation_um = float(separation_um)
-        self.min_area_um2 = float(min_area_um2)
+        self.mpp = float(setting("mpp", mpp, above=0, unit="µm per pixel, "))
+        self.separation_um = float(setting("separation_um", separation_um, above=0, unit="µm, "))
+        self.min_area_um2 = float(setting("min_area_um2", min_area_um2, least=0, unit="µm², "))
 
     def __call__(self, class_map: NDArray[np.uint8], probs: NDArray[np.floating]) -> Nuclei:
         """Nuclei of one image.
@@ -76,16 +71,14 @@ class WatershedNuclei:
             ValueError: the sizes differ.
         """
         if probs.shape != (len(NUCLEUS_CLASSES), *class_map.shape):
-            raise ValueError(
-                f"class map is {list(class_map.shape)}, probabilities {list(probs.shape)}: sizes must agree"
-            )
+            sizes = f"class map is {list(class_map.shape)}, probabilities {list(probs.shape)}"
+            raise ValueError(f"{sizes}: sizes must agree")
         mask = (class_map > 0) & (class_map != IGNORE_INDEX)
         min_area = self.min_area_um2 / self.mpp**2
         parts = separate(mask, max(self.separation_um / self.mpp, LEAST_DEPTH_PX), min_area)
         instance_map = fill_holes(renumber(parts, min_area))
         means = mean_probs(instance_map, probs)
-        classes = (means.argmax(axis=1) + 1).astype(np.uint8) if len(means) else np.zeros(0, np.uint8)
-        return Nuclei(instance_map, classes, means, self.mpp)
+        return Nuclei(instance_map, (means.argmax(axis=1) + 1).astype(np.uint8), means, self.mpp)
 
 
 def separate(mask: NDArray[np.bool_], depth_px: float, min_area: float = 0) -> NDArray[np.int32]:
@@ -149,4 +142,4 @@ def mean_probs(instance_map: NDArray[np.int32], probs: NDArray[np.floating]) -> 
     ids = instance_map[inside]
     area = np.bincount(ids)[1:]
     sums = [np.bincount(ids, weights=p[inside].astype(np.float64))[1:] for p in probs]
-    return np.stack(sums, axis=1) / area[:, None] if len(area) else np.zeros((0, len(CLASSES) - 1))
+    return np.stack(sums, axis=1) / area[:, None]

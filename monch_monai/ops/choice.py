@@ -3,19 +3,17 @@
 import functools
 import importlib.util
 import os
-from typing import Literal
 
 import torch
 
 from monch_monai.errors import InputError
 
-Choice = Literal["auto", "reference", "triton"]
-CHOICES: tuple[Choice, ...] = ("auto", "reference", "triton")
+CHOICES = ("auto", "reference", "triton")
 OLDEST_GPU = (8, 0)
 """CUDA's compute capability from which on Triton is supported."""
 
 
-def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool = True) -> Choice:
+def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool = True) -> str:
     """What to run: `triton`; `reference`, the plain definition; or `auto`, the fastest without Triton.
 
     The environment variable `MONCH_OPS` is read at each call. By its default, `auto`, Triton runs on GPUs where the
@@ -31,10 +29,9 @@ def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool =
     Raises:
         InputError: `MONCH_OPS` is none of the three, or it is `triton` and the kernel cannot run this call.
     """
-    named = os.environ.get("MONCH_OPS", "auto")
-    choice = next((choice for choice in CHOICES if choice == named), None)
-    if choice is None:
-        raise InputError(f"MONCH_OPS is {named!r}; give one of {', '.join(CHOICES)}")
+    choice = os.environ.get("MONCH_OPS", "auto")
+    if choice not in CHOICES:
+        raise InputError(f"MONCH_OPS is {choice!r}; give one of {', '.join(CHOICES)}")
     if choice == "reference":
         return choice
     obstacle = _obstacle(device.type, device.index) or obstacle

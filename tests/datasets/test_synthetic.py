@@ -73,9 +73,9 @@ def test_fewer_nuclei_are_placed_where_there_is_no_room():
 
 def test_a_nucleus_has_the_colour_of_its_class():
     tiles = [tile(seed) for seed in SEEDS]
-    for index, look in enumerate(LOOKS.values(), start=1):
+    for index, (_, color, _) in enumerate(LOOKS.values(), start=1):
         pixels = np.concatenate([made.image[made.classes == index] for made in tiles])
-        assert np.abs(pixels.mean(axis=0) - look.color).max() < 4
+        assert np.abs(pixels.mean(axis=0) - color).max() < 4
     ground = np.concatenate([made.image[made.classes == 0] for made in tiles])
     assert np.abs(ground.mean(axis=0) - STROMA).max() < 10
 

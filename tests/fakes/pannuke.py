@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from monch_monai.classes import TISSUES
+from monch_monai.data import Tile
 from monch_monai.datasets.synthetic import synthetic_tile
 
 MIRROR_TISSUES = [name.replace("_", " ").replace("-", " ").replace("HeadNeck", "Head & Neck") for name in TISSUES]
@@ -29,13 +31,18 @@ class FoldArrays(NamedTuple):
 def make_fold(count: int, seed: int = 0) -> FoldArrays:
     """A fold of `count` tiles; ids are those of the tile's instance map, background is what no nucleus covers."""
     tiles = [synthetic_tile(np.random.default_rng([seed, i])) for i in range(count)]
-    masks = np.zeros((count, 256, 256, 6))
+    return fold_of(tiles, [TISSUES[i % len(TISSUES)] for i in range(count)])
+
+
+def fold_of(tiles: Sequence[Tile], tissues: Sequence[str]) -> FoldArrays:
+    """The fold of tiles of 256x256, each of a tissue; nuclei of class 255 are left out."""
+    masks = np.zeros((len(tiles), 256, 256, 6))
     for i, tile in enumerate(tiles):
         for c in range(1, 6):
             masks[i, ..., c - 1] = np.where(tile.classes == c, tile.instances, 0)
         masks[i, ..., 5] = tile.classes == 0
     images = np.stack([tile.image for tile in tiles]).astype(np.float64)
-    return FoldArrays(images, masks, np.array([TISSUES[i % len(TISSUES)] for i in range(count)]))
+    return FoldArrays(images, masks, np.array(tissues))
 
 
 def paths(number: int, layout: str = "official") -> dict[str, str]:

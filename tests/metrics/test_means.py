@@ -75,7 +75,7 @@ def test_matrices_are_grouped_by_tissue_in_order_of_names():
     grouped = by_tissue(matrices, ["Skin", "Breast", "Skin", "Lung"])
     assert list(grouped) == ["Breast", "Lung", "Skin"]
     assert grouped["Skin"][:, 0, 0].tolist() == [0, 2]
-    with pytest.raises(ValueError, match="4 matrices with 2 tissues: give one tissue an image"):
+    with pytest.raises(ValueError, match="counts of 4 images with 2 tissues: give one tissue an image"):
         by_tissue(matrices, ["Skin", "Breast"])
 
 

@@ -6,9 +6,9 @@ import sklearn.metrics
 import torch
 
 from monch_monai.classes import CLASSES
-from monch_monai.metrics import (
+from monch_monai.metrics import confusion_matrix
+from monch_monai.metrics.pixels import (
     any_nucleus,
-    confusion_matrix,
     frequency_weighted_iou,
     mean_dice,
     pixel_accuracy,

@@ -43,10 +43,7 @@ class ArrayFile:
                 size, stamp = info.file_size, f"CRC {info.CRC:08x}"
             with self._open() as file:
                 version = np.lib.format.read_magic(file)
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
+                read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
                 self.shape, columns_first, self.dtype = read(file)
                 self._offset = file.tell()
         except (NotImplementedError, RuntimeError) as error:  # another compression (Windows repacks so), or encrypted

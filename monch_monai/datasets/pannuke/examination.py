@@ -1,6 +1,7 @@
 """Compares a PanNuke source with PanNuke as published: in another order its channels would be wrong labels."""
 
 import logging
+from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -38,9 +39,8 @@ def examine_inventory(inventory: Inventory) -> list[str]:
     for number, published in FOLDS.items():
         name = f"fold{number}"
         if name not in inventory.folds:
-            lines.append(
-                f"{name} is missing: splits that train or validate on it are left out, others have no test part"
-            )
+            effect = "splits that train or validate on it are left out, others have no test part"
+            lines.append(f"{name} is missing: {effect}")
             continue
         tiles, nuclei, _ = inventory.of_fold(name)
         if tiles != published.tiles:
@@ -53,16 +53,13 @@ def examine_inventory(inventory: Inventory) -> list[str]:
             continue
         for order in permutations(range(len(found))):
             if _alike([found[i] for i in order], published.nuclei):
-                named = ", ".join(
-                    f"{NUCLEUS_CLASSES[i].name} is {c.name}"
-                    for i, c in zip(order, NUCLEUS_CLASSES, strict=True)
-                    if c.index != i + 1
-                )
+                pairs = [(NUCLEUS_CLASSES[i], c) for i, c in zip(order, NUCLEUS_CLASSES, strict=True)]
+                named = ", ".join(f"{found.name} is {c.name}" for found, c in pairs if found != c)
                 raise InputError(f"{name}: by their numbers of nuclei the mask channels are in another order: {named}")
         lines.append(f"{name}: nuclei by class {found} are not the published {list(published.nuclei)}")
         logger.warning("%s", lines[-1])
     return lines
 
 
-def _alike(found: list[int], published: tuple[int, ...]) -> bool:
+def _alike(found: list[int], published: Sequence[int]) -> bool:
     return all(abs(f - p) <= TOLERANCE * p for f, p in zip(found, published, strict=True))

@@ -98,10 +98,8 @@ def decode(masks: NDArray[Any], name: str) -> Maps:
     if not (np.isfinite(masks).all() and (masks >= 0).all() and (masks == np.trunc(masks)).all()):
         raise InputError(f"{name}: masks hold values that are no instance ids (negative, fractional or not finite)")
     if masks[..., BACKGROUND].max() > 1:
-        raise InputError(
-            f"{name}: the sixth mask channel holds ids up to {masks[..., BACKGROUND].max():g}, where 0 and 1 for "
-            "background are expected: the channels are not in PanNuke's order"
-        )
+        found = f"the sixth mask channel holds ids up to {masks[..., BACKGROUND].max():g}"
+        raise InputError(f"{name}: {found}; expected 0 and 1 for background: the channels are not in PanNuke's order")
     maps = draw(nuclei_of(masks), masks.shape[:2])
     background, nucleus = masks[..., BACKGROUND] > 0, maps.classes > 0
     ids = [np.unique(values[..., c][values[..., c] > 0]) for c in range(BACKGROUND)]

@@ -45,9 +45,8 @@ class ParquetFold:
                 raise InputError(f"{path} cannot be read as parquet ({one_line(error)}): fetch it again") from error
             if missing := set(COLUMNS) - set(schema.names):
                 raise InputError(f"{path} has no column {min(missing)!r}; expected {', '.join(COLUMNS)}")
-            features = (
-                json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-            )
+            metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+            features = metadata.get("info", {}).get("features", {})
             self.tissues = _names(features.get("tissue"))
             names = _names(features.get("categories"))
             expected = [c.name for c in NUCLEUS_CLASSES]
@@ -56,9 +55,8 @@ class ParquetFold:
                 raise InputError(f"{path} has the categories {names}; expected are {expected}, in this order")
         shards = {int(of[1]) for path in self.paths if (of := re.search(r"-of-(\d+)", path.name))}
         if shards and shards != {len(self.paths)}:
-            raise InputError(
-                f"{self.paths[0].parent} has {len(self.paths)} of {max(shards)} files of a fold: fetch the rest"
-            )
+            found = f"{len(self.paths)} of {max(shards)} files of a fold"
+            raise InputError(f"{self.paths[0].parent} has {found}: fetch the rest")
         status = {path.name: path.stat() for path in self.paths}
         self.identity = "; ".join(f"{name} {s.st_size} bytes, time {s.st_mtime_ns}" for name, s in status.items())
 

@@ -56,12 +56,9 @@ class ArrayFold:
     """
 
     def __init__(self, number: int, places: dict[str, _Place]) -> None:
-        missing = [kind for kind in ("images", "masks", "types") if kind not in places]
-        if missing:
-            raise InputError(
-                f"fold {number} has no {missing[0]}.npy (found was {next(iter(places.values()))}): a fold has "
-                "images.npy, masks.npy and types.npy"
-            )
+        if missing := [kind for kind in ("images", "masks", "types") if kind not in places]:
+            found = f"fold {number} has no {missing[0]}.npy (found was {next(iter(places.values()))})"
+            raise InputError(f"{found}: a fold has images.npy, masks.npy and types.npy")
         self.images, self.masks, types = (ArrayFile(*places[kind]) for kind in ("images", "masks", "types"))
         self.count = self.images.shape[0]
         for array, channels in ((self.images, 3), (self.masks, CHANNELS)):
@@ -85,10 +82,8 @@ class ArrayFold:
         rows = zip(self.images.rows(start), self.masks.rows(start), strict=True)
         for i, (image, masks) in enumerate(rows, start):
             maps = decode(masks, f"{self.masks.name}#{i}")
-            yield Tile(
-                as_rgb(image, f"{self.images.name}#{i}"), maps.classes, maps.instances, self.tissues[i], f"tile {i}",
-                maps.remarks,
-            )  # fmt: skip
+            pixels = as_rgb(image, f"{self.images.name}#{i}")
+            yield Tile(pixels, maps.classes, maps.instances, self.tissues[i], f"tile {i}", maps.remarks)
 
 
 def as_rgb(image: NDArray[Any], name: str) -> NDArray[np.uint8]:
@@ -185,12 +180,10 @@ def _place(folds: dict[int, dict[str, _Place]], place: _Place, inner: str, outer
 def _check_order(folds: dict[int, FoldSource]) -> None:
     """Raises an `InputError` where a fold has the number of tiles of another, since the published numbers differ."""
     for number, fold in folds.items():
-        for other, published in FOLDS.items():
-            if other != number and fold.count == published.tiles:
-                raise InputError(
-                    f"fold {number} has {fold.count} tiles, which is fold {other}'s number (fold {number} has "
-                    f"{FOLDS[number].tiles}): the folds are swapped"
-                )
+        for other in FOLDS:
+            if other != number and fold.count == FOLDS[other].tiles:
+                published = f"fold {other}'s number (fold {number} has {FOLDS[number].tiles})"
+                raise InputError(f"fold {number} has {fold.count} tiles, which is {published}: the folds are swapped")
 
 
 def _check_archive(path: Path) -> None:
@@ -199,6 +192,4 @@ def _check_archive(path: Path) -> None:
     if digest in known:
         logger.info("%s is the published archive of fold %d (SHA-256)", path.name, known[digest])
     else:
-        logger.warning(
-            "%s is not one of the published archives (SHA-256 %s): its labels are taken as found", path, digest
-        )
+        logger.warning("%s is not one of the published archives (SHA-256 %s): labels are taken as found", path, digest)

@@ -7,14 +7,7 @@ import torch
 from torch import Tensor
 
 from monch_monai.ops.choice import choose, is_traced
-from monch_monai.ops.high_pass import reference
-from monch_monai.ops.high_pass.separable import (
-    by_products,
-    by_products_channels_last,
-    by_projections,
-    low_projection,
-    low_waves,
-)
+from monch_monai.ops.high_pass import reference, separable
 
 SHAPES = ("box", "circle")
 LARGEST_BY_PRODUCTS = {"cpu": (256, 0.5)}
@@ -112,7 +105,8 @@ def _fastest(x: Tensor, cutoff: float, shape: str, residual: bool) -> Tensor:
         gain = _gain(height, width, cutoff, shape, residual, wide.dtype, x.device)
         return reference.by_transform(wide, gain).to(x.dtype)
     waves_y, waves_x = (_waves(side, cutoff, wide.dtype, x.device) for side in (height, width))
-    products = by_products if _layout(x) == torch.contiguous_format else by_products_channels_last
+    channels_last = _layout(x) == torch.channels_last
+    products = separable.by_products_channels_last if channels_last else separable.by_products
     return products(wide, waves_y, waves_x, residual).to(x.dtype)
 
 
@@ -127,7 +121,7 @@ def _gain(
 @functools.lru_cache(maxsize=64)
 def _waves(side: int, cutoff: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return low_waves(side, cutoff).to(device, dtype)
+        return separable.low_waves(side, cutoff).to(device, dtype)
 
 
 def _traced(x: Tensor, cutoff: float, shape: str, residual: bool) -> Tensor:
@@ -135,8 +129,8 @@ def _traced(x: Tensor, cutoff: float, shape: str, residual: bool) -> Tensor:
         if shape == "circle":
             return reference.high_pass(x, cutoff, shape, residual)
         wide = x if x.dtype == torch.float64 else x.float()
-        onto_y, onto_x = (low_projection(side, cutoff).to(wide) for side in x.shape[-2:])
-        return by_projections(wide, onto_y, onto_x, residual).to(x.dtype)
+        onto_y, onto_x = (separable.low_projection(side, cutoff).to(wide) for side in x.shape[-2:])
+        return separable.by_projections(wide, onto_y, onto_x, residual).to(x.dtype)
 
 
 def _layout(x: Tensor) -> torch.memory_format:

@@ -5,16 +5,9 @@ from torch import Tensor
 
 
 def high_pass(x: Tensor, cutoff: float = 0.25, shape: str = "box", residual: bool = False) -> Tensor:
-    """High-frequency part of a map, by the discrete Fourier transform and a mask, Eqs. (2)-(4).
+    """High-frequency part `[..., H, W]` of a map, by the discrete Fourier transform and a mask, Eqs. (2)-(4).
 
-    Args:
-        x: `[..., H, W]`, floating.
-        cutoff: share of each frequency axis that is removed.
-        shape: of what is removed, `box` or `circle`.
-        residual: True adds the map itself.
-
-    Returns:
-        `[..., H, W]`, type of `x`; computed in float32, or float64 for float64 input.
+    The arguments are those of `ops.high_pass`. Computed in float32, or float64 for float64 input; in the type of `x`.
     """
     wide = x if x.dtype == torch.float64 else x.float()
     gain = spectrum_gain(x.shape[-2], x.shape[-1], cutoff, shape, residual).to(wide)
@@ -28,11 +21,7 @@ def by_transform(x: Tensor, gain: Tensor) -> Tensor:
 
 
 def spectrum_gain(height: int, width: int, cutoff: float, shape: str, residual: bool) -> Tensor:
-    """What each frequency of the half spectrum is multiplied by: 0 where low and 1 where high, one more if residual.
-
-    Returns:
-        `[H, W // 2 + 1]` float64.
-    """
+    """Factors `[H, W // 2 + 1]` float64 of the half spectrum: 0 where low and 1 where high, one more if residual."""
     y = share_of_nyquist(height)[:, None]  # [H, 1]
     x = share_of_nyquist(width)[: width // 2 + 1]  # [W // 2 + 1]
     low = (y < cutoff) & (x < cutoff) if shape == "box" else y.square() + x.square() < cutoff**2

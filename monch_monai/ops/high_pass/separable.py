@@ -45,17 +45,7 @@ def by_projections(x: Tensor, onto_y: Tensor, onto_x: Tensor, residual: bool) ->
 
 
 def by_products(x: Tensor, waves_y: Tensor, waves_x: Tensor, residual: bool) -> Tensor:
-    """`x - lowpass(x)`, or `2 x - lowpass(x)` if residual.
-
-    Args:
-        x: `[..., H, W]`.
-        waves_y: `[H, r]`.
-        waves_x: `[W, s]`.
-        residual: True adds the map itself.
-
-    Returns:
-        `[..., H, W]`.
-    """
+    """`x - lowpass(x)` of `x [..., H, W]`, or `2 x - lowpass(x)` if residual, by waves `[H, r]` and `[W, s]`."""
     small = waves_y.mT @ (x @ waves_x)  # [..., r, s]
     low = waves_y @ (small @ waves_x.mT)  # [..., H, W]
     return (2 * x if residual else x) - low

@@ -86,16 +86,9 @@ for _device in ("cpu", "cuda"):
 
 
 def by_rows(features: Tensor, k: int, dilation: int, chunk: int = CHUNK) -> Tensor:
-    """The reference, some rows at a time, and without sorting what is not kept.
+    """The reference, some rows at a time, and without sorting what is not kept: `[B, N, k]` int64.
 
-    Args:
-        features: `[B, N, D]`.
-        k: neighbours kept for each node.
-        dilation: step through the sorted neighbours.
-        chunk: distances held at once; the result does not depend on it.
-
-    Returns:
-        `[B, N, k]` int64.
+    `chunk` distances are held at once; the result does not depend on it. The other arguments are those of `knn`.
     """
     batch, count, _ = features.shape
     # Apple's GPUs have no float64.

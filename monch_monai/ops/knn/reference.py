@@ -11,15 +11,9 @@ STEP_FLOAT64 = 2.0**-40
 
 
 def knn(features: Tensor, k: int = 9, dilation: int = 1) -> Tensor:
-    """Indices of each node's dilated k nearest neighbours, by sorting all distances.
+    """Indices `[B, N, k]` int64 of each node's dilated k nearest neighbours, by sorting all distances of Eq. (5).
 
-    Args:
-        features: `[B, N, D]` floating.
-        k: neighbours kept for each node.
-        dilation: step through the sorted neighbours.
-
-    Returns:
-        `[B, N, k]` int64, each in `[0, N)`.
+    The arguments are those of `ops.knn`.
     """
     nodes = unit_nodes(features)
     nearest = steps_apart(nodes, nodes, step=step_of(features)).sort(dim=-1, stable=True).indices

@@ -41,12 +41,8 @@ def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
         raise ValueError(
             f"max_relative takes floating nodes [B, N, D]; got {list(nodes.shape)} of {nodes.dtype}: flatten maps first"
         )
-    if (
-        neighbours.ndim != 3
-        or neighbours.dtype != torch.int64
-        or neighbours.shape[:2] != nodes.shape[:2]
-        or neighbours.shape[2] < 1
-    ):
+    fits = neighbours.ndim == 3 and neighbours.shape[:2] == nodes.shape[:2] and neighbours.shape[2] > 0
+    if not fits or neighbours.dtype != torch.int64:
         raise ValueError(
             f"max_relative takes int64 neighbours [{nodes.shape[0]}, {nodes.shape[1]}, K] of these nodes; got "
             f"{list(neighbours.shape)} of {neighbours.dtype}: give what knn returns"

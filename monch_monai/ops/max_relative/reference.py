@@ -5,14 +5,9 @@ from torch import Tensor
 
 
 def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
-    """Largest difference `x_j - x_i` over the neighbours j of each node i, channel by channel.
+    """Largest difference `x_j - x_i`, `[B, N, D]`, over the neighbours j of each node i, channel by channel.
 
-    Args:
-        nodes: `[B, N, D]`.
-        neighbours: `[B, N, K]` int64 indices into N.
-
-    Returns:
-        `[B, N, D]`.
+    Nodes are `[B, N, D]`, neighbours `[B, N, K]` int64 indices into N.
     """
     return nodes[images(nodes), neighbours].amax(dim=2) - nodes
 
@@ -20,13 +15,7 @@ def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
 def max_relative_backward(gradient: Tensor, nodes: Tensor, neighbours: Tensor) -> Tensor:
     """Gradient of the nodes: that of each difference, taken from its node and shared out among its largest neighbours.
 
-    Args:
-        gradient: of the differences, `[B, N, D]`.
-        nodes: `[B, N, D]`.
-        neighbours: `[B, N, K]` int64.
-
-    Returns:
-        `[B, N, D]`.
+    Both gradients are `[B, N, D]`, nodes and neighbours as in `max_relative`.
     """
     gathered = nodes[images(nodes), neighbours]  # [B, N, K, D]
     largest = (gathered == gathered.amax(dim=2, keepdim=True)).to(gradient.dtype)
