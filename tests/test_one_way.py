@@ -102,3 +102,30 @@ def test_a_field_of_another_resolution_has_them_too(bundle, tmp_path, mpp):
     assert len(picture) > 10
     classes = np.asarray(Image.open(tmp_path / "out" / "field_classes.png"))
     assert classes.shape == pixels.shape[:2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(300, 260), (300, 100)])
+def test_an_export_gives_pictures_and_slides_the_same_nuclei(bundle, tmp_path, size):
+    pixels = tissue(2, *size, 30).image
+    Image.fromarray(pixels).save(tmp_path / "field.png")
+    write_slide(tmp_path / "field.tif", pixels, levels=1)
+    configs = bundle / "configs"
+    exported = run_bundle(
+        "--config_file", f"['{configs}/inference.json','{configs}/export.json']", "--bundle_root", bundle,
+        "--formats", "onnx", "--output_dir", tmp_path / "models",
+    )  # fmt: skip
+    assert exported.returncode == 0, exported.stderr
+    onnx = tmp_path / "models" / "model.onnx"
+    for config, data, given in (
+        (f"['{configs}/inference.json','{configs}/export/onnx.json']", "field.png", ("--onnx_file", onnx)),
+        (configs / "inference_wsi.json", "field.tif", ("--onnx", onnx)),
+    ):
+        done = run_bundle(
+            "--config_file", config, "--bundle_root", bundle, "--dataset_dir", tmp_path / data,
+            "--output_dir", tmp_path / "out", *given,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    picture = nuclei_of(tmp_path / "out" / "field_nuclei.geojson")
+    assert len(picture) > 5
+    assert nuclei_of(tmp_path / "out" / "field" / "nuclei.geojson") == picture

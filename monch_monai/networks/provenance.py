@@ -50,6 +50,19 @@ class Parent:
 
 
 @dataclass(frozen=True)
+class Words:
+    """What text features are of.
+
+    Args:
+        kind: `attributes`, `names` or `random`.
+        sha256: of the sentences of all classes; None where they are random or an earlier version recorded none.
+    """
+
+    kind: str = "random"
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What a network was made of and how it was trained. Checkpoints, exports and `run.json` store it as JSON.
 
@@ -58,8 +71,7 @@ class Provenance:
         image_weights: where the image encoder's weights came from; of a network without one, all weights.
         text_encoder: name of the text encoder that made the text features; None for random directions.
         text_weights: where its weights came from.
-        words: what the text features are of: `attributes`, `names` or `random`.
-        words_sha256: of the sentences of all classes; None where they are random or an earlier version recorded none.
+        words: what the text features are of.
         classes: name and colour (red, green, blue) of each class, in order.
         normalisation: of the image encoder, `batch` or `instance`; None where it has neither, or none is recorded.
         recipe: settings and parts of the config that the network was trained by; see `recipe`.
@@ -71,8 +83,7 @@ class Provenance:
     image_weights: Origin = RANDOM
     text_encoder: str | None = None
     text_weights: Origin | None = None
-    words: str = "random"
-    words_sha256: str | None = None
+    words: Words = Words()
     classes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     normalisation: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -82,16 +93,14 @@ class Provenance:
     def __str__(self) -> str:
         """One line to read, such as `clip_rn50 (random), words attributes by clip_rn50 (random)`."""
         text_encoder = "" if self.text_weights is None else f" by {self.text_encoder} ({self.text_weights})"
-        return f"{self.encoder} ({self.image_weights}), words {self.words}{text_encoder}"
+        return f"{self.encoder} ({self.image_weights}), words {self.words.kind}{text_encoder}"
 
     def with_words(self, sentences: Mapping[str, Sequence[str]], text_encoder: str, weights: Origin) -> Self:
         """This record with the text features that `text_encoder` made of the `sentences` of each class."""
         plain = json.dumps([[name, *given] for name, given in sentences.items()], ensure_ascii=False)
         are_names = all(sentence == name for name, given in sentences.items() for sentence in given)
-        return replace(
-            self, text_encoder=text_encoder, text_weights=weights, words="names" if are_names else "attributes",
-            words_sha256=hashlib.sha256(plain.encode()).hexdigest(),
-        )  # fmt: skip
+        words = Words("names" if are_names else "attributes", hashlib.sha256(plain.encode()).hexdigest())
+        return replace(self, text_encoder=text_encoder, text_weights=weights, words=words)
 
     def child(self, sha256: str) -> Self:
         """Record of a training that goes on from a checkpoint with this record; `sha256` is that of its file."""
@@ -137,7 +146,7 @@ class Provenance:
         weights = {n: record[n] and Origin(**record[n]) for n in ("image_weights", "text_weights")}
         parent = record["parent"] and Parent(**record["parent"])
         classes = tuple((name, tuple(color)) for name, color in record["classes"])
-        return cls(**{**record, **weights, "parent": parent, "classes": classes})
+        return cls(**{**record, **weights, "words": Words(**record["words"]), "parent": parent, "classes": classes})
 
     @classmethod
     def from_earlier(cls, text: str, normalisation: str | None = None) -> Self:
@@ -154,7 +163,7 @@ class Provenance:
         has_text = words != "random"
         return cls(
             encoder, image_weights, (text_encoder or encoder) if has_text else None, text_weights if has_text else None,
-            words, classes=CLASS_TABLE, normalisation=normalisation, version=None,
+            Words(words), classes=CLASS_TABLE, normalisation=normalisation, version=None,
         )  # fmt: skip
 
 

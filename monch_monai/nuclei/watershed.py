@@ -74,8 +74,9 @@ class WatershedNuclei:
             sizes = f"class map is {list(class_map.shape)}, probabilities {list(probs.shape)}"
             raise ValueError(f"{sizes}: sizes must agree")
         mask = (class_map > 0) & (class_map != IGNORE_INDEX)
-        min_area = self.min_area_um2 / self.mpp**2
-        parts = separate(mask, max(self.separation_um / self.mpp, LEAST_DEPTH_PX), min_area)
+        # Hundredths of a pixel: an mpp of 0.25 that a file states as 0.24999999 must not decide a tie.
+        min_area, depth = round(self.min_area_um2 / self.mpp**2, 2), round(self.separation_um / self.mpp, 2)
+        parts = separate(mask, max(depth, LEAST_DEPTH_PX), min_area)
         instance_map = fill_holes(renumber(parts, min_area))
         means = mean_probs(instance_map, probs)
         return Nuclei(instance_map, (means.argmax(axis=1) + 1).astype(np.uint8), means, self.mpp)

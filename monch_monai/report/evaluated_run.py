@@ -88,8 +88,8 @@ class EvaluatedRun:
         off += [f"without {STAGES[q]}" for q in QUERIES if q not in switches.get("queries", QUERIES)]
         if switches.get("middle_stride"):
             off.append(f"middle map of stride {switches['middle_stride']}")
-        if self.provenance.words in PROMPTS[1:]:
-            off.append(f"prompts {self.provenance.words}")
+        if self.provenance.words.kind in PROMPTS[1:]:
+            off.append(f"prompts {self.provenance.words.kind}")
         return " ".join(off) or WHOLE
 
     @property

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data import RGBReader, Tiles
+from monch_monai.geometry import TILE_SIZE
 from monch_monai.networks import Monch
 from monch_monai.networks.features import HighFrequency, MultiGrainedFeatures, Topology
 from monch_monai.report.figures import draw_feature_maps, save
@@ -76,7 +77,7 @@ def draw_features(output_dir: str | Path, network: Monch, dataset: Any, tiles: T
     index = max(enumerate(tiles.rows(folds)), key=lambda pair: _richness(pair[1]))[0]
     item = dataset[index]
     device = next(network.parameters()).device
-    size = 256  # of whole fields, the first corner
+    size = TILE_SIZE  # of whole fields, the first corner
     image = torch.as_tensor(item["image"])[None, :, :size, :size].to(device)
     reader = RGBReader()
     pixels, _ = reader.get_data(reader.read(item["image"].meta["filename_or_obj"]))

@@ -10,6 +10,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from monch_monai.geometry import TILE_SIZE
 from monch_monai.handlers.score_files import write_json
 from monch_monai.predict import cpu_capabilities, has_fast_bfloat16
 from monch_monai.settings import flag
@@ -24,7 +25,7 @@ def measure_inference(
     inferer: Inferer,
     device: str,
     amp: bool | str,
-    tile_size: int = 256,
+    tile_size: int = TILE_SIZE,
     batch_size: int = 1,
     repeats: int = 30,
 ) -> Path:

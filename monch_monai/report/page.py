@@ -57,7 +57,7 @@ def _provenance(run: EvaluatedRun) -> dict[str, Any]:
         "network": run.row,
         "encoder": made.encoder,
         "encoder weights": made.image_weights,
-        "words": f"{made.words}{text_encoder}",
+        "words": f"{made.words.kind}{text_encoder}",
         "normalisation of the encoder": made.normalisation or "-",
         **{f"training: {name}": value for name, value in made.recipe.items() if not isinstance(value, dict)},
         "checkpoint": record["checkpoint"]["sha256"] if record["checkpoint"] else "-",

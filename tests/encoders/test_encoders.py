@@ -146,11 +146,11 @@ def test_words_are_attributes_or_names_or_none():
         made[prompts] = network.text_features.unflatten(0, (6, 3))
         assert torch.equal(network.text_features, before) is (prompts == "random")
         record = network.provenance
-        assert (record.words, record.image_weights) == (prompts, RANDOM)
+        assert (record.words.kind, record.image_weights) == (prompts, RANDOM)
         assert (record.text_encoder, record.text_weights) == (
             (None, None) if prompts == "random" else ("clip_rn50", RANDOM)
         )
-        hashes.add(record.words_sha256)
+        hashes.add(record.words.sha256)
     assert len(hashes) == 3
     assert torch.equal(made["names"][:, 0], made["names"][:, 1])
     assert not torch.allclose(made["names"][0], made["names"][1])

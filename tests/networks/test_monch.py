@@ -200,7 +200,7 @@ def test_the_state_dict_carries_text_features_and_provenance():
     fresh.load_state_dict(trained.state_dict())
     assert torch.equal(fresh.text_features, SmallText().encode(range(18)))
     assert fresh.provenance == trained.provenance
-    assert (fresh.provenance.encoder, fresh.provenance.words) == ("small", "attributes")
+    assert (fresh.provenance.encoder, fresh.provenance.words.kind) == ("small", "attributes")
     assert str(fresh.provenance.image_weights) == "file µ.pt, SHA-256 0123"
     image = noise(1, 3, 64, 64)
     with torch.no_grad():

@@ -77,7 +77,7 @@ def test_what_is_no_record_is_refused_in_one_line(text):
 
 def test_a_network_starts_from_random_weights_and_random_words():
     record = small_monch().provenance
-    assert (record.encoder, record.image_weights, record.words, record.text_weights) == (
+    assert (record.encoder, record.image_weights, record.words.kind, record.text_weights) == (
         "small",
         RANDOM,
         "random",
@@ -127,7 +127,7 @@ def test_what_earlier_versions_stored_becomes_a_record(text, tmp_path):
     resumed.load_state_dict(state)
     assert "origin_bytes" in state
     for record in (fresh.provenance, resumed.provenance, read_provenance(state)):
-        assert (record.encoder, record.words, record.image_weights) == ("small", words, image)
+        assert (record.encoder, record.words.kind, record.image_weights) == ("small", words, image)
         assert ((record.text_encoder, record.text_weights), record.version) == (texts, None)
     assert fresh.provenance == resumed.provenance
 
@@ -179,9 +179,9 @@ def test_a_training_that_goes_on_names_its_parent_by_file_and_method(tmp_path):
 def test_other_words_and_other_word_orders_have_other_hashes():
     other = {**ATTRIBUTES, "dead": (*ATTRIBUTES["dead"][:2], "One more.")}
     turned = dict(reversed(ATTRIBUTES.items()))
-    found = {FULL.with_words(words, "t", RANDOM).words_sha256 for words in (ATTRIBUTES, other, turned)}
+    found = {FULL.with_words(words, "t", RANDOM).words.sha256 for words in (ATTRIBUTES, other, turned)}
     assert len(found) == 3
-    assert FULL.with_words({c.name: [c.name] * 3 for c in CLASSES}, "t", RANDOM).words == "names"
+    assert FULL.with_words({c.name: [c.name] * 3 for c in CLASSES}, "t", RANDOM).words.kind == "names"
 
 
 def test_prompts_that_are_set_are_recorded():

@@ -47,7 +47,7 @@ def test_runs_that_differ_in_one_thing_alone_are_rows_that_name_it(change, label
 def test_other_sentences_are_other_words(tmp_path):
     other = PROVENANCE.with_words(OTHER_WORDS, "clip_rn50", PROVENANCE.text_weights)
     found = rows_of(write(tmp_path / "a"), write(tmp_path / "b", other))
-    expected = [f"MONCH, words_sha256 {record.words_sha256[:12]}" for record in (PROVENANCE, other)]
+    expected = [f"MONCH, words.sha256 {record.words.sha256[:12]}" for record in (PROVENANCE, other)]
     assert [name for name, _ in found] == expected
 
 
