@@ -28,6 +28,7 @@ from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data.tiles import FORMAT, VERSION, Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError
+from monch_monai.geometry import TILE_SIZE
 
 WHEEL = "histolytics-0.3.0-py3-none-any.whl"
 WHEEL_SHA256 = "de2ad5cf6a24f95637b19030c202c4969dc966e851f510418746a5b86b653137"
