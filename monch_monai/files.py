@@ -23,7 +23,7 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
         write(part)
         umask = os.umask(0)
         os.umask(umask)
-        Path(part).chmod(0o666 & ~umask)  # as of a file made by `open`
+        Path(part).chmod(0o666 & ~umask)  # as a file that `open` makes
         Path(part).replace(target)
     except BaseException:
         Path(part).unlink()

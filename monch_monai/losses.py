@@ -15,7 +15,7 @@ class PerClassBCE(nn.Module):
 
     Args:
         ignore_index: class-map value of pixels that do not count. A batch of nothing else has loss 0.
-        class_weights: weight of each class's map in the mean over classes, background first; None weighs all alike.
+        class_weights: weight of each class's map in the mean over classes, background first; None weighs all the same.
 
     Raises:
         InputError: `class_weights` are not one number of at least 0 for each class, or are all 0.

@@ -138,7 +138,7 @@ class SlideSegmenter:
             raise InputError(f"{path} is being segmented by another process into {target}: wait for it") from error
         except OSError as error:
             raise InputError(
-                f"{target} cannot be written ({error.strerror or error}): make room and run again, it will go on"
+                f"{target} cannot be written ({error.strerror or error}): make room and run again to resume"
             ) from error
 
     def _segment(self, path: Path, target: Path, work: WorkFolder, settings: dict[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class WorkFolder:
         self.regions = path / "regions"
 
     def open(self, settings: dict[str, Any]) -> bool:
-        """Makes the folder, or empties one that other settings made; returns whether there is work to go on from."""
+        """Makes the folder, or empties one that other settings made; returns whether work can be resumed."""
         text = json.dumps(settings, indent=2, sort_keys=True, default=str)
         record = self.path / "settings.json"
         resumes = record.is_file() and record.read_text(encoding="utf-8") == text

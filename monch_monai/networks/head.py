@@ -69,8 +69,8 @@ class TextHead(nn.Module):
             x = visual(x + project(skip))
         x = last(x)
         if self.folded is not None:
-            answer: Tensor = self.folded(x)
-            return answer
+            logits: Tensor = self.folded(x)
+            return logits
         weights, bias = self.kernels(text)
         return F.conv2d(x, weights.to(x.dtype), bias.to(x.dtype), padding=1)
 

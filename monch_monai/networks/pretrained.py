@@ -38,7 +38,7 @@ def initialise_weights(
         network: changed in place.
         encoder_weights: see `monch_monai.encoders.load_published`.
         text_weights: see `monch_monai.encoders.load_published`.
-        checkpoint: weights of a whole MONCH, to go on from instead.
+        checkpoint: weights of a whole MONCH, to train further instead.
         resume: True leaves the weights as they are; an interrupted training's state replaces them later.
         freeze: True excludes the image encoder from training.
         lora_rank: above 0 trains adapters of that rank in the encoder's attention, and nothing else of the encoder.

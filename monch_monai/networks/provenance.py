@@ -38,7 +38,7 @@ PARTS = ("loss", "optimizer", "lr_scheduler", "ema", "train#preprocessing")
 
 @dataclass(frozen=True)
 class Parent:
-    """The checkpoint that a training went on from.
+    """The checkpoint that a training started from.
 
     Args:
         sha256: of its file.
@@ -76,7 +76,7 @@ class Provenance:
         normalisation: of the image encoder, `batch` or `instance`; None where it has neither, or none is recorded.
         recipe: settings and parts of the config that the network was trained by; see `recipe`.
         version: of this package when training began; None where an earlier version recorded none.
-        parent: the checkpoint that the training went on from.
+        parent: the checkpoint that the training started from.
     """
 
     encoder: str
@@ -103,7 +103,7 @@ class Provenance:
         return replace(self, text_encoder=text_encoder, text_weights=weights, words=words)
 
     def child(self, sha256: str) -> Self:
-        """Record of a training that goes on from a checkpoint with this record; `sha256` is that of its file."""
+        """Record of a training that starts from a checkpoint with this record; `sha256` is that of its file."""
         method = hashlib.sha256(json.dumps(self.method(), sort_keys=True).encode()).hexdigest()
         return replace(self, recipe={}, version=monch_monai.__version__, parent=Parent(sha256, method))
 

@@ -171,7 +171,7 @@ class Pipeline:
             self.__enter__()  # for the next slide
             raise InputError(
                 f"{slide.name}: a process that finds nuclei was killed, perhaps for want of memory: run again to"
-                " go on, with a smaller --region_size or fewer --nucleus_workers"
+                " resume, with a smaller --region_size or fewer --nucleus_workers"
             ) from error
         finally:
             pending: list[Future[Any]] = [*(f for _, f in reading), *(f for _, f in finishing)]

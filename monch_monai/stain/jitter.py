@@ -64,7 +64,7 @@ class RandStainJitterd(RandomizableTransform, MapTransform):
         self.log_limits = np.log(factor_range("density_range", density_range))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Jitters the images of one dictionary, all alike."""
+        """Jitters the images of one dictionary, all by the same amounts."""
         item = dict(data)
         self.randomize(None)
         if not self._do_transform or (self.strength == 0 and not self.log_limits.any()):

@@ -120,7 +120,7 @@ def test_a_killed_worker_costs_one_slide_and_no_more(tmp_path):
     with pytest.raises(InputError, match=r"1 of 2 slides have no result: one.tif"):
         Cohort(folder, tmp_path / "out", killing).run()
     table = (tmp_path / "out" / "cohort.csv").read_text(encoding="utf-8")
-    assert "was killed, perhaps for want of memory: run again to go on" in table
+    assert "was killed, perhaps for want of memory: run again to resume" in table
     Cohort(folder, tmp_path / "out", killing).run()
 
 
