@@ -29,7 +29,7 @@ class Outline(NamedTuple):
 
 
 class Annotations(NamedTuple):
-    """All outlines of a file in its order, and the box that the file says it is about, if it does."""
+    """All outlines of a file in its order, and the box that the file states for itself, if it states one."""
 
     outlines: list[Outline]
     box: Level0Box | None

@@ -39,8 +39,8 @@ class MonchApp(MONAILabelApp):
     Args:
         app_dir: a working copy, as `write_working_copy` makes it; the server writes nowhere else but in the studies.
         studies: folder of images.
-        conf: `models`, which is `monch`; `mpp`, µm per pixel of pictures and of slides that do not say, 0.25 for
-            pictures unless told.
+        conf: `models`, which is `monch`; `mpp`, µm per pixel of pictures and of slides that state none, by
+            default 0.25 for pictures.
 
     Raises:
         InputError: a setting is unknown or no usable value.
@@ -55,7 +55,7 @@ class MonchApp(MONAILabelApp):
         except ValueError as error:
             raise InputError(f"--conf mpp is {conf['mpp']!r}; give µm per pixel, a number above 0") from error
         self.root = bundle_root(app_dir)
-        # The endpoints put uploads where `tempfile` says. In a folder of our own they can be told from other files.
+        # The endpoints put uploads where `tempfile` points. In a folder of our own they differ from other files.
         self.uploads = Path(app_dir) / "uploads"
         self.uploads.mkdir(exist_ok=True)
         tempfile.tempdir = str(self.uploads)
@@ -105,7 +105,7 @@ class MonchApp(MONAILabelApp):
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Segments an image of the studies, an upload, or a part of either.
 
-        Answers 404 to an unknown model or image, 400 to what cannot be done.
+        Responds with 404 to an unknown model or image, 400 to what cannot be done.
         """
         store = datastore or self.datastore()
         path, stored = self._image(str(request.get("image")), store)
@@ -116,13 +116,13 @@ class MonchApp(MONAILabelApp):
                 raise InputError("a slide cannot be uploaded to be segmented: put it into the studies folder")
             if request.get("save_label") and is_slide(path):
                 request = {"output": "asap", **request}
-            file, answer = task({**request, "image": str(path)})
+            file, response = task({**request, "image": str(path)})
         label = file
         tag = request.get("label_tag") or "original"
         if file and stored and request.get("save_label"):
-            info = {"model": request["model"], "params": answer, **{k: answer[k] for k in ("location", "size")}}
+            info = {"model": request["model"], "params": response, **{k: response[k] for k in ("location", "size")}}
             label = store.save_label(request["image"], file, tag, info)
-        return {"label": label, "tag": tag, "file": file, "params": answer}
+        return {"label": label, "tag": tag, "file": file, "params": response}
 
     def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Outlines of an image's nuclei; as `infer`."""

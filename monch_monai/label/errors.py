@@ -1,4 +1,4 @@
-"""Refusals as HTTP answers, which MONAI Label's endpoints hand on to the client."""
+"""Errors as HTTP responses, which MONAI Label's endpoints pass to the client."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from monch_monai.errors import InputError
 
 @contextmanager
 def http_errors(upload: str | Path | None = None) -> Iterator[None]:
-    """Turns an `InputError` into an answer of status 400 with its text; other errors are the server's, 500.
+    """Turns an `InputError` into a response of status 400 with its text; other errors are the server's, 500.
 
     Args:
         upload: a file that came with the request; when it is refused, MONAI Label leaves it lying.
@@ -27,5 +27,5 @@ def http_errors(upload: str | Path | None = None) -> Iterator[None]:
 
 
 def not_found(what: str) -> HTTPException:
-    """An answer of status 404."""
+    """A response of status 404."""
     return HTTPException(status_code=404, detail=what)

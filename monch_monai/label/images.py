@@ -27,10 +27,10 @@ def open_image(path: str | Path, mpp: float | None = None) -> Slide:
 
     Args:
         path: its file.
-        mpp: µm per pixel of a picture, 0.25 unless told, and of a slide that does not say.
+        mpp: µm per pixel of a picture, by default 0.25, and of a slide that states none.
 
     Raises:
-        InputError: it cannot be read, or is a slide that does not say its resolution where `mpp` is None.
+        InputError: the file cannot be read, or is a slide that states no resolution where `mpp` is None.
     """
     if not is_slide(path):
         return ImageSlide(read_rgb(path), NETWORK_MPP if mpp is None else mpp, Path(path).name)

@@ -20,7 +20,7 @@ from monch_monai.label.working_copy import NEWEST, version_weights, versions
 
 
 class MonchInfer(InferTask):
-    """Segments with any version in a working copy, the newest unless told.
+    """Segments with any version in a working copy, by default the newest.
 
     Args:
         root: the working copy's bundle.
@@ -38,7 +38,7 @@ class MonchInfer(InferTask):
         return True
 
     def info(self) -> dict[str, Any]:
-        """What clients are told; `pathology` lets QuPath and DSA offer the model."""
+        """Description for clients; `pathology` lets QuPath and DSA offer the model."""
         return {**super().info(), "pathology": True, "version": __version__}
 
     def config(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class MonchInfer(InferTask):
         return version, _segmenter(self.root, version, weights, weights.stat().st_mtime_ns, device)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """File of the answer, and what is to be said besides.
+        """File of the response, and its other contents.
 
         Args:
             request: `image`, its file; what part of it as `location` and `size`, or several as `wsi_tiles`; `output`:
@@ -77,13 +77,13 @@ class MonchInfer(InferTask):
         path, output = Path(request["image"]), request.get("output")
         found = [segment(path, part, self.mpp) for part in _parts(request)]
         if output in OUTLINES:
-            file, answer = outline_response(found, output, request["model"])
+            file, response = outline_response(found, output, request["model"])
         elif len(found) == 1:
-            file, answer = mask_response(found[0], request.get("mask", MASKS[0]))
+            file, response = mask_response(found[0], request.get("mask", MASKS[0]))
         else:
             raise InputError("a mask is of one region; ask for outlines, or for one region after the other")
         seconds = round(time.perf_counter() - start, 2)
-        return file, {**answer, "label_names": self.labels, "version": version, "latencies": {"total": seconds}}
+        return file, {**response, "label_names": self.labels, "version": version, "latencies": {"total": seconds}}
 
 
 def _parts(request: dict[str, Any]) -> list[Level0Box | None]:

@@ -1,4 +1,4 @@
-"""What a submitted label says of an image: classes and nuclei of the pixels that were reviewed."""
+"""Submitted labels: classes and nuclei of the pixels of an image that were reviewed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,12 +44,12 @@ def read_labels(
     Args:
         path: the label's file.
         whole: the whole image.
-        mpp: µm per pixel, by which nuclei that touch in a class map are told apart.
-        box: the part of the image that the label is said to be about.
+        mpp: µm per pixel, by which nuclei that touch in a class map are separated.
+        box: the part of the image that the label is of, where a client stated one.
         slide: whether the image is a slide.
 
     Raises:
-        InputError: the label cannot be read, is not of the image's size, or says nothing.
+        InputError: the label cannot be read, is not of the image's size, or outlines nothing on a slide.
     """
     if box is not None:
         _check_inside(box, whole)
@@ -60,7 +60,7 @@ def read_labels(
     if classes.shape != (place.height, place.width):
         raise InputError(
             f"label is {classes.shape[1]}x{classes.shape[0]} px; expected {place.width}x{place.height}, "
-            f"the size of the {'image' if box is None else 'part that it is said to be about'}"
+            f"the size of the {'image' if box is None else 'part that it is stated to be of'}"
         )
     values = np.unique(classes)
     if IGNORE_INDEX in values and values[values > 0].min() == IGNORE_INDEX:  # as a mask of black and white has it
@@ -130,14 +130,14 @@ def _from_outlines(path: Path, whole: Level0Box, box: Level0Box | None, slide: b
     if box is None:
         if regions:
             box = Level0Box.around(shapely.total_bounds(regions)).common(whole)
-        elif named_box is not None and _is_inside(named_box, whole):  # else it tells where the image was cut from
+        elif named_box is not None and _is_inside(named_box, whole):  # else it is where the image was cut from
             box = named_box
         elif not slide:
             box = whole
         elif nuclei:
             box = Level0Box.around(bounds).common(whole)
         else:
-            raise InputError("label outlines nothing, so it says nothing of a slide")
+            raise InputError("label outlines nothing of a slide: outline nuclei, or a Region without any")
     _check_inside(box, whole)
     if slide and box.width * box.height > MOST_PIXELS:
         raise InputError(f"label reviews {box.width}x{box.height} px, too many at once: draw a smaller Region")

@@ -26,7 +26,7 @@ def outline_response(found: Sequence[Segmented], output: str, model: str) -> tup
     Each nucleus is one closed contour, its outer one, in px of level 0.
     """
     x, y, w, h = found[0].part if len(found) == 1 else (0, 0, 0, 0)
-    answer = {
+    response = {
         "name": f"MONCH nuclei, {x} {y} {w} {h}",
         "description": "nuclei by class",  # MONAI Label writes both into XML and JSON as they are
         "model": model,
@@ -36,10 +36,10 @@ def outline_response(found: Sequence[Segmented], output: str, model: str) -> tup
     }
     file = None
     if output == "asap":
-        file, _ = create_asap_annotations_xml(answer, "WARNING")
+        file, _ = create_asap_annotations_xml(response, "WARNING")
     elif output == "dsa":
-        file, _ = create_dsa_annotations_json(answer, "WARNING")
-    return file, answer
+        file, _ = create_dsa_annotations_json(response, "WARNING")
+    return file, response
 
 
 def _annotation(found: Segmented) -> dict[str, Any]:

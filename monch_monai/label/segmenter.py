@@ -131,7 +131,7 @@ class Segmenter:
 
     def _whole_slide(self, path: Path, mpp: float | None) -> pa.Table:
         # Processes forked off a server may hang on its threads' locks.
-        # A slide that is replaced under its name, or said to be of another resolution, has a folder of its own.
+        # A slide that is replaced under its name, or given another resolution, has a folder of its own.
         folder = self.slides_dir / f"{fingerprint(path)[:16]}{'' if mpp is None else f'_{mpp:g}'}"
         config = self._config(mpp=mpp, output_dir=str(folder), nucleus_workers=0)
         config.get_parsed_content("weights")

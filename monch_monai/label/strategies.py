@@ -22,9 +22,9 @@ from monch_monai.slides import grid_of, tissue_and_lightening
 
 PATCH = (1024, 1024)
 SMALLEST_PATCH = 64
-"""Width and height of the parts of slides that are proposed, px of level 0, unless the request says."""
+"""Width and height of the parts of slides that are proposed, px of level 0, by default."""
 CANDIDATES = 4
-"""How many images or parts are segmented for one proposal, unless the request says."""
+"""How many images or parts are segmented for one proposal, by default."""
 
 logger = logging.getLogger(__name__)
 

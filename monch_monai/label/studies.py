@@ -50,7 +50,7 @@ class Studies(LocalDatastore):
         return file[: len(file) - cut], file[len(file) - cut :]
 
     def known(self, image_id: str) -> Path:
-        """File of an image; answers 404 where there is none."""
+        """File of an image; responds with 404 where there is none."""
         uri = self.get_image_uri(image_id)
         if not uri or not Path(uri).is_file():
             raise not_found(f"there is no image {image_id!r} in the studies folder")
@@ -75,7 +75,7 @@ class Studies(LocalDatastore):
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Stores a label, unless it cannot be trained on: it is unreadable, of another size, or marks nothing.
 
-        `location` and `size` in its info say which part of the image it is about.
+        `location` and `size` in its info name the part of the image that it is of.
         """
         with http_errors(label_filename):
             _check_plain("tag", label_tag)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Labelled(NamedTuple):
-    """An image with its label: the image's id, both files, and the part that the label is about where that was said.
+    """An image with its label: the image's id, both files, and the part that the label is of, where one was stated.
 
     `mpp` is as in `open_image`.
     """
@@ -35,7 +35,7 @@ class Labelled(NamedTuple):
     mpp: float | None = None
 
     def read(self) -> Reviewed:
-        """What the label says.
+        """The label's classes and nuclei.
 
         Raises:
             InputError: it cannot be used with the image.
@@ -84,7 +84,7 @@ def write_labelled(dataset_dir: str | Path, labelled: Sequence[Labelled], val_sp
         dataset_dir: the folder to make.
         labelled: images with their labels.
         val_split: share of the images held out, at least one. Where there is but one image, or the share is 0,
-            validation is on the training tiles and says nothing of other images.
+            validation is on the training tiles and measures nothing on other images.
 
     Raises:
         InputError: there is no label, or one cannot be used with its image.
@@ -97,7 +97,7 @@ def write_labelled(dataset_dir: str | Path, labelled: Sequence[Labelled], val_sp
     held_out = max(1, round(val_split * len(ordered))) if val_split and len(ordered) > 1 else 0
     parts = {"train": ordered[held_out:], "validation": ordered[:held_out]}
     if not held_out:
-        logger.warning("no image is held out: validation is on the training tiles and says nothing of other images")
+        logger.warning("no image is held out: validation is on the training tiles and measures nothing on other images")
     folds = {name: _fold(part) for name, part in parts.items() if part}
     split = {"train": ["train"], "validation": ["validation" if held_out else "train"]}
     write_tiles(dataset_dir, folds, {"1": split}, name="labels submitted to MONAI Label", labels="reviewed by hand")

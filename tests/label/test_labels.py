@@ -96,7 +96,7 @@ def test_an_image_without_nuclei_is_a_label_too(tmp_path):
     Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "a.png")
     assert not read_labels(tmp_path / "a.png", WHOLE, 0.25).classes.any()
     assert not read_labels(write(tmp_path, "a.xml", asap()), WHOLE, 0.25).classes.any()
-    with pytest.raises(InputError, match="says nothing of a slide"):
+    with pytest.raises(InputError, match="outlines nothing of a slide"):
         read_labels(tmp_path / "a.xml", WHOLE, 0.25, slide=True)
 
 
