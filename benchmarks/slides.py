@@ -26,6 +26,7 @@ from monch_monai.predict import NetworkPredictor, Prediction
 from monch_monai.segmentation import Workers
 from monch_monai.settings import flag
 from monch_monai.slides import grid_of, open_slide, read_working
+from monch_monai.stain import DEFAULT_RULE
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IN, OUT = 256, 164
@@ -63,7 +64,7 @@ def print_slide(
         path = Path(folder) / "square.tif"
         write = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}
         tifffile.imwrite(path, pixels, photometric="rgb", tile=(256, 256), metadata=None, **write)
-        with SlideSegmenter(Path(folder) / "out", predictor, tissue=None) as segmenter:
+        with SlideSegmenter(Path(folder) / "out", predictor) as segmenter:
             segmenter.pipeline.predictor(np.zeros((segmenter.tiling.batch_size, IN, IN, 3), np.uint8))  # warm-up
             start = time.perf_counter()
             summary = segmenter(path)
@@ -103,7 +104,9 @@ def print_peak(size: int, region_size: int = 2048) -> None:
         path = Path(folder) / "slide.tif"
         write_large(path, size)
         start, began = measurement.restart_peak(), time.perf_counter()
-        with SlideSegmenter(Path(folder) / "out", dark, workers=Workers(region_size=region_size)) as segmenter:
+        with SlideSegmenter(
+            Path(folder) / "out", dark, workers=Workers(region_size=region_size), tissue=DEFAULT_RULE
+        ) as segmenter:
             summary = segmenter(path)
             assert segmenter.pipeline.processes is not None
             worker = segmenter.pipeline.processes.submit(measurement.status_mib, "VmHWM").result()

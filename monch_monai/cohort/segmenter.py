@@ -23,7 +23,7 @@ from monch_monai.predict import Predictor, Tiling
 from monch_monai.segmentation import FoundNuclei, NucleusFinder, Pipeline, Plan, Region, Seconds, Workers, margin_px
 from monch_monai.settings import flag
 from monch_monai.slides import grid_of, open_slide, tissue_and_lightening
-from monch_monai.stain import DEFAULT_RULE, TissueRule
+from monch_monai.stain import TissueRule
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ class SlideSegmenter:
         predictor: predicts tiles.
         tiling: settings of the tiles.
         workers: what runs beside the network, on how much at once.
-        tissue: finds the tissue, outside which nothing is segmented; None segments all of a slide.
+        tissue: finds the tissue, outside which nothing is segmented; None segments all of a slide. (None is the default
+            because MONAI leaves out an argument whose component in a config is None.)
         finder: makes nuclei.
         reference_density: mean optical density of tissue, by channel, that darker slides are lightened to; None leaves
             all as they are.
@@ -59,7 +60,7 @@ class SlideSegmenter:
         predictor: Predictor,
         tiling: Tiling | None = None,
         workers: Workers | None = None,
-        tissue: TissueRule | None = DEFAULT_RULE,
+        tissue: TissueRule | None = None,
         finder: NucleusFinder | None = None,
         reference_density: Sequence[float] | None = None,
         mpp: float | None = None,

@@ -109,6 +109,15 @@ def test_images_slides_and_validation_are_segmented_with_the_same_settings() -> 
     assert images["network_def"] == slides["network_def"] == training["network_def"]
 
 
+@pytest.mark.parametrize(("tissue", "searched"), [(True, True), ("true", True), (False, False), ("false", False)])
+def test_slides_are_searched_as_a_whole_where_tissue_is_false(tissue: object, searched: bool, tmp_path: Path) -> None:
+    parser = ConfigParser(load("inference_wsi.json"))
+    network = {"network_def": {"_target_": "tests.fakes.network.small_monch"}, "weights": None, "lighten": False}
+    parser.update({**network, "output_dir": str(tmp_path), "checkpoint": None, "tissue": tissue})
+    segmenter = parser.get_parsed_content("segmenter")
+    assert segmenter.settings["tissue"] == ([None, 0.01] if searched else None)
+
+
 def test_metadata_has_the_class_table() -> None:
     outputs = load("metadata.json")["network_data_format"]["outputs"]["pred"]
     assert outputs["channel_def"] == {str(c.index): c.name for c in CLASSES}

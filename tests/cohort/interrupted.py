@@ -6,6 +6,7 @@ from pathlib import Path
 
 from monch_monai.cohort import SlideSegmenter
 from monch_monai.segmentation import Workers
+from monch_monai.stain import DEFAULT_RULE
 from tests.fakes.slides import colours
 
 
@@ -16,5 +17,5 @@ def slowly(tiles):
 
 if __name__ == "__main__":
     slide, out = map(Path, sys.argv[1:])
-    with SlideSegmenter(out, slowly, workers=Workers(nucleus_workers=1, region_size=512)) as segmenter:
+    with SlideSegmenter(out, slowly, workers=Workers(1, 1, 512), tissue=DEFAULT_RULE) as segmenter:
         segmenter(slide)
