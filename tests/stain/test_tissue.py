@@ -3,7 +3,7 @@ import pytest
 
 from monch_monai.errors import InputError
 from monch_monai.stain import TissueRule, tissue_density
-from monch_monai.stain.tissue import ink
+from monch_monai.stain.optical_density import ink
 
 UM2 = 64.0  # of a pixel at 8 µm
 
@@ -44,7 +44,11 @@ def test_threshold_and_smallest_piece_can_be_set():
             TissueRule(**settings)
 
 
-@pytest.mark.parametrize("colour", [(20, 120, 60), (170, 230, 190), (30, 60, 170), (160, 180, 235), (0, 160, 170)])
+PENS = [(20, 120, 60), (170, 230, 190), (30, 60, 170), (160, 180, 235), (0, 160, 170)]
+DARK_PENS = [(20, 20, 90), (45, 45, 48), (60, 58, 70), (20, 20, 20), (80, 80, 85), (70, 80, 75)]
+
+
+@pytest.mark.parametrize("colour", PENS + DARK_PENS)
 def test_ink_is_no_tissue_though_it_is_coloured(colour):
     drawn = picture()
     drawn[20:180, 100:140] = colour
@@ -53,6 +57,19 @@ def test_ink_is_no_tissue_though_it_is_coloured(colour):
     drawn[50:150, 150:290] = (225, 180, 210)
     drawn[90:95, 200:280] = colour  # and over tissue it is not measured
     assert tissue_density(drawn) == pytest.approx(-np.log((np.array([225, 180, 210]) + 1) / 256), abs=1e-6)
+
+
+@pytest.mark.parametrize("colour", [*PENS, *DARK_PENS, (60, 45, 40)])
+@pytest.mark.parametrize("strength", [1.0, 0.7, 0.4])
+def test_a_stroke_over_a_fifth_of_the_tissue_hardly_changes_its_density(colour, strength):
+    rng = np.random.default_rng(0)
+    tissue = picture((225, 180, 210)) * (0.35 + 0.65 * rng.random((200, 300, 1)))  # nuclei here, stroma there
+    through = ((np.array(colour) + 1) / 256) ** strength
+    drawn = tissue.copy()
+    drawn[80:120] *= through
+    drawn[[79, 120]] *= (1 + through) / 2
+    clean, inked = (tissue_density(image.astype(np.uint8)) for image in (tissue, drawn))
+    assert inked == pytest.approx(clean, rel=0.06)
 
 
 @pytest.mark.parametrize("colour", [(120, 60, 140), (90, 80, 160), (230, 150, 190), (190, 60, 80), (60, 50, 90)])
