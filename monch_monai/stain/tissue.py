@@ -6,7 +6,7 @@
    below 0.04 or above 0.10: glass is below the one and stained tissue above the other even where an image has nothing
    but tissue, or nothing but glass.
 3. Gaps of up to 50 µm are closed, holes of less than 0.01 mm² filled, and pieces of less than `min_area_mm2` dropped.
-   In images of less than four times these areas, a quarter of the image stands for them.
+   In small images a quarter of the image is the largest hole, and a twentieth the smallest piece.
 
 Red pen has the colour of blood, and violet pen that of haematoxylin, so both count as tissue.
 """
@@ -64,7 +64,8 @@ class TissueRule:
         mask = (saturation > threshold) & (largest > BLACK) & ~inked
         steps = max(1, round(GAP_UM / 2 / np.sqrt(um2_per_px)))
         closed = binary_closing(np.pad(mask, steps), iterations=steps)[steps:-steps, steps:-steps]
-        hole, piece = (min(area * 1e6 / um2_per_px, mask.size / 4) for area in (HOLE_MM2, self.min_area_mm2))
+        hole = min(HOLE_MM2 * 1e6 / um2_per_px, mask.size / 4)
+        piece = min(self.min_area_mm2 * 1e6 / um2_per_px, mask.size / 20)
         return _without_small(~_without_small(~closed, hole), piece)
 
 

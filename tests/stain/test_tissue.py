@@ -80,3 +80,12 @@ def test_stained_tissue_and_blood_are_no_ink(colour):
 def test_a_field_of_a_tenth_of_a_millimetre_has_tissue():
     assert TissueRule()(picture((225, 180, 210), (4, 4)), UM2).all()
     assert not TissueRule()(picture(size=(4, 4)), UM2).any()
+
+
+def test_small_pieces_at_the_corners_of_a_small_field_are_tissue():
+    field = picture(size=(16, 21))
+    field[:6, :6] = field[-6:, -6:] = (150, 90, 160)
+    mask = TissueRule()(field, UM2)
+    assert mask[:5, :5].all()
+    assert mask[-5:, -5:].all()
+    assert not mask[8, 10]
