@@ -1,0 +1,153 @@
+"""A class table: the classes that a network tells apart, in the order of its maps, and their descriptions."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from monch_monai.errors import InputError
+
+BACKGROUND = "background"
+PARENTS = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
+"""PanNuke's classes of nuclei (Gamper et al., 2020), which classes of other tables may name as their parent."""
+LEAST_SENTENCES = 3
+"""Sentences that describe a class in the paper, and that a step of training draws."""
+MOST_CLASSES, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_NAME = 64, 200, 500, 40
+RESERVED = ("any nucleus", "ignored", "all", "error", "image")
+"""Names that columns of result tables have for something else."""
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class NucleusClass:
+    """One class.
+
+    Attributes:
+        index: in class maps; 0 is the background.
+        name: in tables, files and messages.
+        color: red, green and blue, 0 to 255.
+        sentences: descriptions of the class, each complete in itself. The first three are used where none are drawn.
+        held_out: descriptions that training never draws, to measure what other words cost.
+        parent: the class among `PARENTS` that this one is a kind of; None where it is of none.
+    """
+
+    index: int
+    name: str
+    color: Color
+    sentences: tuple[str, ...]
+    held_out: tuple[str, ...] = ()
+    parent: str | None = None
+
+    @property
+    def in_pannuke(self) -> str | None:
+        """The class of PanNuke that this one is, or is a kind of."""
+        return self.name if self.name in PARENTS else self.parent
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Classes in order, the background first.
+
+    Args:
+        name: of the table, for messages.
+        classes: in the order of the network's maps.
+
+    Raises:
+        InputError: there are fewer than two classes, or more than `MOST_CLASSES`; the first is not the background; a
+            name is empty, too long, reserved, or occurs twice (whatever its case); a colour is no colour, or occurs
+            twice; a class has fewer than three sentences, or too many; a sentence is empty, too long, or occurs twice;
+            a parent is none of PanNuke's classes, or the background has one.
+    """
+
+    name: str
+    classes: tuple[NucleusClass, ...]
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be used, in one line."""
+        if not 2 <= len(self.classes) <= MOST_CLASSES:
+            found = f"has {len(self.classes)} classes"
+            raise self._error(f"{found}: give the background and 1 to {MOST_CLASSES - 1} classes of nuclei")
+        if self.classes[0].name != BACKGROUND:
+            raise self._error(f"begins with class {self.classes[0].name!r}: put {BACKGROUND!r} first")
+        for c in self.classes:
+            self._check(c)
+        self._check_unlike("name", [(c.name.casefold(), c.name) for c in self.classes])
+        self._check_unlike("color", [(c.color, c.name) for c in self.classes])
+        words = [(" ".join(s.casefold().split()), c.name) for c in self.classes for s in (*c.sentences, *c.held_out)]
+        self._check_unlike("sentence", words)
+
+    def __len__(self) -> int:
+        """T, background included."""
+        return len(self.classes)
+
+    @property
+    def nuclei(self) -> tuple[NucleusClass, ...]:
+        """All classes but the background."""
+        return self.classes[1:]
+
+    @property
+    def names(self) -> list[str]:
+        """Names in order."""
+        return [c.name for c in self.classes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as plain JSON; `from_dict` reads it."""
+        of_classes = [{n: v for n, v in asdict(c).items() if n != "index"} for c in self.classes]
+        return {"name": self.name, "classes": of_classes}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The table of `to_dict`.
+
+        Raises:
+            InputError: the table cannot be used.
+            KeyError, TypeError, ValueError: the mapping is no such record.
+        """
+        classes = [
+            NucleusClass(
+                index, c["name"], tuple(c["color"]), tuple(c["sentences"]), tuple(c.get("held_out", ())),
+                c.get("parent"),
+            )
+            for index, c in enumerate(record["classes"])
+        ]  # fmt: skip
+        return cls(record["name"], tuple(classes))
+
+    def _check(self, c: NucleusClass) -> None:
+        name = c.name
+        printable = (
+            isinstance(name, str) and name.strip() == name and name.isprintable() and not set(name) & set(',;"/\\')
+        )
+        if not printable or not name or len(name) > LONGEST_NAME:
+            raise self._error(f'has the class name {name!r}: give 1 to {LONGEST_NAME} letters without , ; " / or \\')
+        if name.casefold() in RESERVED:
+            raise self._error(f"names a class {name!r}, which result tables use for something else: rename it")
+        if len(c.color) != 3 or not all(
+            isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in c.color
+        ):
+            raise self._error(
+                f"gives {name} the color {list(c.color)}: give red, green and blue, whole numbers 0 to 255"
+            )
+        if not LEAST_SENTENCES <= len(c.sentences) <= MOST_SENTENCES:
+            found = f"describes {name} by {len(c.sentences)} sentences"
+            raise self._error(f"{found}: give at least {LEAST_SENTENCES} and at most {MOST_SENTENCES}")
+        for sentence in (*c.sentences, *c.held_out):
+            if not isinstance(sentence, str) or not sentence.strip():
+                raise self._error(
+                    f"has an empty sentence of {name}, or one that is no text ({sentence!r}): write it out"
+                )
+            if len(sentence) > LONGEST_SENTENCE:
+                raise self._error(f"has a sentence of {name} of {len(sentence)} letters: at most {LONGEST_SENTENCE}")
+        if c.parent is not None and (c.parent not in PARENTS or c.index == 0):
+            expected = "leave it out for the background" if c.index == 0 else f"give one of {', '.join(PARENTS)}"
+            raise self._error(f"names {c.parent!r} as the parent of {name}: {expected}")
+
+    def _check_unlike(self, what: str, found: Iterable[tuple[Any, str]]) -> None:
+        known: dict[Any, str] = {}
+        for value, of in found:
+            if value in known:
+                shown = repr(value[:60] if isinstance(value, str) else list(value))
+                raise self._error(f"has the {what} {shown} twice, of {known[value]} and of {of}: no two may be alike")
+            known[value] = of
+
+    def _error(self, problem: str) -> InputError:
+        return InputError(f"class table {self.name} {problem}")

@@ -1,0 +1,114 @@
+"""A dataset's vocabulary: what each of its labels says of a nucleus, and how that reads in another class table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monch_monai.class_table.class_table import ClassTable
+from monch_monai.class_table.label_sets import IGNORE_INDEX, LabelSets
+from monch_monai.errors import InputError
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The labels of a dataset, by the values of its class maps from 0 on; 255 is ignored.
+
+    Args:
+        table: classes that the labels speak of.
+        labels: name of each label, and the names of the classes that it may stand for.
+
+    Raises:
+        InputError: the first label is not the background alone, a label's name occurs twice, or a label stands for
+            no class, for one that the table does not have, or for the background beside others.
+    """
+
+    table: ClassTable
+    labels: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def __post_init__(self) -> None:
+        """Refuses labels that say nothing that could be learned."""
+        names = [name for name, _ in self.labels]
+        background = self.table.names[0]
+        if not self.labels or self.labels[0][1] != (background,):
+            raise InputError(f"labels of class table {self.table.name} begin with {names[:1]}: value 0 is {background}")
+        for name, classes in self.labels:
+            unknown = [c for c in classes if c not in self.table.names]
+            if unknown or not classes:
+                found = f"names the class {unknown[0]!r}" if unknown else "names no class"
+                known = ", ".join(self.table.names)
+                raise InputError(f"label {name!r} {found}: class table {self.table.name} has {known}")
+            if background in classes and len(classes) > 1:
+                raise InputError(f"label {name!r} stands for {background} or others: leave such pixels out (255)")
+            if names.count(name) > 1:
+                raise InputError(f"label {name!r} occurs twice: no two labels may have one name")
+
+    @classmethod
+    def of_table(cls, table: ClassTable) -> Self:
+        """Each class of a table as a label of its own."""
+        return cls(table, tuple((name, (name,)) for name in table.names))
+
+    @classmethod
+    def of_nuclei(cls, table: ClassTable, labels: Mapping[str, Sequence[str] | None]) -> Self:
+        """The background and labels of nuclei by name, each of some classes; None is any class of nuclei."""
+        every = tuple(c.name for c in table.nuclei)
+        of_nuclei = tuple((name, every if classes is None else tuple(classes)) for name, classes in labels.items())
+        return cls(table, ((table.names[0], (table.names[0],)), *of_nuclei))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the labels."""
+        return [name for name, _ in self.labels]
+
+    def sets(self, table: ClassTable) -> list[tuple[int, ...]]:
+        """Class indices of another table that each label may stand for.
+
+        A class is that of the same name; else its parent; else the classes whose parent it is; else of any nucleus.
+        """
+        return [
+            tuple(sorted({i for name in classes for i in self._indices(name, table)})) for _, classes in self.labels
+        ]
+
+    def lookup(self, labels: LabelSets) -> NDArray[np.uint8]:
+        """Value among `labels` of each value of this dataset's class maps, `[256]`.
+
+        Values that are no label stay out of the losses and scores.
+
+        Raises:
+            ValueError: `labels` has no value for a set.
+        """
+        values = np.full(256, IGNORE_INDEX, np.uint8)
+        values[: len(self.labels)] = [labels.value_of(members) for members in self.sets(labels.table)]
+        return values
+
+    def to_dict(self) -> dict[str, Any]:
+        """The vocabulary as plain JSON; `from_dict` reads it."""
+        labels = [{"name": name, "classes": list(classes)} for name, classes in self.labels]
+        return {"class_table": self.table.to_dict(), "labels": labels}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The vocabulary of `to_dict`.
+
+        Raises:
+            InputError: it cannot be used.
+            KeyError, TypeError, ValueError: the mapping is no such record.
+        """
+        labels = tuple((label["name"], tuple(label["classes"])) for label in record["labels"])
+        return cls(ClassTable.from_dict(record["class_table"]), labels)
+
+    def _indices(self, name: str, table: ClassTable) -> list[int]:
+        if name in table.names:
+            return [table.names.index(name)]
+        of_pannuke = self.table.classes[self.table.names.index(name)].in_pannuke
+        if of_pannuke in table.names:
+            return [table.names.index(of_pannuke)]
+        kinds = [c.index for c in table.nuclei if of_pannuke is not None and c.parent == of_pannuke]
+        return kinds or [c.index for c in table.nuclei]
+
+
+def combined(table: ClassTable, vocabularies: Sequence[Vocabulary]) -> LabelSets:
+    """Values for all that the labels of several datasets stand for in one class table."""
+    return LabelSets.holding(table, [members for v in vocabularies for members in v.sets(table)])
