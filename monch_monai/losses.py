@@ -1,52 +1,56 @@
 """The segmentation losses."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX
-from monch_monai.errors import InputError
+from monch_monai.class_table import IGNORE_INDEX, LabelSets
+from monch_monai.settings import number
 
 
 class PerClassBCE(nn.Module):
     """Binary cross-entropy of each class's map, averaged over classes, pixels and images, Eq. (9).
 
+    Where the truth is one of several classes, not known which, the other maps are to be 0, and one term stands in place
+    of those classes' maps: the cross-entropy of "at least one of them", `-log(1 - prod(1 - p))`. That is the likelihood
+    of the set by independent maps. Learning from sets of labels is Cour et al.'s (2011).
+
     Args:
-        ignore_index: class-map value of pixels that do not count. A batch of nothing else has loss 0.
-        class_weights: weight of each class's map in the mean over classes, background first; None weighs all the same.
+        labels: what the values of class maps stand for; None where each is a class.
+        background_weight: of the background's map in the mean over classes, where each other map has 1.
 
     Raises:
-        InputError: `class_weights` are not one number of at least 0 for each class, or are all 0.
+        InputError: `background_weight` is no finite number of at least 0.
     """
 
-    def __init__(self, ignore_index: int = IGNORE_INDEX, class_weights: Sequence[float] | None = None) -> None:
+    def __init__(self, labels: LabelSets | None = None, background_weight: float = 1.0) -> None:
         super().__init__()
-        self.ignore_index = ignore_index
-        self.register_buffer("shares", None if class_weights is None else _shares(class_weights), persistent=False)
-        self.shares: Tensor | None
+        self.several = several_of(labels)
+        self.background_weight = number("background_weight", background_weight, least=0)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss, a scalar, of `logits [B, T, H, W]` against a class map `target [B, 1, H, W]` of any integer type.
 
+        A batch of nothing but ignored pixels has loss 0.
+
         Raises:
-            ValueError: the sizes differ or `target` holds a value that is neither a class nor the ignore index.
+            ValueError: the sizes differ, or `target` holds a value that is neither a label nor 255.
         """
-        truth, counts = one_hot(target, logits, self.ignore_index)
+        truth, counts = one_hot(target, logits, self.several)
         loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")  # [B, T, H, W]
-        loss = loss.mean(dim=1) if self.shares is None else (loss * self.shares.to(loss)[:, None, None]).sum(dim=1)
+        for value, members in self.several.items():
+            here = target.as_subclass(Tensor) == value  # [B, 1, H, W]
+            if here.any():
+                inside = torch.zeros(logits.shape[1], 1, 1, dtype=torch.bool, device=logits.device)
+                inside[members] = True
+                term = F.softplus(-any_of(logits[:, members]))[:, None]
+                loss = torch.where(here & inside, term / len(members), loss)  # shared among the members' maps
+        if self.background_weight != 1:
+            weights = torch.ones(logits.shape[1], 1, 1, device=loss.device)
+            weights[0] = self.background_weight
+            loss = loss * (weights / weights.mean())
+        loss = loss.mean(dim=1)
         return (loss * counts).sum() / counts.sum().clamp(min=1)
-
-
-def _shares(weights: Sequence[float]) -> Tensor:
-    try:
-        given = torch.tensor(weights, dtype=torch.float32)
-    except (TypeError, ValueError):
-        given = torch.zeros(0)
-    if given.shape != (len(CLASSES),) or not given.isfinite().all() or given.min() < 0 or not given.any():
-        raise InputError(f"class_weights is {weights!r}; give {len(CLASSES)} numbers of at least 0, background first")
-    return given / given.sum()
 
 
 class BCEAndDice(nn.Module):
@@ -54,32 +58,36 @@ class BCEAndDice(nn.Module):
 
     Soft Dice of a class is `(2 sum(p y) + 1) / (sum(p) + sum(y) + 1)` over all pixels of the batch that count, `p` the
     sigmoid of its logits (Milletari et al., 2016, with sums in place of squares). A class without a pixel in the batch
-    is left out. Rare classes weigh as much as common ones here, unlike in the cross-entropy.
+    is left out. Pixels whose truth is one of several classes do not count for those classes. Rare classes weigh as much
+    as common ones here, unlike in the cross-entropy.
 
     Args:
         dice_weight: 0 leaves the cross-entropy alone.
-        ignore_index: class-map value of pixels that do not count. A batch of nothing else has loss 0.
-        class_weights: of the cross-entropy, as in `PerClassBCE`.
+        labels: as in `PerClassBCE`.
+        background_weight: of the cross-entropy, as in `PerClassBCE`.
 
     Raises:
-        InputError: `class_weights` are not one number of at least 0 for each class, or are all 0.
+        InputError: a weight is no finite number of at least 0.
     """
 
     def __init__(
-        self, dice_weight: float = 0.5, ignore_index: int = IGNORE_INDEX, class_weights: Sequence[float] | None = None
+        self, dice_weight: float = 0.5, labels: LabelSets | None = None, background_weight: float = 1.0
     ) -> None:
         super().__init__()
-        self.bce = PerClassBCE(ignore_index, class_weights)
-        self.dice_weight = dice_weight
+        self.bce = PerClassBCE(labels, background_weight)
+        self.dice_weight = number("dice_weight", dice_weight, least=0)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss, a scalar, of `logits [B, T, H, W]` against a class map `target [B, 1, H, W]` of any integer type.
 
         Raises:
-            ValueError: the sizes differ or `target` holds a value that is neither a class nor the ignore index.
+            ValueError: the sizes differ, or `target` holds a value that is neither a label nor 255.
         """
-        truth, counts = one_hot(target, logits, self.bce.ignore_index)
-        probs = logits.sigmoid() * counts[:, None]
+        truth, counts = one_hot(target, logits, self.bce.several)
+        known = counts[:, None].repeat(1, logits.shape[1], 1, 1)
+        for value, members in self.bce.several.items():
+            known[:, members] &= target.as_subclass(Tensor) != value
+        probs = logits.sigmoid() * known
         both, pixels = (probs * truth).sum((0, 2, 3)), truth.sum((0, 2, 3))  # [T]
         dice = (2 * both + 1) / (probs.sum((0, 2, 3)) + pixels + 1)
         present = pixels > 0
@@ -88,21 +96,41 @@ class BCEAndDice(nn.Module):
         return loss
 
 
-def one_hot(target: Tensor, logits: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+def several_of(labels: LabelSets | None) -> dict[int, list[int]]:
+    """Values that stand for several classes, and the indices of these."""
+    return {} if labels is None else {v: list(s) for v, s in enumerate(labels.several, start=len(labels.table))}
+
+
+def any_of(logits: Tensor) -> Tensor:
+    """Logit `[B, H, W]` of at least one of the classes of `logits [B, K, H, W]`, taken as independent.
+
+    `1 - prod(1 - p)` has the logit `log(exp(s) - 1)`, with `s` the sum of `softplus(logit)`. Where `s` is large that is
+    `s`, and where it is small the `logsumexp` of the logits.
+    """
+    total = F.softplus(logits).sum(dim=1)
+    middle = torch.log(torch.expm1(total.clamp(1e-6, 15)))
+    return torch.where(total > 15, total, torch.where(total < 1e-5, logits.logsumexp(dim=1), middle))
+
+
+def one_hot(target: Tensor, logits: Tensor, several: dict[int, list[int]]) -> tuple[Tensor, Tensor]:
     """Class maps `[B, 1, H, W]` as one map a class, `[B, T, H, W]` of the logits' type, and which pixels count.
 
-    Pixels that do not count, of the second result `[B, H, W]` bool, are 0 in every map.
+    Every map is 0 at pixels that do not count, which are those of 255 (the second result, `[B, H, W]` bool, is false
+    there), and at pixels of `several` classes.
 
     Raises:
-        ValueError: the sizes differ or `target` holds a value that is neither a class nor the ignore index.
+        ValueError: the sizes differ, or `target` holds a value that is no class, none of `several` and not 255.
     """
-    num_classes = logits.shape[1]
+    classes = logits.shape[1]
+    if several and min(several) != classes:
+        raise ValueError(f"logits have {classes} maps; the labels are of {min(several)} classes")
     if target.shape != (logits.shape[0], 1, *logits.shape[2:]):
         raise ValueError(f"logits are {list(logits.shape)}, their target {list(target.shape)}: sizes must agree")
     index = target.as_subclass(Tensor)[:, 0].long()
-    counts = index != ignore_index  # [B, H, W]
-    unknown = index[counts & ((index >= num_classes) | (index < 0))]
+    counts = index != IGNORE_INDEX  # [B, H, W]
+    last = max(several, default=classes - 1)
+    unknown = index[counts & ((index > last) | (index < 0))]
     if unknown.numel():
-        raise ValueError(f"target holds class {int(unknown[0])}; classes are 0 to {num_classes - 1}")
-    truth = torch.stack([(index == c) & counts for c in range(num_classes)], dim=1).to(logits.dtype)
+        raise ValueError(f"target holds {int(unknown[0])}; labels are 0 to {last}")
+    truth = torch.stack([(index == c) & counts for c in range(classes)], dim=1).to(logits.dtype)
     return truth, counts

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,8 +6,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monch_monai.class_table import PANNUKE, LabelSets
 from monch_monai.errors import InputError
-from monch_monai.losses import BCEAndDice, PerClassBCE
+from monch_monai.losses import BCEAndDice, PerClassBCE, any_of
 from tests.fakes.network import noise
 
 
@@ -44,18 +46,19 @@ def test_agrees_with_the_formula():
     assert float(PerClassBCE()(logits, target)) == pytest.approx(by_hand(logits, target), abs=1e-5)
 
 
-def test_class_weights_weigh_the_maps():
+def test_the_backgrounds_map_can_weigh_more_than_the_others():
     logits, target = noise(2, 6, 5, 7), class_map(2, 1, 5, 7)
-    alone = [PerClassBCE(class_weights=[float(c == t) for t in range(6)])(logits, target) for c in range(6)]
-    assert float(PerClassBCE()(logits, target)) == pytest.approx(float(sum(alone)) / 6, abs=1e-6)
-    weighed = PerClassBCE(class_weights=[3, 1, 1, 1, 1, 1])(logits, target)
-    assert float(weighed) == pytest.approx(float(3 * alone[0] + sum(alone[1:])) / 8, abs=1e-6)
+    plain, without, weighed = (float(PerClassBCE(background_weight=w)(logits, target)) for w in (1, 0, 3))
+    background = 6 * plain - 5 * without
+    assert weighed == pytest.approx((3 * background + 5 * without) / 8, abs=1e-6)
 
 
-@pytest.mark.parametrize("weights", [[1], [0] * 6, [-1, 1, 1, 1, 1, 1], [float("nan"), 1, 1, 1, 1, 1], ["a"] * 6, 3])
-def test_class_weights_that_are_none_are_refused(weights):
-    with pytest.raises(InputError, match="give 6 numbers of at least 0, background first"):
-        BCEAndDice(class_weights=weights)
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf"), "a", [5, 1]])
+def test_a_weight_that_is_none_is_refused(weight):
+    with pytest.raises(InputError, match="background_weight is .* give a number of at least 0"):
+        BCEAndDice(background_weight=weight)
+    with pytest.raises(InputError, match="dice_weight is .* give a number of at least 0"):
+        BCEAndDice(dice_weight=weight)
 
 
 def test_a_sure_and_right_prediction_costs_nothing_and_a_wrong_one_its_logit():
@@ -93,13 +96,6 @@ def test_a_batch_of_ignored_pixels_alone_costs_nothing_and_teaches_nothing():
     assert logits.grad.abs().max() == 0
 
 
-def test_another_ignore_index_is_obeyed():
-    target, logits = class_map(1, 1, 4, 4), noise(1, 6, 4, 4)
-    other = target.clone()
-    target[0, 0, 0], other[0, 0, 0] = 255, 77
-    assert float(PerClassBCE(ignore_index=77)(logits, other)) == float(PerClassBCE()(logits, target))
-
-
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
 def test_integer_type_of_the_target_does_not_matter(dtype):
     logits, target = noise(1, 6, 4, 4), class_map(1, 1, 4, 4)
@@ -124,7 +120,7 @@ def test_gradient_is_that_of_finite_differences():
 def test_a_value_that_is_no_class_is_refused_by_name(bad, dtype):
     target = class_map(1, 1, 4, 4).to(dtype)
     target[0, 0, 2, 1] = bad
-    with pytest.raises(ValueError, match=f"target holds class {bad}; classes are 0 to 5"):
+    with pytest.raises(ValueError, match=f"target holds {bad}; labels are 0 to 5"):
         PerClassBCE()(torch.zeros(1, 6, 4, 4), target)
 
 
@@ -171,5 +167,88 @@ def test_dice_of_a_right_prediction_is_nothing_and_of_nothing_to_count_is_zero()
 
 
 def test_dice_refuses_what_is_no_class():
-    with pytest.raises(ValueError, match="target holds class 6"):
+    with pytest.raises(ValueError, match="target holds 6"):
         BCEAndDice()(torch.zeros(1, 6, 2, 2), torch.full((1, 1, 2, 2), 6, dtype=torch.uint8))
+
+
+SETS = LabelSets(PANNUKE, ((1, 5), (1, 2, 3, 4, 5)))
+
+
+def of_sets_by_brute_force(logits, target, weights):
+    """The likelihood of each pixel's set by adding up all assignments of independent maps that it allows."""
+    p = 1 / (1 + np.exp(-logits.double().numpy()))
+    total, counted = 0.0, 0
+    for b, y, x in np.ndindex(target[:, 0].shape):
+        if target[b, 0, y, x] == 255:
+            continue
+        counted += 1
+        members = SETS.sets[target[b, 0, y, x]]
+        ways = 0.0
+        for chosen in itertools.product((0, 1), repeat=len(members)):
+            if any(chosen):
+                ways += math.prod(
+                    p[b, c, y, x] if on else 1 - p[b, c, y, x] for c, on in zip(members, chosen, strict=True)
+                )
+        total -= np.mean([weights[c] for c in members]) * math.log(ways)
+        total -= sum(weights[c] * math.log(1 - p[b, c, y, x]) for c in range(6) if c not in members)
+    return total / sum(weights) / counted
+
+
+@pytest.mark.parametrize("weight", [1, 5, 0])
+def test_a_set_of_classes_costs_what_all_its_ways_together_do(weight):
+    logits, target = (4 * noise(2, 6, 3, 4)).requires_grad_(), class_map(2, 1, 3, 4, classes=8)
+    target[0, 0, 0] = 255
+    assert (target == 6).any()
+    assert (target == 7).any()
+    loss = PerClassBCE(SETS, weight)(logits, target)
+    expected = of_sets_by_brute_force(logits.detach(), target, [weight, 1, 1, 1, 1, 1])
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    torch.autograd.gradcheck(lambda x: PerClassBCE(SETS, weight)(x, target), logits.detach().double().requires_grad_())
+
+
+def test_a_set_of_one_is_the_class_to_the_bit():
+    logits, target = noise(2, 6, 5, 7), class_map(2, 1, 5, 7)
+    for loss in (PerClassBCE, BCEAndDice):
+        assert loss(labels=SETS)(logits, target) == loss()(logits, target)
+    assert (any_of(logits[:, :1]) - logits[:, 0]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("logit", [-300.0, -90.0, -20.0, -12.0, 0.0, 14.0, 90.0, 300.0])
+def test_a_set_costs_a_finite_amount_and_has_a_gradient_however_sure_the_maps_are(logit):
+    logits = torch.full((1, 6, 2, 2), logit, requires_grad=True)
+    loss = PerClassBCE(SETS)(logits, torch.full((1, 1, 2, 2), 7))
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad.isfinite().all()
+    joint = any_of(logits.detach().double()[:, 1:])
+    assert (
+        joint[0, 0, 0].item() == pytest.approx(logit + math.log(5) if logit < -10 else max(logit, 3), abs=0.5)
+        or logit >= 0
+    )
+    if logit < 0:
+        assert (logits.grad[:, 1:] < 0).all()
+
+
+def test_a_set_is_satisfied_by_any_of_its_classes_and_by_no_other():
+    def cost(*sure):
+        logits = torch.full((1, 6, 1, 1), -9.0)
+        logits[:, list(sure)] = 9.0
+        return float(PerClassBCE(SETS)(logits, torch.full((1, 1, 1, 1), 6)))
+
+    assert max(cost(1), cost(5), cost(1, 5)) < 1e-3
+    assert min(cost(), cost(2), cost(0), cost(1, 2), cost(0, 1)) > 1
+
+
+def test_dice_leaves_out_pixels_of_several_classes_for_those_classes_alone():
+    logits, target = noise(1, 6, 4, 4), class_map(1, 1, 4, 4)
+    several = target.clone()
+    several[0, 0, 0] = 6
+    dice = BCEAndDice(1.0, SETS)(logits, several) - PerClassBCE(SETS)(logits, several)
+    probs, kept = logits.sigmoid(), several != 6
+    parts = []
+    for c in range(6):
+        p = probs[:, c : c + 1] * (kept if c in (1, 5) else 1)
+        y = several == c
+        if y.any():
+            parts.append(1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1))
+    assert float(dice) == pytest.approx(float(sum(parts) / len(parts)), abs=1e-6)
