@@ -55,9 +55,9 @@ def test_the_backgrounds_map_can_weigh_more_than_the_others():
 
 @pytest.mark.parametrize("weight", [-1, float("nan"), float("inf"), "a", [5, 1]])
 def test_a_weight_that_is_none_is_refused(weight):
-    with pytest.raises(InputError, match="background_weight is .* give a number of at least 0"):
+    with pytest.raises(InputError, match=r"background_weight is .* give a number of at least 0"):
         BCEAndDice(background_weight=weight)
-    with pytest.raises(InputError, match="dice_weight is .* give a number of at least 0"):
+    with pytest.raises(InputError, match=r"dice_weight is .* give a number of at least 0"):
         BCEAndDice(dice_weight=weight)
 
 

@@ -66,6 +66,16 @@ class LabelSets:
             row[list(members)] = True
         return matrix
 
+    @property
+    def disjoint(self) -> NDArray[np.bool_]:
+        """Which pairs of values cannot be of one class, `[L, L]`."""
+        return np.asarray(self.allowed.astype(int) @ self.allowed.T == 0)
+
+    @property
+    def rows(self) -> list[int]:
+        """Values that tables of scores have rows for: all but that of any nucleus, for which there is one anyway."""
+        return [value for value, members in enumerate(self.sets) if len(members) < len(self.table) - 1 or value < 2]
+
     def value_of(self, members: Iterable[int]) -> int:
         """Value of a set of class indices; 255 of none.
 

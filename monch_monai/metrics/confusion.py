@@ -7,46 +7,49 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX, LabelSets
 
 
 class ImageCounts(NamedTuple):
-    """N images: names, tissues and sources, and a confusion matrix of each, `[N, T, T]` int64."""
+    """N images: names, tissues and sources, a confusion matrix of each, `[N, L, T]` int64, and what rows stand for."""
 
     images: list[str]
     tissues: list[str]
     sources: list[str]
     matrices: NDArray[np.int64]
+    labels: LabelSets
 
     @property
     def matrix(self) -> NDArray[np.int64]:
-        """Counts of all images together, `[T, T]`."""
+        """Counts of all images together, `[L, T]`."""
         summed: NDArray[np.int64] = self.matrices.sum(axis=0)
         return summed
 
 
-def confusion_matrix(y_pred: Tensor, y: Tensor, num_classes: int = len(CLASSES)) -> Tensor:
-    """Pixel counts `[T, T]` int64: rows are the truth, columns the prediction.
+def confusion_matrix(y_pred: Tensor, y: Tensor, labels: LabelSets) -> Tensor:
+    """Pixel counts `[L, T]` int64: rows are the values of the truth, columns the classes of the prediction.
 
     Args:
         y_pred: predicted classes, any shape and integer type, 0 to T - 1.
-        y: true classes, the same shape; pixels of 255 are not counted.
-        num_classes: T, background included.
+        y: true labels, the same shape, 0 to L - 1; pixels of 255 are not counted.
+        labels: what the values of the truth stand for.
 
     Raises:
-        ValueError: the shapes differ, or a value is not a class.
+        ValueError: the shapes differ, a value of the truth is no label, or one of the prediction no class.
 
     Examples:
+        >>> from monch_monai.class_table import PANNUKE
         >>> truth, prediction = torch.tensor([[0, 1], [1, 255]]), torch.tensor([[0, 1], [0, 1]])
-        >>> confusion_matrix(prediction, truth, num_classes=2).tolist()
+        >>> confusion_matrix(prediction, truth, LabelSets(PANNUKE))[:2, :2].tolist()
         [[1, 0], [1, 1]]
     """
     if y_pred.shape != y.shape:
         raise ValueError(f"prediction is {list(y_pred.shape)}, truth {list(y.shape)}: sizes must agree")
     counted = y != IGNORE_INDEX
     truth, guess = y[counted].long(), y_pred[counted].long()
-    for name, values in (("truth", truth), ("prediction", guess)):
-        if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < num_classes:
+    rows, columns = len(labels), len(labels.table)
+    for name, values, number in (("truth", truth, rows), ("prediction", guess, columns)):
+        if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < number:
             found = f"{int(values.min())} to {int(values.max())}"
-            raise ValueError(f"{name} holds {found}; classes are 0 to {num_classes - 1}")
-    return torch.bincount(truth * num_classes + guess, minlength=num_classes**2).reshape(num_classes, num_classes)
+            raise ValueError(f"{name} holds {found}; expected 0 to {number - 1}")
+    return torch.bincount(truth * columns + guess, minlength=rows * columns).reshape(rows, columns)

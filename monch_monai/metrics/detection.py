@@ -24,9 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import LabelSets
 from monch_monai.metrics.instances import Instances, centroids
-from monch_monai.metrics.pixels import Floats, ratio
+from monch_monai.metrics.pixels import Floats, ratio, sets_of
 
 RADIUS_PX = 12.0
 """Farthest apart that two centres of one nucleus may lie, in px at 0.25 µm/px."""
@@ -40,34 +40,38 @@ class DetectionScores(NamedTuple):
     recall: Floats
 
 
-def detection_matrix(y_pred: Instances, y: Instances, radius_px: float = RADIUS_PX) -> NDArray[np.int64]:
-    """Nuclei `[T, T]` by class: rows are the truth, columns the prediction, and index 0 is "no partner".
+def detection_matrix(
+    y_pred: Instances, y: Instances, labels: LabelSets, radius_px: float = RADIUS_PX
+) -> NDArray[np.int64]:
+    """Nuclei `[L, T]`: rows are labels of the truth, columns predicted classes, and index 0 is "no partner".
 
     Column 0 holds the true nuclei that were missed, row 0 the predicted ones that are none. Matrices of images add up.
 
     Args:
         y_pred: the prediction, ignored nuclei dropped (`drop_ignored`).
         y: the truth, ignored nuclei dropped.
+        labels: what the truth's classes stand for.
         radius_px: farthest apart that partners may be, inclusive.
 
     Examples:
         One nucleus found, another of the same class missed:
 
+        >>> from monch_monai.class_table import PANNUKE
         >>> from monch_monai.metrics import instances
-        >>> truth = instances(np.array([[1, 0, 2]]), np.array([[3, 0, 3]]))
-        >>> found = instances(np.array([[1, 0, 0]]), np.array([[3, 0, 0]]))
-        >>> matrix = detection_matrix(found, truth)
+        >>> truth = instances(np.array([[1, 0, 2]]), np.array([[3, 0, 3]]), 6)
+        >>> found = instances(np.array([[1, 0, 0]]), np.array([[3, 0, 0]]), 6)
+        >>> matrix = detection_matrix(found, truth, LabelSets(PANNUKE))
         >>> int(matrix[3, 3]), int(matrix[3, 0]), int(matrix.sum())
         (1, 1, 2)
     """
-    counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    counts = np.zeros((len(labels), len(labels.table)), np.int64)
     distance = cdist(centroids(y), centroids(y_pred))  # [K, L]
     true, predicted = linear_sum_assignment(distance)
     near = distance[true, predicted] <= radius_px
     true, predicted = true[near] + 1, predicted[near] + 1
     np.add.at(counts, (y.classes[true], y_pred.classes[predicted]), 1)
-    counts[:, 0] += np.bincount(np.delete(y.classes, [0, *true]), minlength=len(CLASSES))
-    counts[0] += np.bincount(np.delete(y_pred.classes, [0, *predicted]), minlength=len(CLASSES))
+    counts[:, 0] += np.bincount(np.delete(y.classes, [0, *true]), minlength=len(labels))
+    counts[0] += np.bincount(np.delete(y_pred.classes, [0, *predicted]), minlength=len(labels.table))
     return counts
 
 
@@ -75,7 +79,7 @@ def detection_scores(matrix: ArrayLike) -> DetectionScores:
     """F_d, precision and recall of nuclei of any class; NaN where the denominator is 0.
 
     Args:
-        matrix: `[..., T, T]` from `detection_matrix`, summed over images.
+        matrix: `[..., L, T]` from `detection_matrix`, summed over images.
 
     Examples:
         Six pairs, two missed, three found where no nucleus is:
@@ -94,13 +98,16 @@ def detection_scores(matrix: ArrayLike) -> DetectionScores:
     )
 
 
-def classification_scores(matrix: ArrayLike) -> DetectionScores:
-    """F_c, precision and recall of each nucleus class, `[..., 5]`; NaN for a class that the truth does not have.
+def classification_scores(matrix: ArrayLike, labels: LabelSets | None = None) -> DetectionScores:
+    """F_c, precision and recall of each label of nuclei, `[..., L - 1]`; NaN for one that the truth does not have.
+
+    A nucleus whose label stands for several classes is right where one of them is predicted.
 
     Precision is TP_c / (TP_c + 2 FP_c + FP_d) and recall TP_c / (TP_c + 2 FN_c + FN_d), with CellViT's weights.
 
     Args:
-        matrix: `[..., T, T]` from `detection_matrix`, summed over images.
+        matrix: `[..., L, T]` from `detection_matrix`, summed over images.
+        labels: what the rows stand for; None where each is the class of the same index, and L = T.
 
     Examples:
         >>> scores = classification_scores([[0, 2, 1], [2, 4, 1], [0, 0, 1]])
@@ -108,10 +115,12 @@ def classification_scores(matrix: ArrayLike) -> DetectionScores:
         [0.571, 0.4]
     """
     counts = np.asarray(matrix, dtype=np.float64)
-    right = np.diagonal(counts, axis1=-2, axis2=-1)[..., 1:]
-    false_positive = counts[..., 1:, 1:].sum(axis=-2) - right
+    allowed, disjoint = sets_of(counts, labels)
+    answered = counts @ allowed.T  # [..., L, L]: nuclei of the row's label predicted as one of the column's classes
+    right = np.diagonal(answered, axis1=-2, axis2=-1)[..., 1:]
+    false_positive = (answered * disjoint)[..., 1:, 1:].sum(axis=-2)
     false_negative = counts[..., 1:, 1:].sum(axis=-1) - right
-    extra, missed = counts[..., 0, 1:], counts[..., 1:, 0]
+    extra, missed = answered[..., 0, 1:], counts[..., 1:, 0]
     present = right + false_negative + missed > 0
     wrong = 2 * false_positive + extra, 2 * false_negative + missed
     return DetectionScores(

@@ -6,44 +6,48 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX
 
 
 class Instances(NamedTuple):
-    """`ids [H, W]` int64, 0 for background and 1 to K without gaps, and `classes [K + 1]` uint8 by id, 0 of id 0."""
+    """`ids [H, W]` int64, 0 for background and 1 to K without gaps, and `classes [K + 1]` uint8 by id, 0 of id 0.
+
+    Of the truth, `classes` are labels, which may stand for several classes.
+    """
 
     ids: NDArray[np.int64]
     classes: NDArray[np.uint8]
 
 
-def instances(instance_map: NDArray[Any], class_map: NDArray[Any]) -> Instances:
+def instances(instance_map: NDArray[Any], class_map: NDArray[Any], values: int) -> Instances:
     """Nuclei of an instance map, renumbered in order of their ids, each of the class that most of its pixels have.
 
     Background pixels do not vote, pixels of 255 do; ties go to the lower class. A nucleus may be in several pieces.
 
     Args:
         instance_map: `[H, W]`, 0 for background, else any ids.
-        class_map: `[H, W]`, 0 to 5 and 255.
+        class_map: `[H, W]`, 0 to `values - 1` and 255.
+        values: number of labels of a truth, or of classes of a prediction, background included.
 
     Raises:
-        ValueError: the sizes differ, a value is not a class, or a nucleus has background pixels alone.
+        ValueError: the sizes differ, a value is none of these, or a nucleus has background pixels alone.
 
     Examples:
-        >>> ids, classes = instances(np.array([[0, 7, 7, 9]]), np.array([[0, 1, 1, 3]]))
+        >>> ids, classes = instances(np.array([[0, 7, 7, 9]]), np.array([[0, 1, 1, 3]]), 6)
         >>> ids.tolist(), classes.tolist()
         ([[0, 1, 1, 2]], [0, 1, 3])
     """
     if instance_map.shape != class_map.shape:
         sizes = f"instance map is {list(instance_map.shape)}, class map {list(class_map.shape)}"
         raise ValueError(f"{sizes}: sizes must agree")
-    unknown = class_map[((class_map < 0) | (class_map >= len(CLASSES))) & (class_map != IGNORE_INDEX)]
+    unknown = class_map[((class_map < 0) | (class_map >= values)) & (class_map != IGNORE_INDEX)]
     if unknown.size:
-        raise ValueError(f"class map holds {unknown[0].item()}; classes are 0 to {len(CLASSES) - 1} and {IGNORE_INDEX}")
+        raise ValueError(f"class map holds {unknown[0].item()}; expected 0 to {values - 1} and {IGNORE_INDEX}")
     found, numbered = np.unique(np.append(instance_map.ravel(), 0), return_inverse=True)  # with 0, which comes first
     if found[0] < 0:
         raise ValueError(f"instance map holds {found[0]}; ids are 0 and above")
     ids = numbered[:-1].reshape(instance_map.shape).astype(np.int64)
-    choices = np.array([*range(1, len(CLASSES)), IGNORE_INDEX], np.uint8)
+    choices = np.array([*range(1, values), IGNORE_INDEX], np.uint8)
     voting = (ids > 0) & (class_map > 0)
     ballot = np.searchsorted(choices, class_map[voting])
     votes = np.bincount(ids[voting] * len(choices) + ballot, minlength=len(found) * len(choices))
@@ -69,8 +73,8 @@ def drop_ignored(y_pred: Instances, y: Instances, ignored: NDArray[np.bool_]) ->
 
     Examples:
         >>> truth_classes = np.array([[1, 1, 0, 255, 255]])
-        >>> truth = instances(np.array([[1, 1, 0, 2, 2]]), truth_classes)
-        >>> found = instances(np.array([[1, 1, 0, 0, 2]]), np.array([[1, 1, 0, 0, 4]]))
+        >>> truth = instances(np.array([[1, 1, 0, 2, 2]]), truth_classes, 6)
+        >>> found = instances(np.array([[1, 1, 0, 0, 2]]), np.array([[1, 1, 0, 0, 4]]), 6)
         >>> found, truth = drop_ignored(found, truth, truth_classes == 255)
         >>> found.ids.tolist(), truth.ids.tolist()
         ([[1, 1, 0, 0, 0]], [[1, 1, 0, 0, 0]])

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from monch_monai.class_table import LabelSets
 from monch_monai.metrics.pixels import Floats, frequency_weighted_iou, pixel_accuracy, pixel_scores, ratio
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -28,7 +29,7 @@ class Spread(NamedTuple):
     organs: int
 
 
-def summary(matrices: ArrayLike) -> dict[str, Floats]:
+def summary(matrices: ArrayLike, labels: LabelSets | None = None) -> dict[str, Floats]:
     """Every score of a set of images that is one number, by name, each `[...]`.
 
     `pixel_accuracy` and `fw_iou` count background. The means are over the classes that the truth has, with background
@@ -36,18 +37,19 @@ def summary(matrices: ArrayLike) -> dict[str, Floats]:
     mean of the classes' F1, `f1_of_means` the harmonic mean of mean precision and mean recall.
 
     Args:
-        matrices: `[..., T, T]`, summed over images.
+        matrices: `[..., L, T]`, summed over images.
+        labels: what the rows stand for; None where each is the class of the same index.
 
     Examples:
         >>> scores = summary([[6, 0], [2, 2]])
         >>> round(float(scores["mean_f1_with_background"]), 3), round(float(scores["mean_f1_of_nuclei"]), 3)
         (0.762, 0.667)
     """
-    scores = pixel_scores(matrices)
+    scores = pixel_scores(matrices, labels)
     present = ~np.isnan(scores.recall)
     # A class that is present and never predicted has no right pixel.
     scores = scores._replace(precision=np.where(present & np.isnan(scores.precision), 0, scores.precision))
-    named = {"pixel_accuracy": pixel_accuracy(matrices), "fw_iou": frequency_weighted_iou(matrices)}
+    named = {"pixel_accuracy": pixel_accuracy(matrices, labels), "fw_iou": frequency_weighted_iou(matrices, labels)}
     for suffix, first in (("with_background", 0), ("of_nuclei", 1)):
         shown = present[..., first:]
         means = {
@@ -61,20 +63,21 @@ def summary(matrices: ArrayLike) -> dict[str, Floats]:
     return named
 
 
-def paper_scores(matrices: ArrayLike) -> PaperScores:
-    """IoU, FWIoU and F1 as in Table 2: macro over six classes, background included, F1 of macro precision and recall.
+def paper_scores(matrices: ArrayLike, labels: LabelSets | None = None) -> PaperScores:
+    """IoU, FWIoU and F1 as in Table 2: macro over the classes, background included, F1 of macro precision and recall.
 
     Of the pooled test set this reproduces the row "Average", of one organ's images an organ's row. That is inferred
     from the printed numbers; the authors have not confirmed it.
 
     Args:
-        matrices: `[..., T, T]`, summed over the images of the test set, or of an organ.
+        matrices: `[..., L, T]`, summed over the images of the test set, or of an organ.
+        labels: what the rows stand for; None where each is the class of the same index.
 
     Examples:
         >>> [round(float(score), 3) for score in paper_scores([[6, 0], [2, 2]])]
         [0.625, 0.65, 0.808]
     """
-    named = summary(matrices)
+    named = summary(matrices, labels)
     return PaperScores(named["mean_iou_with_background"], named["fw_iou"], named["f1_of_means_with_background"])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
+from monch_monai.class_table import LabelSets
 from monch_monai.metrics.bootstrap import RESAMPLES, draws, interval
 from monch_monai.metrics.detection import classification_scores, detection_scores
 from monch_monai.metrics.panoptic import pannuke_pq, panoptic_quality, pooled_pq
@@ -13,33 +13,35 @@ from monch_monai.metrics.rows import Row
 
 
 def nucleus_class_rows(
-    panoptic: NDArray[np.float64], detection: NDArray[np.int64], tissues: Sequence[str]
+    panoptic: NDArray[np.float64], detection: NDArray[np.int64], tissues: Sequence[str], labels: LabelSets
 ) -> list[Row]:
-    """A row a nucleus class, and one of any nucleus, which does not ask for the class.
+    """A row a label of nuclei, and one of any nucleus, which does not ask for the class.
 
     `pq`, `dq`, `sq` are of counts summed over all images, `pq_pannuke` and `pq_strict` means over images by PanNuke's
     rule and strictly. `f1`, `precision` and `recall` are those of classification, of any nucleus those of detection.
 
     Args:
-        panoptic: `[N, T, 4]` from `panoptic_counts`, one an image.
-        detection: `[N, T, T]` from `detection_matrix`, one an image.
+        panoptic: `[N, L, 4]` from `panoptic_counts`, one an image.
+        detection: `[N, L, T]` from `detection_matrix`, one an image.
         tissues: N names.
+        labels: what the rows of both stand for.
     """
     summed = detection.sum(axis=0)
     pooled = panoptic_quality(panoptic.sum(axis=0))
     official, strict = (pannuke_pq(panoptic, tissues, strict=s).pq_by_class for s in (False, True))
-    typed, found = classification_scores(summed), detection_scores(summed)
+    typed, found = classification_scores(summed, labels), detection_scores(summed)
+    predicted = summed.sum(axis=0) @ labels.allowed.T
     rows: list[Row] = []
-    for i in (*(c.index for c in NUCLEUS_CLASSES), 0):
+    for i in (*labels.rows[1:], 0):
         by_image = {"pq_pannuke": float(official[i - 1]), "pq_strict": float(strict[i - 1])} if i else _binary(panoptic)
         scores = {name: float(v[i - 1]) for name, v in typed._asdict().items()} if i else found._asdict()
         rows.append({
-            "name": CLASSES[i].name if i else "any nucleus",
+            "name": labels.names[i] if i else "any nucleus",
             **{name: float(values[i]) for name, values in pooled._asdict().items()},
             **by_image,
             **{name: float(value) for name, value in scores.items()},
             "nuclei": int(summed[i].sum() if i else summed[1:].sum()),
-            "predicted": int(summed[:, i].sum() if i else summed[:, 1:].sum()),
+            "predicted": int(predicted[i] if i else summed[:, 1:].sum()),
         })  # fmt: skip
     return rows
 

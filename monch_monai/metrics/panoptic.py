@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import LabelSets
 from monch_monai.metrics.instances import Instances
 from monch_monai.metrics.means import by_tissue
 from monch_monai.metrics.pixels import Floats, ratio
@@ -43,7 +43,7 @@ class PanNukeScores(NamedTuple):
     """PQ by PanNuke's rule.
 
     `mpq` and `bpq` are over tissues, `mpq_by_tissue` and `bpq_by_tissue` of each, and `pq_by_class` of each nucleus
-    class is over all images, in the order of `NUCLEUS_CLASSES`.
+    label is over all images, in their order.
     """
 
     mpq: float
@@ -70,14 +70,16 @@ def overlaps(y_pred: Instances, y: Instances) -> tuple[NDArray[np.int64], NDArra
     return true, predicted, shared / (areas - shared)
 
 
-def panoptic_counts(y_pred: Instances, y: Instances) -> NDArray[np.float64]:
-    """TP, FP, FN and the sum of the matches' IoU in one image, `[T, 4]`: of each class, and in row 0 of any nucleus.
+def panoptic_counts(y_pred: Instances, y: Instances, labels: LabelSets) -> NDArray[np.float64]:
+    """TP, FP, FN and the sum of the matches' IoU in one image, `[L, 4]`: of each label, and in row 0 of any nucleus.
 
-    A match of two classes is in row 0 a TP, for the one class an FN and for the other an FP.
+    A match of two classes is in row 0 a TP, for the one class an FN and for the other an FP. A true nucleus of several
+    classes, one of which is predicted, is a TP of its own label and nothing for others.
 
     Args:
         y_pred: the prediction, ignored nuclei dropped (`drop_ignored`).
         y: the truth, ignored nuclei dropped.
+        labels: what the truth's classes stand for.
 
     Raises:
         ValueError: the sizes differ.
@@ -85,24 +87,28 @@ def panoptic_counts(y_pred: Instances, y: Instances) -> NDArray[np.float64]:
     Examples:
         Two nuclei; of the first, three of four pixels were found, the second was missed:
 
+        >>> from monch_monai.class_table import PANNUKE
         >>> from monch_monai.metrics import instances
-        >>> truth = instances(np.array([[1, 1, 1, 1, 0, 2]]), np.array([[1, 1, 1, 1, 0, 1]]))
-        >>> found = instances(np.array([[0, 1, 1, 1, 0, 0]]), np.array([[0, 1, 1, 1, 0, 0]]))
-        >>> panoptic_counts(found, truth)[1].tolist()
+        >>> truth = instances(np.array([[1, 1, 1, 1, 0, 2]]), np.array([[1, 1, 1, 1, 0, 1]]), 6)
+        >>> found = instances(np.array([[0, 1, 1, 1, 0, 0]]), np.array([[0, 1, 1, 1, 0, 0]]), 6)
+        >>> panoptic_counts(found, truth, LabelSets(PANNUKE))[1].tolist()
         [1.0, 0.0, 1.0, 0.75]
     """
     true, predicted, iou = overlaps(y_pred, y)
     matched = iou > 0.5
     true_class, predicted_class = y.classes[true[matched]], y_pred.classes[predicted[matched]]
-    agree = true_class == predicted_class
-    counts = np.zeros((len(CLASSES), 4))
+    allowed = labels.allowed
+    agree = allowed[true_class, predicted_class]
+    counts = np.zeros((len(labels), 4))
     tp, fp, fn, iou_sum = counts.T
     np.add.at(tp, true_class[agree], 1)
     np.add.at(iou_sum, true_class[agree], iou[matched][agree])
-    tp[ANY], iou_sum[ANY] = matched.sum(), iou[matched].sum()
-    for wrong, nuclei in ((fp, y_pred), (fn, y)):
-        wrong += np.bincount(nuclei.classes[1:], minlength=len(CLASSES)) - tp
-        wrong[ANY] = len(nuclei.classes) - 1 - tp[ANY]
+    fn += np.bincount(y.classes[1:], minlength=len(labels)) - tp
+    # Of the nuclei predicted as one of a label's classes, those whose match might be of them are not false.
+    fp += allowed @ np.bincount(y_pred.classes[1:], minlength=len(labels.table))
+    fp -= (~labels.disjoint[:, true_class] & allowed[:, predicted_class]).sum(axis=1)
+    number = matched.sum()
+    counts[ANY] = number, len(y_pred.classes) - 1 - number, len(y.classes) - 1 - number, iou[matched].sum()
     return counts
 
 
@@ -119,10 +125,10 @@ def panoptic_quality(counts: ArrayLike) -> PanopticScores:
 
 
 def pooled_pq(counts: ArrayLike) -> tuple[PanopticScores, float]:
-    """PQ, DQ and SQ of each class `[T]` (first: of any nucleus, bPQ+) from counts summed over images, and mPQ+.
+    """PQ, DQ and SQ of each label `[L]` (first: of any nucleus, bPQ+) from counts summed over images, and mPQ+.
 
     Args:
-        counts: `[N, T, 4]`, one an image.
+        counts: `[N, L, 4]`, one an image.
 
     Examples:
         >>> scores, mpq_plus = pooled_pq([[[1, 0, 1, 0.75], [1, 0, 1, 0.75]], [[1, 1, 0, 0.75], [1, 1, 0, 0.75]]])
@@ -137,7 +143,7 @@ def pannuke_pq(counts: ArrayLike, tissues: Sequence[str], strict: bool = False) 
     """PanNuke's mPQ and bPQ, official or strict.
 
     Args:
-        counts: `[N, T, 4]`, one an image.
+        counts: `[N, L, 4]`, one an image.
         tissues: N names.
         strict: whether a class that the truth of an image does not have, but the prediction has, scores 0 there.
 
@@ -152,7 +158,7 @@ def pannuke_pq(counts: ArrayLike, tissues: Sequence[str], strict: bool = False) 
         (0.75, 0.375)
     """
     per_image = np.asarray(counts, dtype=np.float64)
-    pq = panoptic_quality(per_image).pq  # [N, T]; NaN where neither truth nor prediction has the class
+    pq = panoptic_quality(per_image).pq  # [N, L]; NaN where neither truth nor prediction has the label
     if not strict:
         pq = np.where(per_image[..., 0] + per_image[..., 2] > 0, pq, np.nan)
     groups = by_tissue(pq, tissues)

@@ -1,4 +1,4 @@
-"""Scores with their intervals, as rows of a table: one a class, one an organ, one a class of an organ.
+"""Scores with their intervals, as rows of a table: one a label, one an organ, one a label of an organ.
 
 A score `s` has the columns `s`, `s_low` and `s_high`, the ends of its 95 % image-bootstrap interval. A pooled row
 resamples all images, an organ's row the images of that organ.
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import LabelSets
 from monch_monai.metrics.bootstrap import interval, resample
 from monch_monai.metrics.means import Spread, by_tissue, over_organs, summary
 from monch_monai.metrics.pixels import Floats, any_nucleus, pixel_scores, score_rows
@@ -19,49 +19,53 @@ POOLED = "all images"
 """Name of the row over the images of every organ."""
 
 
-def class_rows(matrices: NDArray[np.int64], seed: int = 0) -> list[Row]:
-    """A row a class and one of any nucleus: name, scores with intervals, pixels of truth and prediction.
+def class_rows(matrices: NDArray[np.int64], labels: LabelSets, seed: int = 0) -> list[Row]:
+    """A row a label and one of any nucleus: name, scores with intervals, pixels of truth and prediction.
 
     Args:
-        matrices: `[N, T, T]`, one confusion matrix an image.
+        matrices: `[N, L, T]`, one confusion matrix an image.
+        labels: what the rows of a matrix stand for.
         seed: of the bootstrap.
     """
     resampled = resample(matrices, seed=seed)
-    of_classes, of_any = pixel_scores(resampled), pixel_scores(any_nucleus(resampled))
+    of_labels, of_any = pixel_scores(resampled, labels), pixel_scores(any_nucleus(resampled))
+    drawn_of = [*([v[:, i] for v in of_labels] for i in labels.rows), [v[:, 1] for v in of_any]]
     rows: list[Row] = []
-    for i, row in enumerate(score_rows(matrices.sum(axis=0))):
-        iou, precision, recall, dice = (v[:, i] for v in of_classes) if i < len(CLASSES) else (v[:, 1] for v in of_any)
+    for row, (iou, precision, recall, dice) in zip(score_rows(matrices.sum(axis=0), labels), drawn_of, strict=True):
         scores = {"dice": row.dice, "iou": row.iou, "precision": row.precision, "recall": row.recall}
         drawn = {"dice": dice, "iou": iou, "precision": precision, "recall": recall}
         rows.append({"name": row.name, **_with_ends(scores, drawn), "pixels": row.pixels, "predicted": row.predicted})
     return rows
 
 
-def organ_rows(matrices: NDArray[np.int64], tissues: Sequence[str], seed: int = 0) -> list[Row]:
+def organ_rows(matrices: NDArray[np.int64], tissues: Sequence[str], labels: LabelSets, seed: int = 0) -> list[Row]:
     """A row an organ, in order of names, and one of all images: every score of `summary`, with intervals.
 
     Args:
-        matrices: `[N, T, T]`, one confusion matrix an image.
+        matrices: `[N, L, T]`, one confusion matrix an image.
         tissues: N names.
+        labels: what the rows of a matrix stand for.
         seed: of the bootstrap.
     """
     groups = {**by_tissue(matrices, tissues), POOLED: matrices}
     rows: list[Row] = []
     for organ, group in groups.items():
-        scores = _with_ends(summary(group.sum(axis=0)), summary(resample(group, seed=seed)))
+        scores = _with_ends(summary(group.sum(axis=0), labels), summary(resample(group, seed=seed), labels))
         rows.append({"organ": organ, "images": len(group), **scores})
     return rows
 
 
-def organ_class_rows(matrices: NDArray[np.int64], tissues: Sequence[str], seed: int = 0) -> list[Row]:
+def organ_class_rows(
+    matrices: NDArray[np.int64], tissues: Sequence[str], labels: LabelSets, seed: int = 0
+) -> list[Row]:
     """The rows of `class_rows` for each organ, in order of names."""
     groups = by_tissue(matrices, tissues)
-    return [{"organ": organ, **row} for organ, group in groups.items() for row in class_rows(group, seed)]
+    return [{"organ": organ, **row} for organ, group in groups.items() for row in class_rows(group, labels, seed)]
 
 
-def organ_spreads(matrices: NDArray[np.int64], tissues: Sequence[str]) -> dict[str, Spread]:
+def organ_spreads(matrices: NDArray[np.int64], tissues: Sequence[str], labels: LabelSets) -> dict[str, Spread]:
     """Plain mean, standard deviation and variance over organs of every score of `summary`."""
-    organs = [summary(group.sum(axis=0)) for group in by_tissue(matrices, tissues).values()]
+    organs = [summary(group.sum(axis=0), labels) for group in by_tissue(matrices, tissues).values()]
     return {name: over_organs([float(organ[name]) for organ in organs]) for name in organs[0]}
 
 

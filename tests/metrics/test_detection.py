@@ -12,6 +12,7 @@ from monch_monai.metrics import (
     panoptic_counts,
 )
 from monch_monai.metrics.instances import centroids
+from tests.fakes.labels import PLAIN
 from tests.fakes.nuclei import discs, disturbed, random_instances
 
 PLACES = [(12, 12), (40, 12), (12, 40), (44, 44)]
@@ -41,21 +42,21 @@ def best_assignment(truth, guess, radius):
 
 def test_a_perfect_map_has_f1_one_for_every_class_it_has():
     truth = discs(PLACES, classes=[1, 2, 2, 5])
-    matrix = detection_matrix(truth, truth)
+    matrix = detection_matrix(truth, truth, PLAIN)
     assert [float(v) for v in detection_scores(matrix)] == [1, 1, 1]
     assert classification_scores(matrix).f1 == pytest.approx([1, 1, math.nan, math.nan, 1], nan_ok=True)
 
 
 def test_centres_twelve_px_apart_are_partners_and_farther_ones_are_not():
     truth = points((10, 10))
-    assert detection_matrix(points((22, 10)), truth)[1, 1] == 1
-    lost = detection_matrix(points((22, 11)), truth)
+    assert detection_matrix(points((22, 10)), truth, PLAIN)[1, 1] == 1
+    lost = detection_matrix(points((22, 11)), truth, PLAIN)
     assert (lost[1, 1], lost[1, 0], lost[0, 1]) == (0, 1, 1)
-    assert detection_matrix(points((22, 11)), truth, radius_px=13)[1, 1] == 1
+    assert detection_matrix(points((22, 11)), truth, PLAIN, radius_px=13)[1, 1] == 1
 
 
 def test_each_nucleus_has_one_partner():
-    matrix = detection_matrix(points((10, 10), (12, 10), (11, 12)), points((11, 11)))
+    matrix = detection_matrix(points((10, 10), (12, 10), (11, 12)), points((11, 11)), PLAIN)
     assert (matrix[1, 1], matrix[0, 1]) == (1, 2)
 
 
@@ -82,7 +83,7 @@ def test_a_class_that_is_only_predicted_has_no_score():
 def test_empty_images(empty):
     some, none = discs(PLACES), discs([])
     truth, guess = none if empty != "prediction" else some, none if empty != "truth" else some
-    matrix = detection_matrix(guess, truth)
+    matrix = detection_matrix(guess, truth, PLAIN)
     assert matrix.sum() == (0 if empty == "both" else 4)
     f1 = detection_scores(matrix).f1
     assert math.isnan(f1) if empty == "both" else f1 == 0
@@ -102,14 +103,14 @@ def test_agrees_with_trying_every_assignment(seed):
         expected[truth.classes[i + 1], 0] += 1
     for j in set(range(len(guess.classes) - 1)) - {j for _, j in pairs}:
         expected[0, guess.classes[j + 1]] += 1
-    assert detection_matrix(guess, truth).tolist() == expected.tolist()
+    assert detection_matrix(guess, truth, PLAIN).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_totals_are_those_of_the_panoptic_counts(seed):
     truth = random_instances(seed)
     guess = disturbed(truth, seed)
-    matrix, counts = detection_matrix(guess, truth), panoptic_counts(guess, truth)
+    matrix, counts = detection_matrix(guess, truth, PLAIN), panoptic_counts(guess, truth, PLAIN)
     assert matrix[1:].sum() == counts[0, 0] + counts[0, 2]
     assert matrix[:, 1:].sum() == counts[0, 0] + counts[0, 1]
     assert (matrix.sum(axis=1)[1:] == counts[1:, 0] + counts[1:, 2]).all()

@@ -8,25 +8,25 @@ from monch_monai.metrics.instances import centroids
 def test_ids_are_renumbered_without_gaps_and_classes_are_of_most_pixels():
     ids = np.array([[7, 7, 7, 0], [70000, 0, 3, 3]])
     classes = np.array([[2, 2, 5, 0], [255, 0, 4, 1]], np.uint8)
-    made = instances(ids, classes)
+    made = instances(ids, classes, 6)
     assert made.ids.tolist() == [[2, 2, 2, 0], [3, 0, 1, 1]]
     assert made.classes.tolist() == [0, 1, 2, 255]  # id 3 is tied: the lower class
 
 
 def test_background_pixels_have_no_vote():
-    assert instances(np.ones((1, 5)), np.array([[0, 0, 0, 4, 0]], np.uint8)).classes.tolist() == [0, 4]
+    assert instances(np.ones((1, 5)), np.array([[0, 0, 0, 4, 0]], np.uint8), 6).classes.tolist() == [0, 4]
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1)])
 def test_an_image_without_nuclei(shape):
-    made = instances(np.zeros(shape, np.uint16), np.zeros(shape, np.uint8))
+    made = instances(np.zeros(shape, np.uint16), np.zeros(shape, np.uint8), 6)
     assert made.classes.tolist() == [0]
     assert made.ids.shape == shape
     assert centroids(made).shape == (0, 2)
 
 
 def test_a_map_without_background_keeps_its_ids():
-    made = instances(np.full((2, 2), 9), np.full((2, 2), 3, np.uint8))
+    made = instances(np.full((2, 2), 9), np.full((2, 2), 3, np.uint8), 6)
     assert made.ids.tolist() == [[1, 1], [1, 1]]
     assert made.classes.tolist() == [0, 3]
 
@@ -35,14 +35,14 @@ def test_a_map_without_background_keeps_its_ids():
     ("ids", "classes", "problem"),
     [
         ([[1, 0]], [[1]], r"instance map is \[1, 2\], class map \[1, 1\]: sizes must agree"),
-        ([[1, 0]], [[6, 0]], "class map holds 6; classes are 0 to 5 and 255"),
+        ([[1, 0]], [[6, 0]], "class map holds 6; expected 0 to 5 and 255"),
         ([[-1, 0]], [[1, 0]], "instance map holds -1; ids are 0 and above"),
         ([[5, 0]], [[0, 2]], "nucleus 5 has no pixel of a nucleus class"),
     ],
 )
 def test_refuses_with_a_reason(ids, classes, problem):
     with pytest.raises(ValueError, match=problem):
-        instances(np.array(ids), np.array(classes))
+        instances(np.array(ids), np.array(classes), 6)
 
 
 def test_ignored_nuclei_and_predictions_mostly_on_them_are_dropped():

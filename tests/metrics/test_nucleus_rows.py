@@ -10,16 +10,17 @@ from monch_monai.metrics.nucleus_rows import (
     nucleus_means,
     nucleus_organ_rows,
 )
+from tests.fakes.labels import PLAIN
 from tests.fakes.nuclei import discs, disturbed, random_instances
 
 PAIRS = [(disturbed(random_instances(seed), seed), random_instances(seed)) for seed in range(24)]
-PANOPTIC = np.stack([panoptic_counts(*pair) for pair in PAIRS])
-DETECTION = np.stack([detection_matrix(*pair) for pair in PAIRS])
+PANOPTIC = np.stack([panoptic_counts(*pair, PLAIN) for pair in PAIRS])
+DETECTION = np.stack([detection_matrix(*pair, PLAIN) for pair in PAIRS])
 TISSUES = [("Skin", "Breast", "Lung")[i % 3] for i in range(24)]
 
 
 def test_rows_of_classes_have_every_score_under_its_name():
-    rows = {row["name"]: row for row in nucleus_class_rows(PANOPTIC, DETECTION, TISSUES)}
+    rows = {row["name"]: row for row in nucleus_class_rows(PANOPTIC, DETECTION, TISSUES, PLAIN)}
     assert list(rows) == ["neoplastic", "inflammatory", "connective", "dead", "epithelial", "any nucleus"]
     pooled = panoptic_quality(PANOPTIC.sum(axis=0))
     dead = rows["dead"]
@@ -38,7 +39,7 @@ def test_rows_of_classes_have_every_score_under_its_name():
 
 
 def test_strict_scores_are_never_above_official_ones():
-    for row in nucleus_class_rows(PANOPTIC, DETECTION, TISSUES):
+    for row in nucleus_class_rows(PANOPTIC, DETECTION, TISSUES, PLAIN):
         assert row["pq_strict"] <= row["pq_pannuke"]
     means = nucleus_means(PANOPTIC, TISSUES)
     assert means["mpq_strict"] < means["mpq"]
@@ -63,12 +64,12 @@ def test_intervals_hold_the_means():
 
 def test_a_perfect_set_has_ones_and_intervals_of_no_width():
     truth = discs([(12, 12), (40, 12)], classes=[1, 5])
-    panoptic = np.stack([panoptic_counts(truth, truth)] * 3)
+    panoptic = np.stack([panoptic_counts(truth, truth, PLAIN)] * 3)
     assert set(nucleus_means(panoptic, ["Skin"] * 3).values()) == {1.0}
     assert set(nucleus_intervals(panoptic, ["Skin"] * 3, resamples=10).values()) == {(1.0, 1.0)}
 
 
 def test_a_set_without_nuclei_has_no_score():
-    rows = nucleus_class_rows(np.zeros((2, 6, 4)), np.zeros((2, 6, 6), np.int64), ["Skin", "Lung"])
+    rows = nucleus_class_rows(np.zeros((2, 6, 4)), np.zeros((2, 6, 6), np.int64), ["Skin", "Lung"], PLAIN)
     assert all(math.isnan(row[name]) for row in rows for name in ("pq", "pq_pannuke", "pq_strict", "f1"))
     assert all(math.isnan(value) for value in nucleus_means(np.zeros((2, 6, 4)), ["Skin", "Lung"]).values())

@@ -7,6 +7,7 @@ import torch
 from monai.metrics import PanopticQualityMetric
 
 from monch_monai.metrics import Instances, pannuke_pq, panoptic_counts, panoptic_quality, pooled_pq
+from tests.fakes.labels import PLAIN
 from tests.fakes.nuclei import discs, disturbed, random_instances
 
 PLACES = [(12, 12), (40, 12), (12, 40), (44, 44)]
@@ -28,7 +29,7 @@ def slow_counts(guess, truth):
 
 def test_a_perfect_map_has_quality_one():
     truth = discs(PLACES, classes=[1, 2, 2, 5])
-    scores = panoptic_quality(panoptic_counts(truth, truth))
+    scores = panoptic_quality(panoptic_counts(truth, truth, PLAIN))
     for score in scores:
         assert score[[0, 1, 2, 5]].tolist() == [1, 1, 1, 1]
         assert np.isnan(score[[3, 4]]).all()
@@ -42,7 +43,7 @@ def test_numbering_does_not_matter(seed):
     classes = np.zeros_like(guess.classes)
     classes[order] = guess.classes
     shuffled = Instances(order[guess.ids], classes)
-    assert panoptic_counts(shuffled, truth) == pytest.approx(panoptic_counts(guess, truth), abs=1e-12)
+    assert panoptic_counts(shuffled, truth, PLAIN) == pytest.approx(panoptic_counts(guess, truth, PLAIN), abs=1e-12)
 
 
 def test_squares_moved_by_a_quarter_have_the_iou_of_the_hand():
@@ -50,8 +51,8 @@ def test_squares_moved_by_a_quarter_have_the_iou_of_the_hand():
     ids[2:10, 2:10] = 1
     truth = Instances(ids, np.array([0, 3], np.uint8))
     guess = Instances(np.roll(ids, 2, axis=1), np.array([0, 3], np.uint8))  # 48 of 64 pixels shared: IoU 48 / 80
-    assert panoptic_counts(guess, truth)[3].tolist() == [1, 0, 0, 0.6]
-    pq, dq, sq = (score[3] for score in panoptic_quality(panoptic_counts(guess, truth)))
+    assert panoptic_counts(guess, truth, PLAIN)[3].tolist() == [1, 0, 0, 0.6]
+    pq, dq, sq = (score[3] for score in panoptic_quality(panoptic_counts(guess, truth, PLAIN)))
     assert (pq, dq, sq) == (0.6, 1, 0.6)
 
 
@@ -62,8 +63,8 @@ def test_moved_discs_have_the_iou_that_counting_their_pixels_gives():
     area, shared = chords.sum(), np.maximum(chords - 2, 0).sum()
     assert (truth.ids == 1).sum() == area == 113
     iou = shared / (2 * area - shared)
-    assert panoptic_quality(panoptic_counts(guess, truth)).pq[0] == pytest.approx(iou, abs=1e-12)
-    far = panoptic_quality(panoptic_counts(discs(PLACES, radius=6, shift=6), truth))
+    assert panoptic_quality(panoptic_counts(guess, truth, PLAIN)).pq[0] == pytest.approx(iou, abs=1e-12)
+    far = panoptic_quality(panoptic_counts(discs(PLACES, radius=6, shift=6), truth, PLAIN))
     assert (far.pq[0], far.dq[0]) == (0, 0)
     assert math.isnan(far.sq[0])
 
@@ -71,19 +72,19 @@ def test_moved_discs_have_the_iou_that_counting_their_pixels_gives():
 def test_an_iou_of_one_half_is_no_match():
     truth = Instances(np.array([[1, 1, 0]]), np.array([0, 1], np.uint8))
     guess = Instances(np.array([[1, 0, 0]]), np.array([0, 1], np.uint8))
-    assert panoptic_counts(guess, truth)[1].tolist() == [0, 1, 1, 0]
+    assert panoptic_counts(guess, truth, PLAIN)[1].tolist() == [0, 1, 1, 0]
 
 
 def test_a_nucleus_of_the_wrong_class_is_found_for_any_class_and_lost_for_both():
     truth, guess = discs(PLACES[:1], classes=[2]), discs(PLACES[:1], classes=[4])
-    counts = panoptic_counts(guess, truth)
+    counts = panoptic_counts(guess, truth, PLAIN)
     assert counts[[0, 2, 4]].tolist() == [[1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]]
 
 
 def test_one_pixel_nuclei_count_like_others():
     truth = Instances(np.array([[1, 0, 2]]), np.array([0, 1, 1], np.uint8))
     guess = Instances(np.array([[1, 2, 0]]), np.array([0, 1, 1], np.uint8))
-    assert panoptic_counts(guess, truth)[1].tolist() == [1, 1, 1, 1]
+    assert panoptic_counts(guess, truth, PLAIN)[1].tolist() == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(("guess", "truth", "expected"), [
@@ -92,7 +93,7 @@ def test_one_pixel_nuclei_count_like_others():
     (NOTHING, discs(PLACES), [0, 0, 4, 0]),
 ], ids=["both", "truth", "prediction"])  # fmt: skip
 def test_empty_images(guess, truth, expected):
-    assert panoptic_counts(guess, truth)[0].tolist() == expected
+    assert panoptic_counts(guess, truth, PLAIN)[0].tolist() == expected
     pq = panoptic_quality(expected).pq
     assert math.isnan(pq) if guess is truth else pq == 0
 
@@ -102,7 +103,7 @@ def test_200_random_maps_agree_with_a_second_implementation_and_with_monai():
     for seed in range(200):
         truth = random_instances(seed)
         guess = disturbed(truth, seed)
-        counts = panoptic_counts(guess, truth)
+        counts = panoptic_counts(guess, truth, PLAIN)
         assert counts == pytest.approx(slow_counts(guess, truth), abs=1e-12)
         metric = PanopticQualityMetric(5, reduction="none", return_confusion_matrix=True)
         pair = [torch.from_numpy(np.stack([n.ids, n.classes[n.ids].astype(np.int64)]))[None] for n in (guess, truth)]
@@ -114,7 +115,7 @@ def test_200_random_maps_agree_with_a_second_implementation_and_with_monai():
 
 def images(count=30):
     pairs = [(disturbed(truth, seed), truth) for seed, truth in ((s, random_instances(s)) for s in range(count))]
-    return np.stack([panoptic_counts(guess, truth) for guess, truth in pairs])
+    return np.stack([panoptic_counts(guess, truth, PLAIN) for guess, truth in pairs])
 
 
 def test_pooled_quality_agrees_with_monais():
@@ -180,7 +181,7 @@ def test_images_without_nuclei_have_no_say():
 
 def test_refuses_with_a_reason():
     with pytest.raises(ValueError, match=r"prediction is \[64, 64\], truth \[48, 56\]: sizes must agree"):
-        panoptic_counts(NOTHING, random_instances(0))
+        panoptic_counts(NOTHING, random_instances(0), PLAIN)
     with pytest.raises(ValueError, match="counts of 2 images with 1 tissues"):
         pannuke_pq(np.zeros((2, 6, 4)), ["Skin"])
 
@@ -191,5 +192,5 @@ def test_a_field_of_a_thousand_nuclei_takes_a_moment():
     for i, (x, y) in enumerate(places, start=1):
         truth.ids[y - 9 : y + 9, x - 9 : x + 9] = i
     start = time.process_time()
-    assert panoptic_counts(truth, truth)[0].tolist() == [len(places), 0, 0, len(places)]
+    assert panoptic_counts(truth, truth, PLAIN)[0].tolist() == [len(places), 0, 0, len(places)]
     assert time.process_time() - start < 3
