@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
-from monch_monai.handlers.items import gather_by_image, name_of
+from monch_monai.handlers.items import ImageRecords, name_of
 from monch_monai.handlers.score_files import write_json
 
 BINS = 15
@@ -41,26 +40,18 @@ def expected_calibration_error(counts: NDArray[np.float64]) -> float:
     return float(np.abs(probability - share).sum() / pixels.sum())
 
 
-class Calibration:
+class Calibration(ImageRecords[NDArray[np.float64]]):
     """Writes `calibration.json`: by class, mean probability and share of pixels in 15 bins, and the calibration error.
+
+    For an evaluator of decollated items with `probs` and `label`.
 
     Args:
         output_dir: folder for the file, made if absent.
     """
 
     def __init__(self, output_dir: str | Path) -> None:
+        super().__init__()
         self.output_dir = Path(output_dir)
-        self.records: dict[str, NDArray[np.float64]] = {}
-
-    def attach(self, engine: Engine) -> None:
-        """Registers with an evaluator of decollated items with `probs` and `label`."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
-
-    def start(self, engine: Engine) -> None:
-        """Drops all counts."""
-        self.records = {}
 
     def collect(self, engine: Engine) -> None:
         """Counts a batch."""
@@ -70,17 +61,11 @@ class Calibration:
 
     def write(self, engine: Engine) -> None:
         """Writes the file."""
-        self.records = gather_by_image(self.records)
-        if idist.get_rank() > 0:
-            return
         total = np.sum(list(self.records.values()), axis=0)
         classes: dict[str, dict[str, Any]] = {}
         for c, counts in zip(NUCLEUS_CLASSES, total, strict=True):
             with np.errstate(invalid="ignore"):
-                probability, share = (
-                    counts[:, 1] / counts[:, 0],
-                    counts[:, 2] / counts[:, 0],
-                )
+                probability, share = counts[:, 1] / counts[:, 0], counts[:, 2] / counts[:, 0]
                 error = expected_calibration_error(counts)
             classes[c.name] = {
                 "pixels": counts[:, 0], "probability": probability, "share": share, "expected_calibration_error": error,

@@ -69,6 +69,8 @@ class Checkpoints:
         self.output_dir = Path(output_dir)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.average, self.evaluator = average, evaluator
+        self.parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.parts |= {} if average is None else {"average": average}
         self.resume = flag("resume", resume)
         self.patience = whole_number("patience", patience, least=0)
         self.validations = math.ceil(self.patience / whole_number("val_interval", val_interval, least=1))
@@ -97,11 +99,8 @@ class Checkpoints:
             state = torch.load(path, map_location=engine.state.device, weights_only=True)
             refuse_another_encoder(self.network.state_dict(), state["network"], path)
             self._refuse_another_recipe(state, path)
-            self.network.load_state_dict(state["network"])
-            if self.average is not None:
-                self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
             self.history.rows = state["history"]
             engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         except InputError:
@@ -120,7 +119,7 @@ class Checkpoints:
     def _refuse_another_recipe(self, state: dict[str, Any], path: Path) -> None:
         """Refuses a state that would load, but train on as another recipe."""
         began = {"a moving average": "average" in state, "a schedule": state["schedule"]}
-        goes_on = {"a moving average": self.average is not None, "a schedule": type(self.lr_scheduler).__name__}
+        goes_on = {"a moving average": "average" in self.parts, "a schedule": type(self.lr_scheduler).__name__}
         for name in began:
             if began[name] != goes_on[name]:
                 raise InputError(
@@ -164,16 +163,12 @@ class Checkpoints:
         for name in (BEST, LAST) if is_best else (LAST,):
             _save(self.output_dir / name, kept.state_dict())
         state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "lr_scheduler": self.lr_scheduler.state_dict(),
+            **{name: part.state_dict() for name, part in self.parts.items()},
             "schedule": type(self.lr_scheduler).__name__,
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
             "history": self.history.rows,
         }
-        if self.average is not None:
-            state["average"] = self.average.state_dict()
         _save(self.output_dir / STATE, state)
         self.history.write()
 

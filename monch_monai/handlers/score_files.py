@@ -51,10 +51,16 @@ def write_scores(folder: Path, counts: ImageCounts) -> None:
     write_json(folder / "scores.json", scores)
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows of the same columns as CSV; NaN becomes an empty cell."""
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Writes rows as CSV; NaN, or a column that a row lacks, becomes an empty cell.
+
+    Args:
+        path: the file.
+        rows: cells by column.
+        columns: the first ones, also where no row has them; the others follow in the order of their first rows.
+    """
     text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]))
+    table = csv.DictWriter(text, list(dict.fromkeys([*columns, *(name for row in rows for name in row)])))
     table.writeheader()
     table.writerows({key: "" if _is_nan(value) else value for key, value in row.items()} for row in rows)
     write_text_atomically(path, text.getvalue())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data import RGBReader, Tiles
 from monch_monai.geometry import TILE_SIZE
+from monch_monai.handlers.items import name_of
 from monch_monai.networks import Monch
 from monch_monai.networks.features import HighFrequency, MultiGrainedFeatures, Topology
 from monch_monai.report.figures import draw_feature_maps, save
@@ -79,8 +80,7 @@ def draw_features(output_dir: str | Path, network: Monch, dataset: Any, tiles: T
     device = next(network.parameters()).device
     size = TILE_SIZE  # of whole fields, the first corner
     image = torch.as_tensor(item["image"])[None, :, :size, :size].to(device)
-    reader = RGBReader()
-    pixels, _ = reader.get_data(reader.read(item["image"].meta["filename_or_obj"]))
+    pixels, _ = RGBReader().get_data([name_of(item)])
     path = Path(output_dir) / "figures" / "feature_maps.png"
     save(path, draw_feature_maps(pixels[:size, :size], feature_maps(network, image)))
     return path
