@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from benchmarks.measurement import milliseconds_in_turn
 from benchmarks.networks import build_training, read_config, training_step
-from monch_monai.classes import TISSUES
+from monch_monai.tissues import TISSUES
 from monch_monai.datasets.synthetic import synthetic_tile
 
 

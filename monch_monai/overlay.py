@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 from skimage.segmentation import find_boundaries
 
-from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 
 MISTAKES = {"missed": (255, 140, 0), "not there": (255, 0, 255), "of another class": (120, 60, 255)}
 """Colours of a truth's nuclei taken for background, of background taken for a nucleus, and of mistaken classes."""
@@ -26,7 +26,7 @@ def draw_contours(
     regions = class_map if instance_map is None else instance_map
     edge = maximum_filter(find_boundaries(regions, connectivity=2), 2 * width - 1)
     drawn = image.copy()
-    for nucleus in NUCLEUS_CLASSES:
+    for nucleus in PANNUKE.nuclei:
         drawn[edge & (class_map == nucleus.index)] = nucleus.color
     return drawn
 

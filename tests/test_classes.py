@@ -1,12 +1,13 @@
 import open_clip
 import pytest
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX, NUCLEUS_CLASSES, PIXEL_SHARES, TISSUES
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.tissues import TISSUES
 from monch_monai.prompts import ATTRIBUTES
 
 
 def test_class_table():
-    assert [(c.index, c.name, c.color) for c in CLASSES] == [
+    assert [(c.index, c.name, c.color) for c in PANNUKE.classes] == [
         (0, "background", (0, 0, 0)),
         (1, "neoplastic", (255, 0, 0)),
         (2, "inflammatory", (0, 255, 0)),
@@ -17,8 +18,8 @@ def test_class_table():
 
 
 def test_nucleus_classes_are_all_but_the_background():
-    assert CLASSES[1:] == NUCLEUS_CLASSES
-    assert IGNORE_INDEX not in {c.index for c in CLASSES}
+    assert PANNUKE.classes[1:] == PANNUKE.nuclei
+    assert IGNORE_INDEX not in {c.index for c in PANNUKE.classes}
 
 
 def test_there_are_nineteen_tissues_each_named_once():
@@ -26,13 +27,13 @@ def test_there_are_nineteen_tissues_each_named_once():
 
 
 def test_pixel_shares_are_of_every_class_and_add_up_to_one():
-    assert len(PIXEL_SHARES) == len(CLASSES)
+    assert len(PIXEL_SHARES) == len(PANNUKE.classes)
     assert sum(PIXEL_SHARES) == pytest.approx(1, abs=1e-9)
     assert min(PIXEL_SHARES) > 0
 
 
 def test_prompts_are_of_the_classes_in_their_order():
-    assert list(ATTRIBUTES) == [c.name for c in CLASSES]
+    assert list(ATTRIBUTES) == [c.name for c in PANNUKE.classes]
 
 
 @pytest.mark.parametrize("name", list(ATTRIBUTES))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.overlay import MISTAKES, draw_contours, draw_mistakes
 
 GREY = (128, 130, 132)
@@ -25,7 +25,7 @@ def ring(width):
     return inside
 
 
-@pytest.mark.parametrize("nucleus", NUCLEUS_CLASSES, ids=lambda c: c.name)
+@pytest.mark.parametrize("nucleus", PANNUKE.nuclei, ids=lambda c: c.name)
 def test_an_outline_lies_inside_the_region_in_the_colour_of_its_class(nucleus):
     drawn = draw_contours(image(), square(nucleus.index))
     assert (drawn[ring(2)] == nucleus.color).all()
@@ -50,8 +50,8 @@ def test_touching_regions_of_two_classes_keep_an_outline_between_them():
     classes = np.full((30, 40), 1, dtype=np.uint8)
     classes[:, 20:] = 5
     drawn = draw_contours(image(), classes)
-    assert (drawn[:, 18:20] == CLASSES[1].color).all()
-    assert (drawn[:, 20:22] == CLASSES[5].color).all()
+    assert (drawn[:, 18:20] == PANNUKE.classes[1].color).all()
+    assert (drawn[:, 20:22] == PANNUKE.classes[5].color).all()
     assert (drawn[:, :18] == GREY).all()
     assert (drawn[:, 22:] == GREY).all()
 
@@ -79,7 +79,7 @@ def test_each_kind_of_mistake_has_its_colour():
 
 
 def test_the_colours_of_mistakes_are_no_classes_and_no_grey():
-    colors = [*MISTAKES.values(), *(c.color for c in CLASSES)]
+    colors = [*MISTAKES.values(), *(c.color for c in PANNUKE.classes)]
     assert len(set(colors)) == len(colors)
     assert all(len(set(color)) > 1 for color in MISTAKES.values())
 
@@ -104,7 +104,7 @@ def test_touching_nuclei_of_one_class_are_told_apart_by_their_ids():
     classes = square(1)
     ids = np.where(np.arange(40) < 20, classes, 2 * classes)
     drawn = draw_contours(image(), classes, width=1, instance_map=ids)
-    red = (drawn == NUCLEUS_CLASSES[0].color).all(axis=2)
+    red = (drawn == PANNUKE.nuclei[0].color).all(axis=2)
     assert red[12, [10, 19, 20, 29]].all()
     assert not red[12, [15, 25]].any()
-    assert not (draw_contours(image(), classes, width=1)[12, 19:21] == NUCLEUS_CLASSES[0].color).all(axis=1).any()
+    assert not (draw_contours(image(), classes, width=1)[12, 19:21] == PANNUKE.nuclei[0].color).all(axis=1).any()

@@ -13,14 +13,14 @@ from monai.utils import HoVerNetBranch
 from skimage.measure import label
 from torch import Tensor, nn
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.losses import one_hot
 
 BRANCHES = {
     HoVerNetBranch.NP.value: 2,  # background, nucleus
     HoVerNetBranch.HV.value: 2,  # horizontal, vertical
-    HoVerNetBranch.NC.value: len(CLASSES),
+    HoVerNetBranch.NC.value: len(PANNUKE.classes),
 }
 """Number of channels of each branch, in order."""
 SIZE = 256
@@ -38,7 +38,7 @@ class HoVerNetMaps(nn.Module):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        self.hovernet = HoVerNet(mode="fast", out_classes=len(CLASSES), decoder_padding=True, **settings)
+        self.hovernet = HoVerNet(mode="fast", out_classes=len(PANNUKE.classes), decoder_padding=True, **settings)
 
     def forward(self, image: Tensor) -> Tensor:
         """Maps `[B, 10, H, W]`, channels as in `BRANCHES`, of images `[B, 3, H, W]`.

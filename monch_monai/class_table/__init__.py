@@ -2,10 +2,11 @@
 
 from monch_monai.class_table.class_table import ClassTable, NucleusClass
 from monch_monai.class_table.label_sets import IGNORE_INDEX, LabelSets
-from monch_monai.class_table.table_file import PANNUKE, find_class_table, parse_class_table, read_class_table
+from monch_monai.class_table.table_file import EARLIER, PANNUKE, find_class_table, parse_class_table, read_class_table
 from monch_monai.class_table.vocabulary import Vocabulary, combined
 
 __all__ = [
+    "EARLIER",
     "IGNORE_INDEX",
     "PANNUKE",
     "ClassTable",

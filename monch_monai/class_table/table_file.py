@@ -113,3 +113,5 @@ def _parse_color(value: Any) -> tuple[Any, ...]:
 
 PANNUKE = read_class_table(SHIPPED["pannuke"])
 """PanNuke's classes, the default table."""
+EARLIER = read_class_table(Path(__file__).with_name("earlier.yaml"))
+"""PanNuke's classes as versions before 0.3.0 described them, whose checkpoints store no sentences."""

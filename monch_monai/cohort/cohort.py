@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.cohort.estimate import estimate
 from monch_monai.cohort.segmenter import SlideSegmenter
 from monch_monai.cohort.slide_file import fingerprint, stem
@@ -152,7 +152,7 @@ def _fingerprint(slide: Path) -> str:
 
 def write_cohort(path: Path, outcomes: Iterable[Outcome]) -> None:
     """Writes a row a slide, by name: tissue, nuclei and density by class, ratios, or why it failed. Atomic."""
-    names = [c.name for c in NUCLEUS_CLASSES]
+    names = [c.name for c in PANNUKE.nuclei]
     ratios = ["neoplastic_share", "inflammatory_share", "tumour_infiltration"]
     text = io.StringIO()
     table = csv.writer(text)

@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.cohort.work_folder import TILE
 from monch_monai.geometry import Mpp
 
@@ -39,7 +39,7 @@ def write_pyramid(path: Path, width: int, height: int, mpp: Mpp, squares: Square
     while max(sizes[-1]) > SMALLEST:
         sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
     colours = np.zeros((3, 256), np.uint16)
-    for c in CLASSES:
+    for c in PANNUKE.classes:
         colours[:, c.index] = np.array(c.color) * 257
     metadata = {
         "axes": "YX",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Size
 from monch_monai.segmentation import polygons_of
 from monch_monai.slides import Tissue
@@ -19,14 +19,14 @@ class Counts:
     """Nuclei by class, added up."""
 
     def __init__(self) -> None:
-        self.nuclei = np.zeros(len(CLASSES), np.int64)
-        self.area_um2 = np.zeros(len(CLASSES))
+        self.nuclei = np.zeros(len(PANNUKE.classes), np.int64)
+        self.area_um2 = np.zeros(len(PANNUKE.classes))
 
     def add(self, nuclei: pa.Table) -> None:
         """Counts nuclei, as `nuclei_table.SCHEMA`."""
         classes = nuclei["class_index"].to_numpy()
-        self.nuclei += np.bincount(classes, minlength=len(CLASSES))
-        self.area_um2 += np.bincount(classes, nuclei["area_um2"].to_numpy(), minlength=len(CLASSES))
+        self.nuclei += np.bincount(classes, minlength=len(PANNUKE.classes))
+        self.area_um2 += np.bincount(classes, nuclei["area_um2"].to_numpy(), minlength=len(PANNUKE.classes))
 
     def as_dict(self, tissue_mm2: float) -> dict[str, object]:
         """Counts, densities per mm² of tissue, mean areas in µm², and ratios; None where the divisor is 0.
@@ -36,8 +36,8 @@ class Counts:
         lymphocytes, and it does not ask where they lie.
         """
         total = int(self.nuclei.sum())
-        by_class = {c.name: int(self.nuclei[c.index]) for c in NUCLEUS_CLASSES}
-        means = {c.name: _ratio(float(self.area_um2[c.index]), int(self.nuclei[c.index])) for c in NUCLEUS_CLASSES}
+        by_class = {c.name: int(self.nuclei[c.index]) for c in PANNUKE.nuclei}
+        means = {c.name: _ratio(float(self.area_um2[c.index]), int(self.nuclei[c.index])) for c in PANNUKE.nuclei}
         return {
             "nuclei": by_class,
             "nuclei_total": total,
@@ -73,7 +73,7 @@ class Thumbnail:
         for shape, index in zip(polygons_of(nuclei), nuclei["class_index"].to_pylist(), strict=True):
             for polygon in shapely.get_parts(shape):
                 points = shapely.get_coordinates(polygon.exterior) * self.scale
-                self.draw.polygon([(x, y) for x, y in points.tolist()], outline=CLASSES[index].color)
+                self.draw.polygon([(x, y) for x, y in points.tolist()], outline=PANNUKE.classes[index].color)
 
 
 def draw_tissue(overview: NDArray[np.uint8], tissue: Tissue) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.errors import InputError, one_line
 from monch_monai.files import write_atomically
 
@@ -155,12 +155,12 @@ def check_class_map(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """
     if values.ndim != 2:
         raise InputError(f"{name} is no class map: expected one channel, got shape {list(values.shape)}")
-    known = (values < len(CLASSES)) | (values == IGNORE_INDEX)
+    known = (values < len(PANNUKE.classes)) | (values == IGNORE_INDEX)
     if values.dtype != np.uint8:
         known &= (values >= 0) & (values == np.trunc(values))
     unknown = values[~known]
     if unknown.size:
-        raise InputError(f"{name} holds {unknown[0].item()}; a class map holds 0 to {len(CLASSES) - 1} and 255")
+        raise InputError(f"{name} holds {unknown[0].item()}; a class map holds 0 to {len(PANNUKE.classes) - 1} and 255")
     return values.astype(np.uint8)
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler, RandomSampler, Sampler, WeightedRandomSampler
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data.tiles import Tiles
 from monch_monai.errors import InputError
 from monch_monai.settings import fraction, whole_number
@@ -123,9 +123,9 @@ def _weights(tiles: Tiles, folds: Sequence[str], strength: float) -> NDArray[np.
     if fraction("sampling_strength", strength) == 0:
         return None
     rows = tiles.rows(folds)
-    has_class = np.array([[row[f"{c.name}_nuclei"] != "0" for c in NUCLEUS_CLASSES] for row in rows])
+    has_class = np.array([[row[f"{c.name}_nuclei"] != "0" for c in PANNUKE.nuclei] for row in rows])
     weights = balance(has_class, [row["tissue"] for row in rows], strength)
-    for c, share, drawn in zip(NUCLEUS_CLASSES, has_class.mean(axis=0), weights @ has_class / len(rows), strict=True):
+    for c, share, drawn in zip(PANNUKE.nuclei, has_class.mean(axis=0), weights @ has_class / len(rows), strict=True):
         shown = strength, c.name, 100 * share, 100 * drawn
         logger.info("sampling strength %g: tiles with %s nuclei %.1f %%, drawn %.1f %%", *shown)
     return weights

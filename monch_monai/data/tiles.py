@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.classes import CLASSES, IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.data.images import check_class_map
 from monch_monai.errors import InputError
 
@@ -35,7 +35,7 @@ LAYOUT: Mapping[str, tuple[type, tuple[int, ...]]] = {
     "instances": (np.uint16, ()),
 }
 """Type and trailing axes of each array; the leading ones are N, H, W."""
-KINDS = [*(c.name for c in CLASSES), "ignored"]
+KINDS = [*(c.name for c in PANNUKE.classes), "ignored"]
 """Kinds of pixels of a class map: those of each class, and those that are not counted."""
 HOW_TO_PREPARE = "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke or prepare_consep)"
 
@@ -66,7 +66,7 @@ def count_tile(tile: Tile) -> dict[str, int]:
     """Pixels of each class and of 255 (`background_pixels`, …, `ignored_pixels`) and, but for background, nuclei."""
     pixels = np.bincount(tile.classes.ravel(), minlength=IGNORE_INDEX + 1)
     counts = {}
-    for kind, value in zip(KINDS, [*(c.index for c in CLASSES), IGNORE_INDEX], strict=True):
+    for kind, value in zip(KINDS, [*(c.index for c in PANNUKE.classes), IGNORE_INDEX], strict=True):
         counts[f"{kind}_pixels"] = int(pixels[value])
         if value:
             ids = np.unique(tile.instances[tile.classes == value]) if pixels[value] else np.zeros(0)
@@ -98,7 +98,7 @@ class Tiles:
         if not manifest.is_file():
             found = "is empty" if not any(self.dir.iterdir()) else "holds no manifest.json"
             raise InputError(f"dataset_dir {self.dir} {found}: {HOW_TO_PREPARE}")
-        ours = FORMAT, VERSION, [c.name for c in CLASSES]
+        ours = FORMAT, VERSION, [c.name for c in PANNUKE.classes]
         try:
             self.manifest: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
             form = self.manifest["format"], self.manifest["version"], self.manifest["classes"]

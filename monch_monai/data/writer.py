@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from monch_monai import __version__
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data.tiles import FORMAT, LAYOUT, VERSION, Tile, count_tile
 from monch_monai.errors import InputError
 from monch_monai.files import PART, sha256
@@ -67,7 +67,7 @@ def write_tiles(
         "written_by": f"monch_monai {__version__}",
         **notes,
         "mpp": NETWORK_MPP,
-        "classes": [c.name for c in CLASSES],
+        "classes": [c.name for c in PANNUKE.classes],
         "folds": {name: {"tiles": fold.count, "tile_size": fold.tile_size} for name, fold in folds.items()},
         "splits": splits,
     }

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from skimage.util import montage
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data.images import write_picture
 from monch_monai.data.tiles import KINDS, read_tiles
 from monch_monai.datasets.inventory import Inventory
@@ -64,11 +64,11 @@ def _table(inventory: Inventory, by: str) -> str:
 def draw_distribution(path: Path, inventory: Inventory) -> None:
     """Draws nuclei by tissue and class as a map of numbers, the picture of the paper's Fig. 3."""
     tissues = inventory.tissues
-    counts = np.stack([inventory.of_tissue(tissue)[1] for tissue in tissues])[:, 1 : len(NUCLEUS_CLASSES) + 1]
+    counts = np.stack([inventory.of_tissue(tissue)[1] for tissue in tissues])[:, 1 : len(PANNUKE.nuclei) + 1]
     figure = Figure(figsize=(7, 1.6 + 0.3 * len(tissues)), layout="constrained")
     axes = figure.subplots()
     picture = axes.imshow(np.maximum(counts, 1), cmap="YlGnBu", norm=LogNorm(1, max(10, counts.max())), aspect="auto")
-    axes.set_xticks(range(len(NUCLEUS_CLASSES)), [c.name for c in NUCLEUS_CLASSES])
+    axes.set_xticks(range(len(PANNUKE.nuclei)), [c.name for c in PANNUKE.nuclei])
     axes.set_yticks(range(len(tissues)), tissues)
     for (row, column), count in np.ndenumerate(counts):
         dark = count > np.sqrt(max(10, counts.max()))

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.data.images import read_rgb
 from monch_monai.data.tiles import Tile, read_tiles
 from monch_monai.data.writer import Fold, free_folder, write_tiles
@@ -31,7 +31,7 @@ from monch_monai.geometry import TILE_SIZE
 
 logger = logging.getLogger(__name__)
 
-_INDEX = {c.name: c.index for c in NUCLEUS_CLASSES}
+_INDEX = {c.name: c.index for c in PANNUKE.nuclei}
 _NAMES = ("inflammatory", "epithelial", "neoplastic", *3 * ["connective"])
 CLASS_OF_TYPE = np.array([0, IGNORE_INDEX, *(_INDEX[name] for name in _NAMES)], np.uint8)
 """Class of each raw type, 0 to 7."""

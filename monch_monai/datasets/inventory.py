@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monch_monai.classes import IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data.tiles import KINDS, Tile, count_tile
 from monch_monai.errors import InputError
 

@@ -24,7 +24,7 @@ import shapely
 from PIL import Image
 from skimage.draw import polygon
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data.tiles import FORMAT, VERSION, Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError
@@ -128,7 +128,7 @@ def _read_field(wheel: zipfile.ZipFile, name: str, picture: str, outlines: str) 
         size = (original.width * ENLARGE, original.height * ENLARGE)
         image = np.asarray(original.convert("RGB").resize(size, Image.Resampling.BICUBIC))
     table = pyarrow.parquet.read_table(io.BytesIO(wheel.read(f"histolytics/data/{outlines}")))
-    index = {c.name: c.index for c in NUCLEUS_CLASSES}
+    index = {c.name: c.index for c in PANNUKE.nuclei}
     classes, instances = np.zeros(image.shape[:2], np.uint8), np.zeros(image.shape[:2], np.uint16)
     nuclei = zip(table["geometry"].to_pylist(), table["class_name"].to_pylist(), strict=True)
     for number, (geometry, class_name) in enumerate(nuclei, start=1):

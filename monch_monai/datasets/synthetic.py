@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.draw import ellipse
 
-from monch_monai.classes import NUCLEUS_CLASSES, TISSUES
+from monch_monai.class_table import PANNUKE
+from monch_monai.tissues import TISSUES
 from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
 
@@ -37,7 +38,7 @@ def synthetic_tile(rng: np.random.Generator, size: int = 256, nuclei: int = 20) 
     for attempt in range(nuclei * 8):
         if placed == nuclei:
             break
-        nucleus = NUCLEUS_CLASSES[attempt % len(NUCLEUS_CLASSES)]
+        nucleus = PANNUKE.nuclei[attempt % len(PANNUKE.nuclei)]
         axes, color, roughness = LOOKS[nucleus.name]
         y, x = rng.uniform(0, size, 2)
         angle, scale = rng.uniform(0, np.pi), rng.uniform(0.85, 1.15)

@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Engine
 from numpy.typing import NDArray
 
-from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.handlers.items import ImageRecords, name_of
 from monch_monai.handlers.score_files import write_json
 
@@ -23,8 +23,8 @@ def calibration_counts(probs: NDArray[np.floating], label: NDArray[np.uint8]) ->
         label: class map `[H, W]`; pixels of 255 are not counted.
     """
     counted = label != IGNORE_INDEX
-    counts = np.zeros((len(NUCLEUS_CLASSES), BINS, 3))
-    for c, values, of_class in zip(NUCLEUS_CLASSES, probs[:, counted].astype(np.float64), counts, strict=True):
+    counts = np.zeros((len(PANNUKE.nuclei), BINS, 3))
+    for c, values, of_class in zip(PANNUKE.nuclei, probs[:, counted].astype(np.float64), counts, strict=True):
         bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)
         for column, weights in enumerate((None, values, label[counted] == c.index)):
             of_class[:, column] = np.bincount(bins, weights, BINS)
@@ -63,7 +63,7 @@ class Calibration(ImageRecords[NDArray[np.float64]]):
         """Writes the file."""
         total = np.sum(list(self.records.values()), axis=0)
         classes: dict[str, dict[str, Any]] = {}
-        for c, counts in zip(NUCLEUS_CLASSES, total, strict=True):
+        for c, counts in zip(PANNUKE.nuclei, total, strict=True):
             with np.errstate(invalid="ignore"):
                 probability, share = counts[:, 1] / counts[:, 0], counts[:, 2] / counts[:, 0]
                 error = expected_calibration_error(counts)

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine
 from numpy.typing import NDArray
 
-from monch_monai.classes import IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data import RGBReader
 from monch_monai.data.images import write_picture
 from monch_monai.handlers.items import ImageRecords, name_of, with_origins

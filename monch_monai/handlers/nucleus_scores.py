@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine
 from numpy.typing import NDArray
 
-from monch_monai.classes import IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data import read_instance_map
 from monch_monai.errors import InputError
 from monch_monai.handlers.items import UNKNOWN, ImageRecords, name_of

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 
 import monch_monai
-from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data.images import is_nifti, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
 from monch_monai.files import write_atomically
@@ -78,7 +78,7 @@ class PredictionWriter:
             suffix = ".nii.gz" if is_nifti(source) else ".png"
             write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
             drawn, instance_map = class_map, None
-            counts = np.bincount(class_map.ravel(), minlength=len(CLASSES)).tolist()
+            counts = np.bincount(class_map.ravel(), minlength=len(PANNUKE.classes)).tolist()
             instances, outlines = (self.output_dir / f"{stem(source)}_{s}" for s in ("instances.tif", "nuclei.geojson"))
             if self.finder is None:  # those of an earlier run do not belong to this class map
                 instances.unlink(missing_ok=True)
@@ -91,16 +91,16 @@ class PredictionWriter:
                 about = {"software": f"MONCH {monch_monai.__version__}", "image": source.name, "mpp": self.mpp}
                 write_atomically(outlines, partial(_write_geojson, nuclei.table, about))
                 drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
-                counts += np.bincount(nuclei.classes, minlength=len(CLASSES))[1:].tolist()
+                counts += np.bincount(nuclei.classes, minlength=len(PANNUKE.classes))[1:].tolist()
             overlay = draw_contours(given[PIXELS].permute(1, 2, 0).numpy(), drawn, instance_map=instance_map)
             write_picture(self.output_dir / f"{stem(source)}_overlay.png", overlay)
             self.rows[source.name] = [*counts, item["image"].meta.get(FACTORS, "")]
 
     def write_summary(self, engine: Engine | None = None) -> None:
         """Writes `summary.csv`."""
-        names = [c.name for c in CLASSES]
+        names = [c.name for c in PANNUKE.classes]
         if self.finder is not None:
-            names += [f"{c.name} nuclei" for c in NUCLEUS_CLASSES]
+            names += [f"{c.name} nuclei" for c in PANNUKE.nuclei]
         columns = ["image", *names, FACTORS, "error"]
         rows = [dict(zip(columns, [image, *row, ""], strict=True)) for image, row in self.rows.items()]
         rows += [{"image": path.name, "error": reason} for path, reason in self.unreadable.items()]

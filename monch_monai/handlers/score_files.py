@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.files import write_text_atomically
 from monch_monai.metrics import ImageCounts, mean_dice, paper_scores
 from monch_monai.metrics.bootstrap import LEVEL, RESAMPLES
@@ -72,7 +72,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def _count_rows(counts: ImageCounts) -> list[dict[str, str | int]]:
-    names = [f"{truth.name}>{guess.name}" for truth in CLASSES for guess in CLASSES]
+    names = [f"{truth.name}>{guess.name}" for truth in PANNUKE.classes for guess in PANNUKE.classes]
     origins = zip(counts.images, counts.tissues, counts.sources, counts.matrices, strict=True)
     return [
         {"image": image, "tissue": tissue, "source": source, **dict(zip(names, matrix.ravel().tolist(), strict=True))}

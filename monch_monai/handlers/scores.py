@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from numpy.typing import NDArray
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.handlers.items import UNKNOWN, gather_by_image, name_of, with_origins
 from monch_monai.handlers.score_files import write_scores
@@ -73,7 +73,7 @@ class MeanDice(Metric):
             images=list(self.records),
             tissues=[record.tissue for record in records],
             sources=[record.source for record in records],
-            matrices=np.array([r.matrix for r in records], dtype=np.int64).reshape(-1, len(CLASSES), len(CLASSES)),
+            matrices=np.array([r.matrix for r in records], dtype=np.int64).reshape(-1, len(PANNUKE.classes), len(PANNUKE.classes)),
         )
 
     def completed(self, engine: Engine, name: str) -> None:

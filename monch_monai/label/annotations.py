@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 import shapely
 from shapely.geometry import shape
 
-from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 
 SUFFIXES = (".xml", ".json", ".geojson")
 REVIEWED = "region"
 """Name of the class whose outlines enclose what was looked at. QuPath has a class `Region*` from the start."""
-VALUES = {c.name: c.index for c in NUCLEUS_CLASSES} | {"ignore": IGNORE_INDEX}
+VALUES = {c.name: c.index for c in PANNUKE.nuclei} | {"ignore": IGNORE_INDEX}
 """Value in a class map of what an outline of that name encloses; `Ignore*` is a class of QuPath's too."""
 
 
@@ -59,7 +59,7 @@ def read_annotations(path: str | Path) -> Annotations:
 def _class_name(given: str, file: str) -> str:
     name = given.strip().rstrip("*").lower()
     if name not in (*VALUES, REVIEWED):
-        known = ", ".join(c.name for c in NUCLEUS_CLASSES)
+        known = ", ".join(c.name for c in PANNUKE.nuclei)
         raise InputError(f"{file} has an outline of class {given!r}; expected {known}, Ignore* or Region*")
     return name
 

@@ -18,7 +18,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.sessions import Sessions
 
 from monch_monai import __version__
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.label.errors import http_errors, not_found
 from monch_monai.label.images import is_slide
@@ -66,7 +66,7 @@ class MonchApp(MONAILabelApp):
             name="MONCH",
             description="Nuclei of H&E by class, from an image and words. Research only; not for diagnosis",
             version=__version__,
-            labels={c.name: c.index for c in NUCLEUS_CLASSES},
+            labels={c.name: c.index for c in PANNUKE.nuclei},
         )
 
     def init_datastore(self) -> Datastore:

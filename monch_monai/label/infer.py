@@ -10,7 +10,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from monch_monai import __version__
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.label.labels import requested_part
@@ -29,7 +29,7 @@ class MonchInfer(InferTask):
 
     def __init__(self, root: Path, mpp: float | None = None) -> None:
         metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        labels = {c.name: c.index for c in NUCLEUS_CLASSES}
+        labels = {c.name: c.index for c in PANNUKE.nuclei}
         super().__init__(InferType.SEGMENTATION, labels, dimension=2, description=metadata["description"])
         self.root, self.mpp = root, mpp
 

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.data.images import read_class_map
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
@@ -62,9 +62,9 @@ def read_labels(
         raise InputError(f"label is {found}; expected {place.width}x{place.height}, the size of the {of}")
     values = np.unique(classes)
     if IGNORE_INDEX in values and values[values > 0].min() == IGNORE_INDEX:  # as a mask of black and white has it
-        expected = f"0 to {len(NUCLEUS_CLASSES)}, and {IGNORE_INDEX} only for what is to be left out"
+        expected = f"0 to {len(PANNUKE.nuclei)}, and {IGNORE_INDEX} only for what is to be left out"
         raise InputError(f"label holds only {', '.join(map(str, values))}; a class map holds {expected}")
-    probs = np.stack([classes == c.index for c in NUCLEUS_CLASSES]).astype(np.float32)
+    probs = np.stack([classes == c.index for c in PANNUKE.nuclei]).astype(np.float32)
     return Reviewed(place, classes, WatershedNuclei(mpp, min_area_um2=0)(classes, probs).instance_map)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monch_monai.classes import IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import entropy
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 
 
 def nucleus_uncertainty(probs: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -16,7 +16,7 @@ def nucleus_uncertainty(probs: NDArray[np.floating]) -> NDArray[np.float64]:
         probs: `[K, 5]`, in [0, 1]: mean probability of each nucleus class over the nucleus's pixels.
     """
     weights = np.where(probs.any(axis=1, keepdims=True), probs, 1.0)
-    uncertainty: NDArray[np.float64] = entropy(weights, axis=1) / np.log(len(NUCLEUS_CLASSES))
+    uncertainty: NDArray[np.float64] = entropy(weights, axis=1) / np.log(len(PANNUKE.nuclei))
     return uncertainty
 
 

@@ -18,6 +18,8 @@ from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Prove
 from monch_monai.settings import flag
 
 ENCODER = "image_encoder."
+OF_CLASSES = (KEY, "text_features", "head.prior")
+"""Tensors of a state dict whose number of rows depends on the classes."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     wrong = {
         "missing": [name for name in expected if name not in state],
         "unexpected": [name for name in state if name not in expected],
-        "of another shape": [n for n, v in expected.items() if n != KEY and n in state and state[n].shape != v.shape],
+        "of another shape": [n for n, v in expected.items() if n in state and not _fits(n, state[n], v)],
     }
     found = "; ".join(f"{len(names)} {what}, first {names[0]}" for what, names in wrong.items() if names)
     if found:
@@ -60,6 +62,12 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     if not network.provenance.image_weights.pretrained:
         logger.warning("%s was trained from random encoder weights: expect poor results on other tissue", file)
     return file
+
+
+def _fits(name: str, found: Tensor, expected: Tensor) -> bool:
+    """Whether the network takes a tensor; of those that depend on the classes it takes any number of rows."""
+    first = 1 if name in OF_CLASSES else 0
+    return found.dim() == expected.dim() and found.shape[first:] == expected.shape[first:]
 
 
 def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor], file: Path) -> None:

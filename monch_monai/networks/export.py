@@ -4,7 +4,6 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
 
 import monch_monai
-from monch_monai.classes import CLASSES
 from monch_monai.errors import InputError
 from monch_monai.files import write_atomically
 from monch_monai.geometry import TILE_SIZE
@@ -61,8 +59,8 @@ def export_network(
     about = {
         "name": "monch",
         "version": monch_monai.__version__,
-        "classes": [c.name for c in CLASSES],
-        "provenance": asdict(network.provenance),
+        "classes": network.class_table.names,
+        "provenance": network.provenance.to_dict(),
         "reference_density": network.reference_density.tolist(),
         **(properties or {}),
     }
@@ -141,7 +139,7 @@ class Forms:
         if exported is None:
             raise RuntimeError("torch.onnx returned no program")
         graph = exported.model.graph
-        for value, channels in ((graph.inputs[0], 3), (graph.outputs[0], self.network.num_classes)):
+        for value, channels in ((graph.inputs[0], 3), (graph.outputs[0], len(self.network.class_table))):
             value.shape = onnx_ir.Shape(["batch", channels, "height", "width"])
         return exported
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from monch_monai.class_table.class_table import MOST_CLASSES
 from monch_monai.networks.blocks import conv_norm_act
 
 
@@ -23,8 +24,8 @@ class TextHead(nn.Module):
         skip_channels: channels of the encoder's finer maps, finest first, each half the stride of the next.
         text_dim: D of the text features.
         head_channels: of the visual map that the kernels meet.
-        class_priors: share of pixels of each class. The logits start there, so the first steps are not spent on
-            learning that most of tissue is background.
+
+    `prior` holds a logit for each class that the kernels' biases start from, filled up with 0 to `MOST_CLASSES`.
     """
 
     def __init__(
@@ -33,7 +34,6 @@ class TextHead(nn.Module):
         skip_channels: Sequence[int],
         text_dim: int,
         head_channels: int,
-        class_priors: Sequence[float],
     ) -> None:
         super().__init__()
         self.enter = nn.Conv2d(channels, head_channels, 1)
@@ -46,7 +46,7 @@ class TextHead(nn.Module):
         self.text_scale = text_dim**-0.25
         nn.init.normal_(self.text.weight, std=(head_channels * 9) ** -0.5 / self.text_scale)
         nn.init.zeros_(self.text.bias)
-        self.register_buffer("prior", torch.logit(torch.tensor(class_priors, dtype=torch.float32)))
+        self.register_buffer("prior", torch.zeros(MOST_CLASSES))
         self.prior: Tensor
         self.folded: nn.Conv2d | None = None
 
@@ -77,7 +77,7 @@ class TextHead(nn.Module):
     def kernels(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """The convolution that class features `[T, D]` make: weights `[T, c, 3, 3]`, biases `[T]`."""
         made = self.text(text) * self.text_scale
-        return made[:, :-1].unflatten(1, (-1, 3, 3)), made[:, -1] + self.prior
+        return made[:, :-1].unflatten(1, (-1, 3, 3)), made[:, -1] + self.prior[: len(made)]
 
     @torch.no_grad()
     def fold(self, text: Tensor) -> None:

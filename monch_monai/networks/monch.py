@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monch_monai.classes import CLASSES, PIXEL_SHARES
+from monch_monai.class_table import PANNUKE, ClassTable
+from monch_monai.class_table.class_table import LEAST_SENTENCES
 from monch_monai.encoders import ImageEncoder, TextEncoder
 from monch_monai.encoders.instance_norm import normalisation
 from monch_monai.errors import InputError
@@ -18,7 +19,8 @@ from monch_monai.networks.blocks import conv_norm_act
 from monch_monai.networks.features import Fusion, MultiGrainedFeatures, Rescale
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
-from monch_monai.networks.provenance import CLASS_TABLE, Provenance, convert_earlier
+from monch_monai.networks.provenance import Provenance, Words, convert_earlier
+from monch_monai.networks.wordings import filled_up, logits_of_classes, random_directions, some_of_each, starting_logits
 from monch_monai.ops.choice import is_traced
 from monch_monai.settings import flag
 
@@ -26,14 +28,15 @@ from monch_monai.settings import flag
 class Monch(nn.Module):
     """MONCH: multi-organ, multi-class nucleus segmentation from an image and words, with a single branch.
 
-    `set_prompts` computes the text features once, and the state dict stores them: a checkpoint needs no text tower.
-    Until then they are fixed random directions, one a sentence. The state dict also stores the provenance, and as
-    `reference_density` the optical density `[3]` by channel of the tissue trained on, which darker images are lightened
-    to; zeros where it was not measured.
+    `describe` computes the text features of a class table once, and the state dict stores them: a checkpoint needs no
+    text tower. Until then they are fixed random directions, three a class. No parameter depends on the classes: the
+    network takes the number of classes, names and features of any state dict that it loads. The state dict also stores
+    the provenance with the class table, and as `reference_density` the optical density `[3]` by channel of the tissue
+    trained on, which darker images are lightened to; zeros where it was not measured.
 
     Args:
         image_encoder: its maps are the middle map and, where it has them, finer ones.
-        num_classes: T, background included.
+        class_table: T classes, background included.
         channels: C, of all maps between encoder and head.
         head_channels: of the visual map that the text-made kernels meet.
         num_heads: attention heads of the decoder.
@@ -41,8 +44,8 @@ class Monch(nn.Module):
         dilation: of its neighbourhood.
         cutoff: of the high-pass filter, a share of the spectrum.
         text_dim: D of the text features.
-        num_sentences: sentences a class.
-        class_priors: share of pixels of each class, where the logits start.
+        class_shares: share of pixels of each class, where the logits start, so that the first steps are not spent on
+            learning that most of tissue is background; None shares a fifth among the classes of nuclei.
         mgfe: False uses the three scales unchanged in place of their features (Table 3).
         ppd: False fuses the three features by the fusion block instead of decoding (Table 3).
         high_pass: False puts a convolution in place of the high-frequency module (Table 4).
@@ -59,7 +62,7 @@ class Monch(nn.Module):
     def __init__(
         self,
         image_encoder: ImageEncoder,
-        num_classes: int = len(CLASSES),
+        class_table: ClassTable = PANNUKE,
         channels: int = 128,
         head_channels: int = 64,
         num_heads: int = 8,
@@ -67,8 +70,7 @@ class Monch(nn.Module):
         dilation: int = 2,
         cutoff: float = 0.25,
         text_dim: int = 1024,
-        num_sentences: int = 3,
-        class_priors: Sequence[float] = PIXEL_SHARES,
+        class_shares: Sequence[float] | None = None,
         mgfe: bool = True,
         ppd: bool = True,
         high_pass: bool = True,
@@ -86,7 +88,6 @@ class Monch(nn.Module):
         if middle_stride not in strides:
             raise InputError(f"middle_stride must be one of the encoder's {strides}; got {middle_stride}")
         self.skips = strides.index(middle_stride)  # number of maps finer than the middle one
-        self.num_classes = num_classes
         self.image_encoder = image_encoder
         self.project = conv_norm_act(sum(image_encoder.channels[self.skips :]), channels, kernel_size=1)
         self.rescale = Rescale(channels)
@@ -95,15 +96,16 @@ class Monch(nn.Module):
         )
         self.fusion = Fusion(channels)
         self.decoder = PromptDecoder(channels, text_dim, num_heads, queries) if ppd else None
-        self.head = TextHead(channels, image_encoder.channels[: self.skips], text_dim, head_channels, class_priors)
+        self.head = TextHead(channels, image_encoder.channels[: self.skips], text_dim, head_channels)
+        self.head.prior.copy_(starting_logits(class_shares, len(class_table)))
         # The coarse map halves the middle one, and must hold a node for each of the k * dilation nearest.
         self.stride = math.lcm(2 * middle_stride, strides[-1], image_encoder.multiple)
         self.min_size = self.stride * math.ceil(math.sqrt(k * dilation))
-        stand_in = torch.randn(num_classes * num_sentences, text_dim, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("text_features", F.normalize(stand_in, dim=-1))
+        words = Words("random", (3,) * len(class_table))
+        self.register_buffer("text_features", filled_up(random_directions(sum(words.counts), text_dim)))
         self.text_features: Tensor
-        self._provenance = Provenance(image_encoder.name, classes=CLASS_TABLE if num_classes == len(CLASSES) else ())
-        self.register_load_state_dict_pre_hook(_convert_earlier)  # type: ignore[no-untyped-call]
+        self._provenance = Provenance(image_encoder.name, words=words, class_table=class_table)
+        self.register_load_state_dict_pre_hook(_fit_state)  # type: ignore[no-untyped-call]
         self.register_buffer("reference_density", torch.zeros(3))
         self.reference_density: Tensor
 
@@ -121,11 +123,12 @@ class Monch(nn.Module):
         skips, middle = maps[: self.skips], self.project(_joined(maps[self.skips :]))
         scales = self.rescale(middle)  # fine, middle, coarse
         features = self.features(scales)  # high, conv, topo
+        text = self.sentences()
         if self.decoder is None:
             merged = self.fusion(features)
         else:
-            merged = self.decoder(features, self.text_features, self.fusion(scales))
-        logits = self.head(merged, skips, self.class_features())  # at the stride of its finest map
+            merged = self.decoder(features, text.flatten(0, 1), self.fusion(scales))
+        logits = self.head(merged, skips, text.mean(dim=1))  # at the stride of its finest map
         logits = F.interpolate(logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False)
         height, width = image.shape[-2:]
         if is_traced():
@@ -148,43 +151,51 @@ class Monch(nn.Module):
             strides.clamp(min=least) if isinstance(strides, Tensor) else torch.sym_max(strides, least)
         )
 
-    def class_features(self) -> Tensor:
-        """Mean sentence feature of each class, `[T, D]`."""
-        sentences: Tensor = self.text_features.unflatten(0, (self.num_classes, -1))
-        return sentences.mean(dim=1)
+    def sentences(self) -> Tensor:
+        """Features `[T, S, D]` of the sentences that describe each class: in training drawn anew, else the first."""
+        return some_of_each(self.text_features, self._provenance.words.counts, draw=self.training)
 
-    def set_prompts(self, prompts: Mapping[str, Sequence[str]], text_encoder: TextEncoder) -> None:
-        """Replaces the text features by those of other sentences.
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes, in the order of the maps."""
+        return self._provenance.class_table
+
+    def describe(self, class_table: ClassTable, text_encoder: TextEncoder, words: str = "attributes") -> None:
+        """Takes the classes of a table, and the text features of its words.
+
+        A class keeps the starting logit of the one of its name, else of the class of PanNuke that it is a kind of.
 
         Args:
-            prompts: class name to its sentences, as many classes as the network has and in their order, each with as
-                many sentences as the network was made for.
+            class_table: classes, of any number.
             text_encoder: turns sentences into features.
+            words: `attributes`, all sentences of each class; `fixed`, the first three; or `names` alone.
 
         Raises:
-            ValueError: the number of classes, of sentences or of feature dimensions is not the network's, or the
-                network is folded.
+            ValueError: the encoder's features have another dimension than the network's, or the network is folded.
+            InputError: a sentence has more tokens than the text encoder reads.
         """
         if self.head.folded is not None:
-            raise ValueError("this network is folded to the prompts it has; give prompts to the one it was folded from")
-        expected = self.text_features.shape[0] // self.num_classes
-        counts = {name: len(sentences) for name, sentences in prompts.items()}
-        if len(counts) != self.num_classes or set(counts.values()) != {expected}:
-            raise ValueError(f"prompts need {self.num_classes} classes of {expected} sentences each; got {counts}")
-        features = text_encoder.encode([sentence for sentences in prompts.values() for sentence in sentences])
-        if features.shape != self.text_features.shape:
-            taken = list(self.text_features.shape)
-            raise ValueError(f"text features are {list(features.shape)}; the network takes {taken}")
-        self.text_features.copy_(features)
-        self.provenance = self.provenance.with_words(prompts, text_encoder.name, text_encoder.origin)
+            raise ValueError("this network is folded to the words it has; describe the one it was folded from")
+        first = {"attributes": None, "fixed": LEAST_SENTENCES}
+        of_class = [[c.name] if words == "names" else list(c.sentences[: first[words]]) for c in class_table.classes]
+        features = text_encoder.encode([sentence for sentences in of_class for sentence in sentences])
+        if features.shape[1] != self.text_features.shape[1]:
+            taken = self.text_features.shape[1]
+            raise ValueError(f"text features have {features.shape[1]} numbers; the network takes {taken}")
+        known = dict(zip(self.class_table.names, self.head.prior.tolist(), strict=False))
+        rare = min(known.values())
+        prior = [known.get(c.name, known.get(c.in_pannuke or "", rare)) for c in class_table.classes]
+        self.head.prior.copy_(logits_of_classes(prior))
+        self.text_features = filled_up(features).to(self.text_features)
+        self.provenance = self.provenance.with_words(class_table, of_class, words, text_encoder)
 
     def folded(self) -> "Monch":
-        """A copy for inference alone, whose head is a plain convolution and whose prompts are fixed.
+        """A copy for inference alone, whose head is a plain convolution and whose words are fixed.
 
         Its logits are this network's in eval mode. Do not save it as a checkpoint: its state dict has other names.
         """
         copied = copy.deepcopy(self).eval().requires_grad_(False)
-        copied.head.fold(copied.class_features())
+        copied.head.fold(copied.sentences().mean(dim=1))
         return copied
 
     @property
@@ -209,8 +220,16 @@ class Monch(nn.Module):
         self._provenance = Provenance.from_tensor(state)
 
 
-def _convert_earlier(network: Monch, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _fit_state(network: Monch, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Brings a state dict of an earlier version into this one's form, and the network to its number of sentences."""
     convert_earlier(state, prefix)
+    features, prior = f"{prefix}text_features", f"{prefix}head.prior"
+    if prior in state:
+        state[prior] = logits_of_classes(state[prior])
+    if features in state:
+        state[features] = filled_up(state[features])
+        if state[features].shape[1] == network.text_features.shape[1]:
+            network.text_features = network.text_features.new_zeros(state[features].shape)
 
 
 def _joined(maps: Sequence[Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monch_monai.class_table import ClassTable
 from monch_monai.encoders import Origin
 from monch_monai.errors import InputError, one_line
 from monch_monai.files import sha256
@@ -33,6 +34,7 @@ class OnnxNetwork(nn.Module):
         mean: by channel, of the images that the network takes, of values in [0, 1]; None where the file has none.
         std: their standard deviation by channel; None where the file has none.
         provenance: of the exported network; where the file has none, the file's name and hash alone.
+        class_table: of the exported network; where the file has none, PanNuke's.
 
     Raises:
         InputError: the file does not exist, is no ONNX model or has damaged metadata; or ONNX Runtime is not installed.
@@ -65,6 +67,11 @@ class OnnxNetwork(nn.Module):
             (found,) = self.session.run(None, {feed.name: filled.contiguous().numpy()})
             logits.append(torch.from_numpy(found[: len(images)]))
         return torch.cat(logits).float().to(image.device)
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes, in the order of the maps."""
+        return self.provenance.class_table
 
     @cached_property
     def session(self) -> Any:

@@ -6,16 +6,14 @@ from typing import Any
 
 from torch import nn
 
-from monch_monai.classes import CLASSES
 from monch_monai.encoders import Origin, add_adapters, load_published, use_instance_norm
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint
 from monch_monai.networks.monch import Monch
-from monch_monai.prompts import ATTRIBUTES
 from monch_monai.settings import flag, whole_number
 
-PROMPTS = ("attributes", "names", "random")
+PROMPTS = ("attributes", "fixed", "names", "random")
 
 
 def initialise_weights(
@@ -29,7 +27,7 @@ def initialise_weights(
     prompts: str = "attributes",
     instance_norm: bool | str = False,
 ) -> Origin | None:
-    """Loads published weights into the network's image encoder and computes the text features of the cell attributes.
+    """Loads published weights into the network's image encoder and computes the text features of its class table.
 
     The network keeps the features, not the text tower. Another network than MONCH stays as it is or loads `checkpoint`;
     settings of encoder and words are refused, since it has neither.
@@ -42,8 +40,8 @@ def initialise_weights(
         resume: True leaves the weights as they are; an interrupted training's state replaces them later.
         freeze: True excludes the image encoder from training.
         lora_rank: above 0 trains adapters of that rank in the encoder's attention, and nothing else of the encoder.
-        prompts: what the text features are of: the cell `attributes`, the class `names` alone, or `random` directions.
-            A checkpoint keeps its own.
+        prompts: what the text features are of: the `attributes` of each class, its first three sentences (`fixed`), the
+            class `names` alone, or `random` directions. A checkpoint keeps its own.
         instance_norm: True exchanges the image encoder's batch normalisation for instance normalisation. Weights that
             were trained with instance normalisation keep it whatever this is.
 
@@ -53,7 +51,7 @@ def initialise_weights(
 
     Raises:
         InputError: the download failed, weights do not fit, the encoder cannot have adapters or instance normalisation,
-            `prompts` is none of the three, or a setting is not the network's.
+            `prompts` is none of the four, or a setting is not the network's.
     """
     resume = flag("resume", resume)
     freeze, lora_rank = flag("freeze", freeze), whole_number("lora_rank", lora_rank, least=0)
@@ -111,9 +109,6 @@ def _load(
         return Origin("checkpoint", path.name, sha256=digest)
     text_encoder, origin = load_published(network.image_encoder, encoder_weights, text_weights)
     network.provenance = replace(network.provenance, image_weights=origin)
-    if prompts == PROMPTS[0]:
-        network.set_prompts(ATTRIBUTES, text_encoder)
-    if prompts == "names":
-        sentences = len(network.text_features) // network.num_classes
-        network.set_prompts({c.name: [c.name] * sentences for c in CLASSES}, text_encoder)
+    if prompts != "random":
+        network.describe(network.class_table, text_encoder, prompts)
     return origin

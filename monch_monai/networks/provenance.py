@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import monch_monai
-from monch_monai.classes import CLASSES
-from monch_monai.encoders import RANDOM, Origin
+from monch_monai.class_table import EARLIER, PANNUKE, ClassTable
+from monch_monai.encoders import RANDOM, Origin, TextEncoder
 from monch_monai.encoders.instance_norm import INSTANCE_NORM
 from monch_monai.errors import InputError, one_line
 
@@ -22,9 +22,8 @@ EARLIER_KEY = "origin_bytes"
 """Name of what earlier versions stored in its place."""
 DENSITY, EARLIER_DENSITY = "reference_density", "trained_density"
 """Names, now and in earlier versions, of the optical density of the tissue trained on, in files of any kind."""
-ROOM = 2**14
+ROOM = 2**17
 """Bytes that a record is filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
-CLASS_TABLE = tuple((c.name, c.color) for c in CLASSES)
 OF_ONE_RUN = (
     "seed", "split", "folds", "device", "num_workers", "resume", "without_tensorboard", "evaluated_part",
     "reference_density",
@@ -54,11 +53,14 @@ class Words:
     """What text features are of.
 
     Args:
-        kind: `attributes`, `names` or `random`.
-        sha256: of the sentences of all classes; None where they are random or an earlier version recorded none.
+        kind: `attributes` (all sentences of the class table), `fixed` (the first three of each class), `names` or
+            `random`.
+        counts: number of features of each class, in the order of the table.
+        sha256: of the words of all classes; None where they are random or an earlier version recorded none.
     """
 
-    kind: str = "random"
+    kind: str
+    counts: tuple[int, ...]
     sha256: str | None = None
 
 
@@ -72,7 +74,7 @@ class Provenance:
         text_encoder: name of the text encoder that made the text features; None for random directions.
         text_weights: where its weights came from.
         words: what the text features are of.
-        classes: name and colour (red, green, blue) of each class, in order.
+        class_table: the classes, in the order of the network's maps, with the sentences that describe them.
         normalisation: of the image encoder, `batch` or `instance`; None where it has neither, or none is recorded.
         recipe: settings and parts of the config that the network was trained by; see `recipe`.
         version: of this package when training began; None where an earlier version recorded none.
@@ -83,8 +85,8 @@ class Provenance:
     image_weights: Origin = RANDOM
     text_encoder: str | None = None
     text_weights: Origin | None = None
-    words: Words = Words()
-    classes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    words: Words = Words("random", (3,) * len(PANNUKE))
+    class_table: ClassTable = PANNUKE
     normalisation: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     version: str | None = monch_monai.__version__
@@ -95,12 +97,11 @@ class Provenance:
         text_encoder = "" if self.text_weights is None else f" by {self.text_encoder} ({self.text_weights})"
         return f"{self.encoder} ({self.image_weights}), words {self.words.kind}{text_encoder}"
 
-    def with_words(self, sentences: Mapping[str, Sequence[str]], text_encoder: str, weights: Origin) -> Self:
-        """This record with the text features that `text_encoder` made of the `sentences` of each class."""
-        plain = json.dumps([[name, *given] for name, given in sentences.items()], ensure_ascii=False)
-        are_names = all(sentence == name for name, given in sentences.items() for sentence in given)
-        words = Words("names" if are_names else "attributes", hashlib.sha256(plain.encode()).hexdigest())
-        return replace(self, text_encoder=text_encoder, text_weights=weights, words=words)
+    def with_words(self, table: ClassTable, words: Sequence[Sequence[str]], kind: str, encoder: TextEncoder) -> Self:
+        """This record with the text features that `encoder` made of the `words` of each class of a table."""
+        plain = json.dumps([[c.name, *of] for c, of in zip(table.classes, words, strict=True)], ensure_ascii=False)
+        made_of = Words(kind, tuple(map(len, words)), hashlib.sha256(plain.encode()).hexdigest())
+        return replace(self, text_encoder=encoder.name, text_weights=encoder.origin, words=made_of, class_table=table)
 
     def child(self, sha256: str) -> Self:
         """Record of a training that starts from a checkpoint with this record; `sha256` is that of its file."""
@@ -108,8 +109,11 @@ class Provenance:
         return replace(self, recipe={}, version=monch_monai.__version__, parent=Parent(sha256, method))
 
     def method(self) -> dict[str, Any]:
-        """This record without what differs between runs of one method: names of known files, checkpoints' hashes."""
-        record = asdict(self)
+        """This record without what differs between runs of one method: names of known files, checkpoints' hashes.
+
+        Of the class table it has the names of the classes; `words` has the hash of their descriptions.
+        """
+        record = self.to_dict() | {"class_table": self.class_table.names}
         for weights in filter(None, (record["image_weights"], record["text_weights"])):
             if weights["sha256"] is not None:
                 weights["source"] = None
@@ -119,9 +123,13 @@ class Provenance:
             del record["parent"]["sha256"]
         return record
 
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON; `from_dict` reads it."""
+        return asdict(self) | {"class_table": self.class_table.to_dict()}
+
     def to_tensor(self) -> Tensor:
         """The record as JSON in UTF-8, uint8, filled up with spaces to a multiple of `ROOM` bytes."""
-        text = json.dumps(asdict(self), ensure_ascii=False).encode()
+        text = json.dumps(self.to_dict(), ensure_ascii=False).encode()
         return torch.frombuffer(bytearray(text.ljust(-(-len(text) // ROOM) * ROOM)), dtype=torch.uint8)
 
     @classmethod
@@ -138,15 +146,20 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """The record of `dataclasses.asdict`, as `run.json` has it.
+        """The record of `to_dict`, as `run.json` has it; version 0.2.0 recorded names and colours of classes alone.
 
         Raises:
             KeyError, TypeError, ValueError: the mapping is no such record.
         """
+        known = dict(record)
         weights = {n: record[n] and Origin(**record[n]) for n in ("image_weights", "text_weights")}
         parent = record["parent"] and Parent(**record["parent"])
-        classes = tuple((name, tuple(color)) for name, color in record["classes"])
-        return cls(**{**record, **weights, "words": Words(**record["words"]), "parent": parent, "classes": classes})
+        if known.pop("classes", None) is not None:
+            table, words = EARLIER, Words(counts=(3,) * len(EARLIER), **record["words"])
+        else:
+            table, words = ClassTable.from_dict(record["class_table"]), Words(**record["words"])
+            words = replace(words, counts=tuple(words.counts))
+        return cls(**{**known, **weights, "words": words, "parent": parent, "class_table": table})
 
     @classmethod
     def from_earlier(cls, text: str, normalisation: str | None = None) -> Self:
@@ -163,7 +176,7 @@ class Provenance:
         has_text = words != "random"
         return cls(
             encoder, image_weights, (text_encoder or encoder) if has_text else None, text_weights if has_text else None,
-            Words(words), classes=CLASS_TABLE, normalisation=normalisation, version=None,
+            Words(words, (3,) * len(EARLIER)), class_table=EARLIER, normalisation=normalisation, version=None,
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import shapely
 import tifffile
 from numpy.typing import NDArray
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.files import write_atomically
 
 
@@ -37,7 +37,7 @@ def feature(polygon: shapely.Polygon, class_index: int, measurements: dict[str, 
 
 def classification(class_index: int) -> dict[str, Any]:
     """Name and colour of a class, in QuPath's schema."""
-    return {"name": CLASSES[class_index].name, "color": list(CLASSES[class_index].color)}
+    return {"name": PANNUKE.classes[class_index].name, "color": list(PANNUKE.classes[class_index].color)}
 
 
 def _plain(value: float) -> float:

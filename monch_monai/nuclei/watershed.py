@@ -8,7 +8,7 @@ from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_object
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.settings import number as setting
 
 FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
@@ -70,7 +70,7 @@ class WatershedNuclei:
         Raises:
             ValueError: the sizes differ.
         """
-        if probs.shape != (len(NUCLEUS_CLASSES), *class_map.shape):
+        if probs.shape != (len(PANNUKE.nuclei), *class_map.shape):
             sizes = f"class map is {list(class_map.shape)}, probabilities {list(probs.shape)}"
             raise ValueError(f"{sizes}: sizes must agree")
         mask = (class_map > 0) & (class_map != IGNORE_INDEX)

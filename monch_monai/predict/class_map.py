@@ -10,7 +10,7 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 
 
@@ -25,7 +25,7 @@ class Prediction(NamedTuple):
     @classmethod
     def empty(cls, height: int, width: int) -> "Prediction":
         """Background alone, `[H, W]`."""
-        return cls(np.zeros((height, width), np.uint8), np.zeros((len(NUCLEUS_CLASSES), height, width), np.float16))
+        return cls(np.zeros((height, width), np.uint8), np.zeros((len(PANNUKE.nuclei), height, width), np.float16))
 
 
 def class_map(logits: Tensor) -> Tensor:

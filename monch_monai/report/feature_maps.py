@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data import RGBReader, Tiles
 from monch_monai.geometry import TILE_SIZE
 from monch_monai.handlers.items import name_of
@@ -96,5 +96,5 @@ def _feature_names(network: Monch) -> tuple[str, str, str]:
 
 
 def _richness(row: Mapping[str, str]) -> tuple[int, int]:
-    nuclei = [int(row[f"{c.name}_nuclei"]) for c in NUCLEUS_CLASSES]
+    nuclei = [int(row[f"{c.name}_nuclei"]) for c in PANNUKE.nuclei]
     return sum(n > 0 for n in nuclei), sum(nuclei)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from monch_monai.classes import CLASSES, NUCLEUS_CLASSES, NucleusClass
+from monch_monai.class_table import PANNUKE, NucleusClass
 from monch_monai.files import write_atomically
 from monch_monai.report.evaluated_run import read_json
 from monch_monai.report.paper import TABLE_2
@@ -51,7 +51,7 @@ def draw_confusion(matrix: ArrayLike) -> Figure:
         shares = counts / counts.sum(axis=1, keepdims=True)
     figure, (axes,) = _figure(6, 5)
     axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
-    names = [c.name for c in CLASSES]
+    names = [c.name for c in PANNUKE.classes]
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="truth")
@@ -69,7 +69,7 @@ def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
     """
     figure, (axes,) = _figure(5.5, 5)
     axes.plot([0, 1], [0, 1], "--", color="#999999", linewidth=1)
-    for c in NUCLEUS_CLASSES:
+    for c in PANNUKE.nuclei:
         row = calibration["classes"][c.name]
         points = [(p, s) for p, s in zip(row["probability"], row["share"], strict=True) if p is not None]
         error = row["expected_calibration_error"]
@@ -90,7 +90,7 @@ def draw_training(history: Path) -> Figure:
     epochs = columns["epoch"]
     left.plot(epochs, columns["loss"], "o-", ms=3, color=INK)
     left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    for c in NUCLEUS_CLASSES:
+    for c in PANNUKE.nuclei:
         if f"dice {c.name}" in columns:
             right.plot(epochs, columns[f"dice {c.name}"], "o-", ms=2, linewidth=1, color=class_color(c), label=c.name)
     if "mean_dice" in columns:

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from monch_monai.classes import TISSUES
+from monch_monai.tissues import TISSUES
 from monch_monai.errors import InputError
 from monch_monai.report.evaluated_run import WHOLE, EvaluatedRun, conditions
 from monch_monai.report.groups import group_runs

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def write_record(
         network.provenance = provenance  # type: ignore[assignment]
     started: dict[str, Any] = {"settings": settings, "config": config}
     given = None if checkpoint is None else {"file": str(checkpoint), "sha256": sha256(Path(checkpoint))}
-    made_of = {"provenance": asdict(provenance), "checkpoint": given, "data_fingerprint": data}
+    made_of = {"provenance": provenance.to_dict(), "checkpoint": given, "data_fingerprint": data}
     path: Path = _write(run, made_of, started)
     return path
 

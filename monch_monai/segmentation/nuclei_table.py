@@ -5,9 +5,9 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 
-PROBS = tuple(f"prob_{c.name}" for c in NUCLEUS_CLASSES)
+PROBS = tuple(f"prob_{c.name}" for c in PANNUKE.nuclei)
 SCHEMA = pa.schema(
     [
         ("class_index", pa.uint8()),
@@ -51,7 +51,7 @@ def table(
     mean = probs[np.arange(len(classes)), classes.astype(int) - 1] if len(classes) else np.zeros(0)
     columns = {
         "class_index": classes,
-        "class_name": [CLASSES[c].name for c in classes],
+        "class_name": [PANNUKE.classes[c].name for c in classes],
         "x": centroids[:, 0].round(3),  # further digits depend on where sums began
         "y": centroids[:, 1].round(3),
         "area_um2": areas_um2.round(4),

@@ -7,7 +7,7 @@ import pytest
 from monai.bundle import ConfigParser, verify_metadata
 
 import monch_monai
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import find_input_error
 from monch_monai.runs.rules import PATHS, RULES
 from tests.bundle.conftest import CONFIGS, REPOSITORY
@@ -120,8 +120,8 @@ def test_slides_are_searched_as_a_whole_where_tissue_is_false(tissue: object, se
 
 def test_metadata_has_the_class_table() -> None:
     outputs = load("metadata.json")["network_data_format"]["outputs"]["pred"]
-    assert outputs["channel_def"] == {str(c.index): c.name for c in CLASSES}
-    assert outputs["num_channels"] == len(CLASSES)
+    assert outputs["channel_def"] == {str(c.index): c.name for c in PANNUKE.classes}
+    assert outputs["num_channels"] == len(PANNUKE.classes)
 
 
 def test_one_version_everywhere() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.report import EvaluatedRun
 from tests.bundle.conftest import REPOSITORY
 from tests.fakes.evaluations import Page
@@ -91,7 +91,7 @@ def test_the_run_is_known_as_the_whole_network(evaluated: Evaluated) -> None:
 
 def test_every_pixel_is_in_the_calibration_of_every_class(evaluated: Evaluated) -> None:
     classes = json.loads((evaluated[0] / "calibration.json").read_text(encoding="utf-8"))["classes"]
-    assert {name: sum(row["pixels"]) for name, row in classes.items()} == {c.name: 3 * 64 * 64 for c in NUCLEUS_CLASSES}
+    assert {name: sum(row["pixels"]) for name, row in classes.items()} == {c.name: 3 * 64 * 64 for c in PANNUKE.nuclei}
     assert all(0 <= row["expected_calibration_error"] <= 1 for row in classes.values())
 
 

@@ -16,7 +16,7 @@ from monai.bundle import load as load_bundle
 from monai.transforms import Compose
 from PIL import Image
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.errors import InputError, find_input_error
 from monch_monai.networks.provenance import Provenance, read_provenance
@@ -44,7 +44,7 @@ def test_training_says_that_weights_are_random_and_at_what_rate(trained: Trained
 
 def test_each_epoch_prints_a_table(trained: Trained) -> None:
     assert trained[1].stdout.count("mean of nucleus classes") == 2
-    assert all(trained[1].stdout.count(c.name) >= 2 for c in CLASSES)
+    assert all(trained[1].stdout.count(c.name) >= 2 for c in PANNUKE.classes)
 
 
 def test_checkpoint_is_a_flat_dictionary_of_tensors(trained: Trained) -> None:
@@ -133,7 +133,7 @@ def test_inference_writes_every_readable_image_at_its_own_size(inferred: Trained
         ):
             assert (classes.mode, classes.size) == ("L", size)
             assert (overlay.mode, overlay.size) == ("RGB", size)
-            assert np.asarray(classes).max() < len(CLASSES)
+            assert np.asarray(classes).max() < len(PANNUKE.classes)
         with Image.open(folder / f"{name}_instances.tif") as ids:
             assert (ids.mode, ids.size) == ("I;16", size)
             count = np.asarray(ids).max()
@@ -152,13 +152,13 @@ def test_inference_reports_and_counts_the_unreadable_one_and_fails_at_the_end(in
     with (folder / "summary.csv").open(encoding="utf-8") as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"field.png", "scrap.tif", "volume.nii.gz", "notes.png"}
-    assert sum(int(rows["field.png"][c.name]) for c in CLASSES) == 300 * 320
+    assert sum(int(rows["field.png"][c.name]) for c in PANNUKE.classes) == 300 * 320
     factors = [float(factor) for factor in rows["field.png"]["optical_density_times"].split()]
     assert len(factors) == 3
     assert max(factors) <= 1
     assert min(factors) < 1
     nuclei = json.loads((folder / "field_nuclei.geojson").read_text(encoding="utf-8"))["features"]
-    assert sum(int(rows["field.png"][f"{c.name} nuclei"]) for c in CLASSES[1:]) == len(nuclei)
+    assert sum(int(rows["field.png"][f"{c.name} nuclei"]) for c in PANNUKE.classes[1:]) == len(nuclei)
     assert "cannot be read" in rows["notes.png"]["error"]
 
 

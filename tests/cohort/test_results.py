@@ -9,7 +9,7 @@ import shapely
 import tifffile
 from PIL import Image
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from tests.cohort.reading_back import segment
 from tests.fakes.slides import COLOURS, Nucleus, colours, on_seams, paint, write_slide
 
@@ -56,7 +56,7 @@ def test_geojson_is_valid_and_in_the_schema_of_qupath(results):
         assert shapely.geometry.shape(feature["geometry"]).is_valid
         properties = feature["properties"]
         assert properties["objectType"] == "detection"
-        known = {c.name: list(c.color) for c in CLASSES[1:]}
+        known = {c.name: list(c.color) for c in PANNUKE.classes[1:]}
         assert known[properties["classification"]["name"]] == properties["classification"]["color"]
         assert set(properties["measurements"]) == {"Nucleus id", "Mean probability", "Area µm^2", "Circularity"}
     assert collection["monch"]["source_mpp"] == [pytest.approx(MPP), pytest.approx(MPP)]
@@ -87,7 +87,7 @@ def test_the_pyramid_opens_in_openslide_with_its_resolution(results):
         assert float(file.properties[openslide.PROPERTY_NAME_MPP_X]) == pytest.approx(0.25, rel=1e-3)
         nucleus = NUCLEI[0]
         pixel = file.read_region((int(nucleus.x * 2), int(nucleus.y * 2)), 0, (1, 1)).getpixel((0, 0))
-        assert pixel[:3] == CLASSES[nucleus.index].color
+        assert pixel[:3] == PANNUKE.classes[nucleus.index].color
 
 
 def test_the_pyramid_is_ome_tiff_and_halves_from_level_to_level(results):
@@ -108,7 +108,7 @@ def test_the_pyramid_is_ome_tiff_and_halves_from_level_to_level(results):
 def test_the_summary_counts(results):
     summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
     counts = np.bincount([n.index for n in NUCLEI], minlength=6)
-    assert summary["nuclei"] == {c.name: counts[c.index] for c in CLASSES[1:]}
+    assert summary["nuclei"] == {c.name: counts[c.index] for c in PANNUKE.classes[1:]}
     assert summary["nuclei_total"] == len(NUCLEI)
     assert summary["tissue_mm2"] == pytest.approx(SIZE[0] * SIZE[1] * MPP**2 * 1e-6, rel=0.02)
     assert summary["per_mm2"]["dead"] == pytest.approx(counts[4] / summary["tissue_mm2"], rel=1e-3)
@@ -123,7 +123,7 @@ def test_pictures_show_nuclei_and_tissue(results):
         drawn = np.asarray(picture)
     nucleus = NUCLEI[0]
     edge = drawn[int(nucleus.y), int(nucleus.x) + 5 : int(nucleus.x) + 10]
-    assert (edge == CLASSES[nucleus.index].color).all(axis=1).any()
+    assert (edge == PANNUKE.classes[nucleus.index].color).all(axis=1).any()
     assert (drawn[int(nucleus.y), int(nucleus.x)] == COLOURS[nucleus.index - 1]).all()
     assert Image.open(results / "tissue.png").size == SIZE
 

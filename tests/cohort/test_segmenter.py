@@ -5,7 +5,7 @@ import pytest
 import shapely
 from PIL import Image
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Level0Box
 from monch_monai.predict import Tiling
 from monch_monai.segmentation import segment_part
@@ -139,5 +139,5 @@ def test_outlines_are_valid_closed_and_as_large_as_they_say(slide, tmp_path):
     assert shapely.is_valid(polygons).all()
     assert all(p.exterior.is_closed and p.exterior.is_ccw for p in polygons)
     assert np.allclose(shapely.area(polygons) * 0.25**2, found["area_um2"].to_numpy(), atol=1e-4)
-    assert set(found["class_name"].to_pylist()) == {c.name for c in CLASSES[1:]}
+    assert set(found["class_name"].to_pylist()) == {c.name for c in PANNUKE.classes[1:]}
     assert (found["circularity"].to_numpy() > 0.85).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data import Fold, Tile, Tiles, tile_sampler, write_tiles
 from monch_monai.data.sampling import balance
 from monch_monai.errors import InputError
@@ -137,7 +137,7 @@ def test_the_log_says_how_much_more_often_each_class_is_drawn(tiles, caplog):
     caplog.set_level("INFO")
     tile_sampler(tiles, ["one", "two"], 1)
     share = balance(HAS, TISSUES, 1)[4] / 6
-    assert len(caplog.records) == len(NUCLEUS_CLASSES)
+    assert len(caplog.records) == len(PANNUKE.nuclei)
     assert f"sampling strength 1: tiles with dead nuclei 16.7 %, drawn {100 * share:.1f} %" in caplog.messages
     assert "sampling strength 1: tiles with epithelial nuclei 0.0 %, drawn 0.0 %" in caplog.messages
 

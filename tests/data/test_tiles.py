@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data import Tile, Tiles
 from monch_monai.data.tiles import count_tile, read_tiles
 from monch_monai.errors import InputError
@@ -56,7 +56,7 @@ def test_the_manifest_says_what_the_dataset_is(dataset):
     manifest = json.loads((dataset / "manifest.json").read_text())
     assert (manifest["format"], manifest["version"], manifest["name"]) == ("monch-tiles", 2, "two folds")
     assert manifest["mpp"] == 0.25
-    assert manifest["classes"] == [c.name for c in CLASSES]
+    assert manifest["classes"] == [c.name for c in PANNUKE.classes]
     sizes = {fold: (entry["tiles"], entry["tile_size"]) for fold, entry in manifest["folds"].items()}
     assert sizes == {"a": (2, SIZE), "b": (3, SIZE)}
     assert Tiles(dataset).folds == {"a": 2, "b": 3}

@@ -6,7 +6,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data import Tiles
 from monch_monai.datasets import consep, prepare_consep
 from monch_monai.datasets.consep import CLASS_OF_TYPE, VALIDATION_FIELDS, read_field
@@ -98,7 +98,7 @@ def sources(tiles, folds):
 )
 def test_a_raw_type_becomes_its_class(prepared, raw, name):
     stripe = array(prepared, "validation", "classes")[0, STRIPE * raw : STRIPE * (raw + 1), : SIZE // 2]
-    assert {CLASSES[c].name for c in np.unique(stripe)} == {name}
+    assert {PANNUKE.classes[c].name for c in np.unique(stripe)} == {name}
 
 
 def test_the_type_other_is_left_out_and_background_stays(prepared):
@@ -108,7 +108,7 @@ def test_the_type_other_is_left_out_and_background_stays(prepared):
 
 
 def test_no_type_becomes_dead():
-    assert next(c.index for c in CLASSES if c.name == "dead") not in CLASS_OF_TYPE
+    assert next(c.index for c in PANNUKE.classes if c.name == "dead") not in CLASS_OF_TYPE
 
 
 def test_whole_fields_come_back_exactly(prepared):

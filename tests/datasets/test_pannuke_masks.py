@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.datasets.pannuke import masks as masks_module
 from monch_monai.datasets.pannuke.masks import Nucleus, decode, draw, nuclei_of
 from monch_monai.errors import InputError
@@ -42,7 +42,7 @@ def remarks(masks):
 )
 def test_a_channel_becomes_the_class_that_the_official_order_gives_it(channel, name):
     classes = decode(masks_of((channel, 1, *block(10, 20))), "tile").classes
-    assert {CLASSES[c].name for c in np.unique(classes)} == {"background", name}
+    assert {PANNUKE.classes[c].name for c in np.unique(classes)} == {"background", name}
     assert places(classes, 0).isdisjoint(pixels_of(*block(10, 20)))
     assert (classes > 0).sum() == 16
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from monch_monai.classes import TISSUES
+from monch_monai.tissues import TISSUES
 from monch_monai.datasets.pannuke.parquet import ParquetFold
 from monch_monai.datasets.pannuke.sources import find_folds
 from monch_monai.errors import InputError

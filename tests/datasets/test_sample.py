@@ -11,7 +11,7 @@ import pytest
 import shapely
 from PIL import Image
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data import Tiles
 from monch_monai.datasets import open_tiles, prepare_sample, sample
 from monch_monai.errors import InputError
@@ -101,7 +101,7 @@ def test_a_square_covers_twice_the_pixels_it_covered_before(prepared, corners):
     tile = tile_at(prepared, "train", "hgsc_nest x=0 y=0")
     left, top, right, bottom = corners
     expected = (2 * top, 2 * bottom + 1, 2 * left, 2 * right + 1)
-    here = tile["classes"] == [c.name for c in CLASSES].index(SQUARES[corners])
+    here = tile["classes"] == [c.name for c in PANNUKE.classes].index(SQUARES[corners])
     assert np.abs(np.subtract(extent(here), expected)).max() <= 0.5
     assert here.sum() == pytest.approx((2 * (right - left + 1)) * (2 * (bottom - top + 1)), rel=0.01)
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.encoders import Origin
 from monch_monai.handlers.score_files import write_scores
 from monch_monai.metrics import ImageCounts
@@ -84,7 +84,7 @@ def make_calibration(empty=("dead",)):
     """Each class has its bins at 0 and .9, of which all and none are right; a class in `empty` has no pixels."""
     filled = {"probability": [0.0, None, 0.9], "share": [1.0, None, 0.0], "expected_calibration_error": 0.9}
     nothing = {"probability": [None] * 3, "share": [None] * 3, "expected_calibration_error": None}
-    return {"bins": 3, "classes": {c.name: nothing if c.name in empty else filled for c in NUCLEUS_CLASSES}}
+    return {"bins": 3, "classes": {c.name: nothing if c.name in empty else filled for c in PANNUKE.nuclei}}
 
 
 def add_everything(folder, tissue="Breast", source="here", name="tile.png", width=2000):

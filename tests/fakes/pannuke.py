@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from monch_monai.classes import TISSUES
+from monch_monai.tissues import TISSUES
 from monch_monai.data import Tile
 from monch_monai.datasets.synthetic import synthetic_tile
 

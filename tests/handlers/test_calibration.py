@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.handlers import Calibration
 from monch_monai.handlers.calibration import BINS, calibration_counts, expected_calibration_error
 
@@ -97,7 +97,7 @@ def test_the_error_weights_bins_by_their_pixels():
 def test_counts_and_error_agree_with_a_loop_over_pixels(seed):
     _, probs, label = random_tile(seed)
     counts = calibration_counts(probs, label)
-    for c in NUCLEUS_CLASSES:
+    for c in PANNUKE.nuclei:
         pairs = [(p, t == c.index) for p, t in zip(probs[c.index - 1].ravel(), label.ravel(), strict=True) if t != 255]
         bins = [[pair for pair in pairs if b / 15 <= pair[0] < (b + 1) / 15] for b in range(15)]
         assert counts[c.index - 1, :, 0].tolist() == [len(b) for b in bins]
@@ -110,7 +110,7 @@ def test_the_file_has_means_and_shares_by_bin_and_null_for_empty_ones(tmp_path):
     probs[0] = [[0.75, 0.75, 0.75, 0.25]]
     written = evaluate(tmp_path / "new", [("a", probs, label)])
     assert written["bins"] == 15
-    assert list(written["classes"]) == [c.name for c in NUCLEUS_CLASSES]
+    assert list(written["classes"]) == [c.name for c in PANNUKE.nuclei]
     row = written["classes"]["neoplastic"]
     assert row["pixels"] == [3 if b == 11 else 0 for b in range(15)]
     assert row["probability"] == [0.75 if b == 11 else None for b in range(15)]

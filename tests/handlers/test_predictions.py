@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.data.images import read_class_map, read_rgb
 from monch_monai.errors import InputError
 from monch_monai.handlers import PredictionWriter
@@ -18,7 +18,7 @@ from monch_monai.segmentation import FoundNuclei
 from monch_monai.slides.working_image import FACTORS, PIXELS, SIZE
 from tests.fakes.pictures import AFFINE, class_picture, picture, save_picture, save_rgb24
 
-NAMES = [c.name for c in CLASSES]
+NAMES = [c.name for c in PANNUKE.classes]
 COUNTS = class_picture()
 COUNTS[39, 69] = 0  # predictions hold no ignored pixels
 

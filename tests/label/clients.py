@@ -6,13 +6,13 @@ from xml.dom import minidom
 import numpy as np
 import shapely
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
 from monch_monai.label.labels import draw
 
 Found = tuple[str, shapely.Polygon]
-COLORS = {c.name: "#{:02x}{:02x}{:02x}".format(*c.color) for c in NUCLEUS_CLASSES}
+COLORS = {c.name: "#{:02x}{:02x}{:02x}".format(*c.color) for c in PANNUKE.nuclei}
 
 
 def as_qupath(text: str) -> list[Found]:

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
@@ -33,7 +33,7 @@ def test_rasterising_outlines_gives_their_pixels_back(seed):
         if polygon.area == (ids == i).sum():
             expected[ids == i] = i
     kept = [i for i in range(1, len(polygons) + 1) if (expected == i).any()]
-    drawn = [Outline(CLASSES[nuclei.classes[i]].name, polygons[i - 1]) for i in kept]
+    drawn = [Outline(PANNUKE.classes[nuclei.classes[i]].name, polygons[i - 1]) for i in kept]
     classes, instances = draw(drawn, Level0Box(0, 0, ids.shape[1], ids.shape[0]))
     np.testing.assert_array_equal(np.append(0, kept)[instances], expected)
     np.testing.assert_array_equal(classes, nuclei.classes[expected])

@@ -5,7 +5,7 @@ import pytest
 import sklearn.metrics
 import torch
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.metrics import confusion_matrix
 from monch_monai.metrics.pixels import (
     any_nucleus,
@@ -111,13 +111,13 @@ def test_scores_agree_with_counting_pixel_sets(seed):
     guess, truth = random_maps(seed)
     rows = rows_by_name(confusion_matrix(torch.from_numpy(guess), torch.from_numpy(truth), PLAIN))
     g, t = guess[truth != 255], truth[truth != 255]
-    sets = {c.name: (g == c.index, t == c.index) for c in CLASSES} | {"any nucleus": (g > 0, t > 0)}
+    sets = {c.name: (g == c.index, t == c.index) for c in PANNUKE.classes} | {"any nucleus": (g > 0, t > 0)}
     for name, (in_guess, in_truth) in sets.items():
         both, either = (in_guess & in_truth).sum(), (in_guess | in_truth).sum()
         assert rows[name].pixels == in_truth.sum()
         assert rows[name].iou == pytest.approx(both / either, abs=1e-12)
         assert rows[name].dice == pytest.approx(2 * both / (in_guess.sum() + in_truth.sum()), abs=1e-12)
-    of_nuclei = [rows[c.name].dice for c in CLASSES[1:]]
+    of_nuclei = [rows[c.name].dice for c in PANNUKE.classes[1:]]
     mean = mean_dice(confusion_matrix(torch.from_numpy(guess), torch.from_numpy(truth), PLAIN), PLAIN)
     assert mean == pytest.approx(np.mean(of_nuclei), abs=1e-12)
 

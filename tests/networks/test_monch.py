@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from monch_monai.classes import PIXEL_SHARES
 from monch_monai.encoders import ClipResNet50, Origin
 from monch_monai.networks import Monch
 from monch_monai.networks.prompt_decoder import QUERIES

@@ -10,7 +10,7 @@ from ignite.handlers import EMAHandler
 from monai.networks.utils import copy_model_state
 from torch import nn
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.encoders import RANDOM, Origin
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
@@ -31,7 +31,7 @@ from tests.fakes.network import SmallText, small_monch
 
 FULL = replace(
     Provenance("small", Origin("hub", "timm/µ", "0123"), recipe={"learning_rate": 0.5, "loss": {"_target_": "Loss"}}),
-    classes=tuple((c.name, c.color) for c in CLASSES),
+    classes=tuple((c.name, c.color) for c in PANNUKE.classes),
 ).with_words(ATTRIBUTES, "small_text", Origin("file", "clip.pt", sha256="ab" * 32))
 EARLIER = {
     "small: random": ("attributes", RANDOM, ("small", RANDOM)),
@@ -83,7 +83,7 @@ def test_a_network_starts_from_random_weights_and_random_words():
         "random",
         None,
     )
-    assert record.classes == tuple((c.name, c.color) for c in CLASSES)
+    assert record.classes == tuple((c.name, c.color) for c in PANNUKE.classes)
     assert small_monch(num_classes=2, class_priors=(0.5, 0.5)).provenance.classes == ()
 
 
@@ -181,7 +181,7 @@ def test_other_words_and_other_word_orders_have_other_hashes():
     turned = dict(reversed(ATTRIBUTES.items()))
     found = {FULL.with_words(words, "t", RANDOM).words.sha256 for words in (ATTRIBUTES, other, turned)}
     assert len(found) == 3
-    assert FULL.with_words({c.name: [c.name] * 3 for c in CLASSES}, "t", RANDOM).words.kind == "names"
+    assert FULL.with_words({c.name: [c.name] * 3 for c in PANNUKE.classes}, "t", RANDOM).words.kind == "names"
 
 
 def test_prompts_that_are_set_are_recorded():

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from monch_monai.classes import TISSUES
+from monch_monai.tissues import TISSUES
 from monch_monai.report import write_report
 from tests.fakes.evaluations import add_everything, write_evaluation
 

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from monch_monai.classes import CLASSES, NUCLEUS_CLASSES, TISSUES
+from monch_monai.class_table import PANNUKE
+from monch_monai.tissues import TISSUES
 from monch_monai.report.figures import (
     class_color,
     draw_all,
@@ -107,7 +108,7 @@ def test_each_row_of_the_confusion_is_shares_of_its_class():
 
 def test_the_confusion_names_truth_down_and_prediction_across():
     (axes,) = draw_confusion(np.ones((6, 6))).axes
-    names = [c.name for c in CLASSES]
+    names = [c.name for c in PANNUKE.classes]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == names
     assert [tick.get_text() for tick in axes.get_yticklabels()] == names
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "truth")
@@ -120,18 +121,18 @@ def test_reliability_has_a_line_for_each_class_with_pixels():
     assert [line.get_label() for line in lines] == [
         f"{name} (ECE 0.900)" for name in ("neoplastic", "inflammatory", "connective", "epithelial")
     ]
-    for line, c in zip(lines, [c for c in NUCLEUS_CLASSES if c.name != "dead"], strict=True):
+    for line, c in zip(lines, [c for c in PANNUKE.nuclei if c.name != "dead"], strict=True):
         assert (list(line.get_xdata()), list(line.get_ydata())) == ([0.0, 0.9], [1.0, 0.0])
         assert to_rgb(line.get_color()) == class_color(c)
 
 
 def test_reliability_of_nothing_is_the_diagonal():
-    (axes,) = draw_reliability(make_calibration(empty=[c.name for c in NUCLEUS_CLASSES])).axes
+    (axes,) = draw_reliability(make_calibration(empty=[c.name for c in PANNUKE.nuclei])).axes
     assert len(axes.lines) == 1
     assert axes.get_legend() is None
 
 
-COLUMNS = ["epoch", "loss", "next_learning_rate", "seconds", "mean_dice", *(f"dice {c.name}" for c in CLASSES)]
+COLUMNS = ["epoch", "loss", "next_learning_rate", "seconds", "mean_dice", *(f"dice {c.name}" for c in PANNUKE.classes)]
 
 
 def history(path, *rows, columns=COLUMNS):
@@ -150,7 +151,7 @@ def test_training_has_the_loss_and_the_dice_of_each_class_and_their_mean(tmp_pat
     assert list(lines) == ["neoplastic", "inflammatory", "connective", "dead", "epithelial", "mean"]
     assert (lines["neoplastic"], lines["epithelial"], lines["mean"]) == ([0.1, 0.2], [0.5, 0.6], [0.275, 0.375])
     assert np.isnan(lines["dead"]).all()  # not in the truth
-    assert to_rgb(right.lines[0].get_color()) == class_color(CLASSES[1])
+    assert to_rgb(right.lines[0].get_color()) == class_color(PANNUKE.classes[1])
 
 
 def test_epochs_without_validation_leave_gaps(tmp_path):
@@ -183,7 +184,7 @@ def test_feature_maps_lie_over_the_image_with_their_names(count, tmp_path):
 
 
 def test_colours_are_darker_than_the_classes_own():
-    assert class_color(CLASSES[4]) == (0.8, 0.8, 0.0)
+    assert class_color(PANNUKE.classes[4]) == (0.8, 0.8, 0.0)
 
 
 def test_an_evaluation_gets_what_its_files_allow(tmp_path):

@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from monch_monai.classes import CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.encoders import RANDOM, Origin
 from monch_monai.networks.provenance import Provenance
 from monch_monai.prompts import ATTRIBUTES
@@ -13,7 +13,7 @@ from tests.fakes.evaluations import NETWORK, PROVENANCE, RECORD, write_evaluatio
 
 HUB = Origin("hub", "timm/resnet50_clip.openai", "0123456789abcdef")
 OTHER_WORDS = {**ATTRIBUTES, "dead": ("Small.", "Smudged.", "In debris.")}
-NAMES = {c.name: [c.name] * 3 for c in CLASSES}
+NAMES = {c.name: [c.name] * 3 for c in PANNUKE.classes}
 LOSS = {"_target_": "monch_monai.losses.BCEAndDice", "dice_weight": 0.1}
 
 

@@ -2,7 +2,8 @@ import statistics
 
 import pytest
 
-from monch_monai.classes import NUCLEUS_CLASSES, TISSUES
+from monch_monai.class_table import PANNUKE
+from monch_monai.tissues import TISSUES
 from monch_monai.report.paper import CLASS_ORDER, F1_TABLES, TABLE_1, TABLE_1_MILLISECONDS, TABLE_2
 
 
@@ -11,8 +12,8 @@ def organ_rows(system, column):
 
 
 def test_the_papers_order_is_of_our_classes():
-    assert sorted(CLASS_ORDER) == sorted(c.name for c in NUCLEUS_CLASSES)
-    assert [c.name for c in NUCLEUS_CLASSES] != CLASS_ORDER
+    assert sorted(CLASS_ORDER) == sorted(c.name for c in PANNUKE.nuclei)
+    assert [c.name for c in PANNUKE.nuclei] != CLASS_ORDER
 
 
 @pytest.mark.parametrize("system", TABLE_1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.datasets.inventory import Inventory, take_inventory
 from monch_monai.datasets.pannuke.published import FOLDS
 from monch_monai.datasets.pannuke.sources import find_folds
@@ -47,13 +47,13 @@ def examine_inventory(inventory: Inventory) -> list[str]:
             lines.append(f"{name} is not the published one: {tiles:,} tiles in place of {published.tiles:,}")
             logger.warning("%s", lines[-1])
             continue
-        found = nuclei[1 : len(NUCLEUS_CLASSES) + 1].tolist()
+        found = nuclei[1 : len(PANNUKE.nuclei) + 1].tolist()
         if _alike(found, published.nuclei):
             lines.append(f"{name}: nuclei of each class are as published")
             continue
         for order in permutations(range(len(found))):
             if _alike([found[i] for i in order], published.nuclei):
-                pairs = [(NUCLEUS_CLASSES[i], c) for i, c in zip(order, NUCLEUS_CLASSES, strict=True)]
+                pairs = [(PANNUKE.nuclei[i], c) for i, c in zip(order, PANNUKE.nuclei, strict=True)]
                 named = ", ".join(f"{found.name} is {c.name}" for found, c in pairs if found != c)
                 raise InputError(f"{name}: by their numbers of nuclei the mask channels are in another order: {named}")
         lines.append(f"{name}: nuclei by class {found} are not the published {list(published.nuclei)}")

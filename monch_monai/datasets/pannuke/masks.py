@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
-from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 
-CHANNELS = len(NUCLEUS_CLASSES) + 1
-BACKGROUND = len(NUCLEUS_CLASSES)
+CHANNELS = len(PANNUKE.nuclei) + 1
+BACKGROUND = len(PANNUKE.nuclei)
 """Index of the background channel."""
 SMALL = 10
 """Nuclei of fewer pixels are counted as small: what the tile's border left of them."""
@@ -39,7 +39,7 @@ def nuclei_of(masks: NDArray[Any]) -> list[Nucleus]:
     when it lies in several pieces: nothing is relabelled by connected components.
     """
     nuclei = []
-    for nucleus_class in NUCLEUS_CLASSES:
+    for nucleus_class in PANNUKE.nuclei:
         channel = masks[..., nucleus_class.index - 1]
         if channel.any():
             nuclei += [Nucleus(nucleus_class.index, channel == i) for i in np.unique(channel[channel > 0])]

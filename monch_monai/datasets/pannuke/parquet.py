@@ -14,7 +14,8 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from PIL import Image
 
-from monch_monai.classes import NUCLEUS_CLASSES, TISSUES
+from monch_monai.class_table import PANNUKE
+from monch_monai.tissues import TISSUES
 from monch_monai.data.tiles import Tile
 from monch_monai.datasets.pannuke.masks import Nucleus, draw
 from monch_monai.errors import InputError, one_line
@@ -49,7 +50,7 @@ class ParquetFold:
             features = metadata.get("info", {}).get("features", {})
             self.tissues = _names(features.get("tissue"))
             names = _names(features.get("categories"))
-            expected = [c.name for c in NUCLEUS_CLASSES]
+            expected = [c.name for c in PANNUKE.nuclei]
             in_order = all(e in _plain(name) for e, name in zip(expected, names, strict=False))
             if names and not (in_order and len(names) >= len(expected)):
                 raise InputError(f"{path} has the categories {names}; expected are {expected}, in this order")
@@ -75,8 +76,8 @@ class ParquetFold:
                 raise InputError(f"{name}: {len(row['instances'])} masks with {len(row['categories'])} categories")
             nuclei = []
             for instance, category in zip(row["instances"], row["categories"], strict=True):
-                if not 0 <= category < len(NUCLEUS_CLASSES):
-                    raise InputError(f"{name}: category {category}; PanNuke has 0 to {len(NUCLEUS_CLASSES) - 1}")
+                if not 0 <= category < len(PANNUKE.nuclei):
+                    raise InputError(f"{name}: category {category}; PanNuke has 0 to {len(PANNUKE.nuclei) - 1}")
                 inside = _decode(instance, name, "L") > 0
                 if inside.shape != image.shape[:2]:
                     raise InputError(f"{name}: a mask has shape {list(inside.shape)}; expected [256, 256]")

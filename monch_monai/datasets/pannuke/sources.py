@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.classes import TISSUES
+from monch_monai.tissues import TISSUES
 from monch_monai.data.tiles import Tile
 from monch_monai.datasets.pannuke.arrays import ArrayFile
 from monch_monai.datasets.pannuke.masks import CHANNELS, decode

@@ -1,0 +1,56 @@
+"""Which sentences describe a class at one pass: drawn anew at each step of training, the first three otherwise."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from monch_monai.class_table.class_table import LEAST_SENTENCES, MOST_CLASSES
+
+ROWS = 256
+"""Rows that text features are filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
+
+
+def some_of_each(features: Tensor, counts: Sequence[int], draw: bool) -> Tensor:
+    """Features `[T, S, D]` of S sentences of each of T classes, whose features `[N, D]` lie one class after another.
+
+    S is three, or the fewest that a class has. Where they are drawn, that is without replacement and by PyTorch's
+    generator of the CPU; else they are the first of each class.
+
+    Args:
+        features: at least as many rows as `counts` add up to.
+        counts: sentences of each class.
+        draw: whether to draw.
+    """
+    number = min(LEAST_SENTENCES, *counts)
+    starts = [sum(counts[:index]) for index in range(len(counts))]
+    if not draw:
+        return torch.stack([features[start : start + number] for start in starts])
+    rows = [start + torch.randperm(count)[:number] for start, count in zip(starts, counts, strict=True)]
+    return features[torch.stack(rows).to(features.device)]
+
+
+def random_directions(rows: int, dim: int) -> Tensor:
+    """The same unit vectors `[rows, dim]` whatever the seed, in place of features of words."""
+    return F.normalize(torch.randn(rows, dim, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+
+def filled_up(features: Tensor) -> Tensor:
+    """Features `[N, D]` with rows of 0 up to a multiple of `ROWS`."""
+    return F.pad(features, (0, 0, 0, -len(features) % ROWS))
+
+
+def logits_of_classes(logits: Sequence[float] | Tensor) -> Tensor:
+    """A logit a class, filled up with 0 to `MOST_CLASSES`."""
+    given = torch.as_tensor(logits, dtype=torch.float32)
+    return F.pad(given, (0, MOST_CLASSES - len(given)))
+
+
+def starting_logits(shares: Sequence[float] | None, classes: int) -> Tensor:
+    """Logits of the classes' shares of pixels, filled up; a class without a pixel begins as one of a share of 1e-5.
+
+    Where `shares` is None, the classes of nuclei share a fifth.
+    """
+    given = torch.tensor([0.8, *[0.2 / (classes - 1)] * (classes - 1)] if shares is None else shares)
+    return logits_of_classes(torch.logit(given.clamp(1e-5, 1 - 1e-5)))
