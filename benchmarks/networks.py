@@ -100,15 +100,20 @@ def training_step(
     loss: Callable[[Any], Tensor] = mean_square,
     amp: bool = False,
 ) -> Work:
-    """Forward (with `amp` in bfloat16 autocast), loss and backward, and the optimiser's step where there is one."""
+    """Forward (with `amp` in bfloat16 autocast), loss and backward, and the optimiser's step where there is one.
 
-    def step() -> None:
+    The step returns its loss.
+    """
+
+    def step() -> Tensor:
         with torch.autocast(tiles.device.type, torch.bfloat16, enabled=amp):
             output = network(tiles)
-        loss(output).backward()
+        value = loss(output)
+        value.backward()
         if optimizer is not None:
             optimizer.step()
             optimizer.zero_grad()
+        return value.detach()
 
     return step
 

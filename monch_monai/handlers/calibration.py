@@ -9,8 +9,8 @@ from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
+from monch_monai.files import write_json
 from monch_monai.handlers.items import ImageRecords, name_of
-from monch_monai.handlers.score_files import write_json
 
 BINS = 15
 

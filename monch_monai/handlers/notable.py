@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from monch_monai.classes import IGNORE_INDEX
 from monch_monai.data import RGBReader
 from monch_monai.data.images import write_picture
+from monch_monai.files import write_json
 from monch_monai.handlers.items import ImageRecords, name_of, with_origins
-from monch_monai.handlers.score_files import write_json
 from monch_monai.metrics import confusion_matrix, mean_dice
 from monch_monai.overlay import draw_contours, draw_mistakes, side_by_side
 
@@ -80,8 +80,7 @@ class NotableTiles(ImageRecords[Outcome]):
 
     def _notable(self) -> dict[str, Outcome]:
         ranked = self._ranked()
-        kept = ranked if len(ranked) <= 2 * self.number else [*ranked[: self.number], *ranked[-self.number :]]
-        return {name: self.records[name] for name in kept}
+        return {name: self.records[name] for name in (*ranked[: self.number], *ranked[-self.number :])}
 
 
 def _row(name: str, outcome: Outcome) -> NDArray[np.uint8]:

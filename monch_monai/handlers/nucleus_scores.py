@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from monch_monai.classes import IGNORE_INDEX
 from monch_monai.data import read_instance_map
 from monch_monai.errors import InputError
+from monch_monai.files import write_json, write_rows
 from monch_monai.handlers.items import UNKNOWN, ImageRecords, name_of
-from monch_monai.handlers.score_files import write_json, write_rows
 from monch_monai.metrics import Instances, detection_matrix, drop_ignored, instances, panoptic_counts
 from monch_monai.metrics.nucleus_rows import nucleus_class_rows, nucleus_intervals, nucleus_means, nucleus_organ_rows
 from monch_monai.nuclei import WatershedNuclei

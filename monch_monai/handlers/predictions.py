@@ -14,10 +14,9 @@ import monch_monai
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
 from monch_monai.data.images import is_nifti, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
-from monch_monai.files import write_atomically
+from monch_monai.files import write_atomically, write_rows
 from monch_monai.geometry import NETWORK_MPP
 from monch_monai.handlers.items import name_of
-from monch_monai.handlers.score_files import write_rows
 from monch_monai.nuclei import write_instance_map
 from monch_monai.overlay import draw_contours
 from monch_monai.predict import Prediction
