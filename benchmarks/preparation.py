@@ -43,10 +43,8 @@ def print_preparation(folder: str, tiles: int = 2656) -> None:
     print(f"preparation: {time.perf_counter() - start:.0f} s, peak anonymous memory {peak / 2**10:.0f} MiB")
     sizes = [sum(p.stat().st_size for p in paths) for paths in (arrays, (out / "fold1").iterdir())]
     print(f"size: {sizes[0]:,} to {sizes[1]:,} bytes, {sizes[0] / sizes[1]:.3f}x smaller")
-    for name, first in (
-        ("np.load", lambda: _first_batch_of_arrays(arrays)),
-        ("prepared", lambda: next(iter(_loader(out, 16)))),
-    ):
+    batches = {"np.load": lambda: _first_batch_of_arrays(arrays), "prepared": lambda: next(iter(_loader(out, 16)))}
+    for name, first in batches.items():
         start = time.perf_counter()
         first()
         print(f"first batch of 16, {name}: {time.perf_counter() - start:.2f} s")

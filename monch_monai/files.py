@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and identified by their SHA-256."""
+"""Files: written whole or not at all, tables and JSON too, and identified by their SHA-256."""
 
 import csv
 import hashlib
