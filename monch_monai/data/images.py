@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.errors import InputError, one_line
 from monch_monai.files import write_atomically
 
@@ -130,11 +130,11 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
     return image
 
 
-def read_class_map(path: str | Path) -> NDArray[np.uint8]:
-    """Class map `[H, W]` of a single-channel picture or NIfTI file.
+def read_class_map(path: str | Path, number: int) -> NDArray[np.uint8]:
+    """Class map `[H, W]` of a single-channel picture or NIfTI file, of values below `number` and 255.
 
     Raises:
-        InputError: the file cannot be read, is not of one channel, or holds a value that is neither a class nor 255.
+        InputError: the file cannot be read, is not of one channel, or holds another value.
     """
     try:
         if is_nifti(path):
@@ -144,23 +144,24 @@ def read_class_map(path: str | Path) -> NDArray[np.uint8]:
                 values = np.asarray(picture)
     except Exception as error:
         raise InputError(f"{path} cannot be read as a class map ({_reason(error)}): replace or remove it") from error
-    return check_class_map(values, str(path))
+    return check_class_map(values, str(path), number)
 
 
-def check_class_map(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def check_class_map(values: NDArray[Any], name: str, number: int) -> NDArray[np.uint8]:
     """`values` as a class map `[H, W]` uint8.
 
     Raises:
-        InputError: `values` are not of two axes, or one is neither a class nor 255; the message begins with `name`.
+        InputError: `values` are not of two axes, or one is neither below `number` nor 255; the message begins with
+            `name`.
     """
     if values.ndim != 2:
         raise InputError(f"{name} is no class map: expected one channel, got shape {list(values.shape)}")
-    known = (values < len(PANNUKE.classes)) | (values == IGNORE_INDEX)
+    known = (values < number) | (values == IGNORE_INDEX)
     if values.dtype != np.uint8:
         known &= (values >= 0) & (values == np.trunc(values))
     unknown = values[~known]
     if unknown.size:
-        raise InputError(f"{name} holds {unknown[0].item()}; a class map holds 0 to {len(PANNUKE.classes) - 1} and 255")
+        raise InputError(f"{name} holds {unknown[0].item()}; its class map holds 0 to {number - 1} and 255")
     return values.astype(np.uint8)
 
 

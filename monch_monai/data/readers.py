@@ -12,7 +12,8 @@ import numpy as np
 from monai.data import ImageReader
 from numpy.typing import NDArray
 
-from monch_monai.data.images import check_class_map, read_class_map, read_rgb
+from monch_monai.data.images import read_class_map, read_rgb
+from monch_monai.data.tile_labels import TileLabels
 
 TILE = re.compile(r"\.npy#\d+$")
 """Ending of a reference to a tile of a prepared dataset."""
@@ -44,12 +45,23 @@ class RGBReader(ImageReader):
 
 
 class ClassMapReader(RGBReader):
-    """Reads a class map `[H, W]` uint8 from a picture file or from `classes.npy#INDEX`, and checks its values."""
+    """Reads a class map `[H, W]` uint8 from `classes.npy#INDEX`, or from a picture file, whose values are classes.
+
+    Args:
+        labels: of the datasets; values returned are those of `labels.sets`.
+    """
 
     channel_dim = float("nan")
 
+    def __init__(self, labels: TileLabels) -> None:
+        super().__init__()
+        self.labels = labels
+
     def _pixels(self, name: str) -> NDArray[Any]:
-        return check_class_map(_tile(name), name) if TILE.search(name) else read_class_map(name)
+        if not TILE.search(name):
+            return read_class_map(name, len(self.labels.sets.table))
+        mapped: NDArray[np.uint8] = self.labels.lookup(name)[_tile(name)]
+        return mapped
 
 
 class InstanceMapReader(ClassMapReader):

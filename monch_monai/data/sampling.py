@@ -1,6 +1,7 @@
 """Which tiles an epoch of training draws: each once, or those with rare classes and tissues more often."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler, RandomSampler, Sampler, WeightedRandomSampler
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.data.several import SeveralTiles
+from monch_monai.data.tile_labels import TileLabels
 from monch_monai.data.tiles import Tiles
 from monch_monai.errors import InputError
 from monch_monai.settings import fraction, whole_number
@@ -44,18 +46,28 @@ def balance(has_class: NDArray[np.bool_], tissues: Sequence[str], strength: floa
     return weights
 
 
-def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler[int]:
+def tile_sampler(
+    tiles: Tiles | SeveralTiles,
+    folds: Sequence[str],
+    strength: float,
+    labels: TileLabels,
+    dataset_weights: Sequence[float] | None = None,
+) -> Sampler[int]:
     """Sampler of an epoch's tiles, as many as the folds have.
 
     Args:
-        tiles: the dataset.
+        tiles: the datasets.
         folds: those to draw from.
         strength: 0 draws each tile once; up to 1, tiles are drawn with replacement by the weights of `balance`.
+        labels: of the datasets.
+        dataset_weights: how much of an epoch each dataset has, relative to the others; None is by its tiles. Where
+            given, tiles are drawn with replacement.
 
     Raises:
-        InputError: the strength is not a number from 0 to 1.
+        InputError: the strength is not a number from 0 to 1, or `dataset_weights` are not one positive number for each
+            dataset.
     """
-    weights = _weights(tiles, folds, strength)
+    weights = _weights(tiles, folds, strength, labels, dataset_weights)
     return RandomSampler(tiles.rows(folds)) if weights is None else WeightedRandomSampler(list(weights), len(weights))
 
 
@@ -67,28 +79,32 @@ class RankTileSampler(DistributedSampler[int]):
     fewer than R of them, others each epoch, are left out.
 
     Args:
-        tiles: the dataset.
+        tiles: the datasets.
         folds: those to draw from.
         strength: as in `tile_sampler`.
+        labels: of the datasets.
+        dataset_weights: as in `tile_sampler`.
         seed: of the run.
         num_replicas: R; None for the number of processes.
         rank: of this process; None for its own.
 
     Raises:
-        InputError: the strength is not a number from 0 to 1.
+        InputError: as of `tile_sampler`.
     """
 
     def __init__(
         self,
-        tiles: Tiles,
+        tiles: Tiles | SeveralTiles,
         folds: Sequence[str],
         strength: float,
+        labels: TileLabels,
+        dataset_weights: Sequence[float] | None = None,
         seed: int = 0,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
         super().__init__(tiles.rows(folds), num_replicas, rank, shuffle=True, seed=seed, drop_last=True)  # type: ignore[arg-type]
-        self.weights = _weights(tiles, folds, strength)
+        self.weights = _weights(tiles, folds, strength, labels, dataset_weights)
 
     def __iter__(self) -> Iterator[int]:
         """Indices of this process's tiles, in the epoch set last."""
@@ -118,14 +134,37 @@ def tiles_at_once(batch_size: int, accumulation_steps: int = 1, processes: int =
     return batch_size // shares
 
 
-def _weights(tiles: Tiles, folds: Sequence[str], strength: float) -> NDArray[np.float64] | None:
+def _weights(
+    tiles: Tiles | SeveralTiles,
+    folds: Sequence[str],
+    strength: float,
+    labels: TileLabels,
+    dataset_weights: Sequence[float] | None,
+) -> NDArray[np.float64] | None:
     """How often each tile is drawn, on average; None where each is drawn once."""
-    if fraction("sampling_strength", strength) == 0:
+    shares = _shares(dataset_weights, tiles)
+    if fraction("sampling_strength", strength) == 0 and shares is None:
         return None
-    rows = tiles.rows(folds)
-    has_class = np.array([[row[f"{c.name}_nuclei"] != "0" for c in PANNUKE.nuclei] for row in rows])
-    weights = balance(has_class, [row["tissue"] for row in rows], strength)
-    for c, share, drawn in zip(PANNUKE.nuclei, has_class.mean(axis=0), weights @ has_class / len(rows), strict=True):
-        shown = strength, c.name, 100 * share, 100 * drawn
+    parts = [(dataset, dataset.rows(inner)) for dataset, inner in tiles.parts(folds)]
+    has_label = np.array([labels.of_row(row, dataset) for dataset, rows in parts for row in rows])
+    weights = balance(has_label[:, 1:], [row["tissue"] for _, rows in parts for row in rows], strength)
+    if shares is not None:
+        of_dataset = np.concatenate([[tiles.datasets.index(dataset)] * len(rows) for dataset, rows in parts])
+        totals = np.bincount(of_dataset, weights, len(shares))
+        weights = weights * (len(weights) * shares / np.maximum(totals, 1e-9))[of_dataset]
+    for value in np.flatnonzero(has_label.any(axis=0)):
+        share, drawn = has_label[:, value].mean(), weights @ has_label[:, value] / len(weights)
+        shown = strength, labels.sets.names[value], 100 * share, 100 * drawn
         logger.info("sampling strength %g: tiles with %s nuclei %.1f %%, drawn %.1f %%", *shown)
     return weights
+
+
+def _shares(weights: Sequence[float] | None, tiles: Tiles | SeveralTiles) -> NDArray[np.float64] | None:
+    """Share of an epoch of each dataset."""
+    if weights is None:
+        return None
+    number, given = len(tiles.datasets), list(weights) if isinstance(weights, list | tuple) else [weights]
+    usable = all(isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < math.inf for v in given)
+    if len(given) != number or not usable:
+        raise InputError(f"dataset_weights is {weights!r}; give {number} numbers above 0, one for each of dataset_dir")
+    return np.array(given) / np.sum(given)

@@ -1,8 +1,8 @@
 """The on-disk format of every prepared dataset: memory-mappable arrays of tiles, by fold.
 
-    DATASET/manifest.json           format, folds, splits, origin; written last: a folder without one is no dataset
+    DATASET/manifest.json           format, vocabulary, folds, splits, origin; written last: a folder without one is no dataset
     DATASET/FOLD/images.npy         [N, H, W, 3] uint8   RGB
-    DATASET/FOLD/classes.npy        [N, H, W]    uint8   index into `monch_monai.classes.CLASSES`, 255 = ignore
+    DATASET/FOLD/classes.npy        [N, H, W]    uint8   index of a label in the manifest's vocabulary, 255 = ignore
     DATASET/FOLD/instances.npy      [N, H, W]    uint16  0 = background, 1.. = nucleus, unique within its tile
     DATASET/FOLD/tiles.csv          a row a tile, in order: tissue, source, counts of `count_tile`, the source's remarks
 
@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE, ClassTable, Vocabulary
 from monch_monai.data.images import check_class_map
 from monch_monai.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "monch-tiles"
-VERSION = 2
+VERSION = 3
 PARTS = ("train", "validation", "test")
 LAYOUT: Mapping[str, tuple[type, tuple[int, ...]]] = {
     "images": (np.uint8, (3,)),
@@ -35,11 +35,13 @@ LAYOUT: Mapping[str, tuple[type, tuple[int, ...]]] = {
     "instances": (np.uint16, ()),
 }
 """Type and trailing axes of each array; the leading ones are N, H, W."""
-KINDS = [*(c.name for c in PANNUKE.classes), "ignored"]
-"""Kinds of pixels of a class map: those of each class, and those that are not counted."""
+IGNORED = "ignored"
+"""Kind of pixel that is not counted, beside the labels of a vocabulary."""
 HOW_TO_PREPARE = "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke or prepare_consep)"
 
-AGAIN = "prepare the dataset again"
+AGAIN = "prepare the dataset again with this version"
+KNOWN = ((FORMAT, VERSION), (FORMAT, 2))
+"""Formats that are read. Version 2 knew PanNuke's classes alone."""
 
 
 class Tile(NamedTuple):
@@ -62,11 +64,11 @@ class Tile(NamedTuple):
         return Tile(*pixels, self.tissue, f"{self.source} x={x} y={y}")
 
 
-def count_tile(tile: Tile) -> dict[str, int]:
-    """Pixels of each class and of 255 (`background_pixels`, …, `ignored_pixels`) and, but for background, nuclei."""
+def count_tile(tile: Tile, labels: Sequence[str]) -> dict[str, int]:
+    """Pixels of each label and of 255 (`background_pixels`, …, `ignored_pixels`) and, but for background, nuclei."""
     pixels = np.bincount(tile.classes.ravel(), minlength=IGNORE_INDEX + 1)
     counts = {}
-    for kind, value in zip(KINDS, [*(c.index for c in PANNUKE.classes), IGNORE_INDEX], strict=True):
+    for kind, value in zip((*labels, IGNORED), (*range(len(labels)), IGNORE_INDEX), strict=True):
         counts[f"{kind}_pixels"] = int(pixels[value])
         if value:
             ids = np.unique(tile.instances[tile.classes == value]) if pixels[value] else np.zeros(0)
@@ -82,11 +84,12 @@ class Tiles:
 
     Attributes:
         folds: number of tiles of each fold.
+        vocabulary: what the values of its class maps stand for.
         fingerprint: SHA-256 over the files of all folds, as recorded when they were written.
 
     Raises:
         InputError: the folder is missing, empty or no prepared dataset of this version, an array has another shape or
-            type than the manifest states, or a class map holds a value that is neither a class nor 255.
+            type than the manifest states, or a class map holds a value that is neither a label nor 255.
     """
 
     def __init__(self, dataset_dir: str | Path) -> None:
@@ -98,29 +101,26 @@ class Tiles:
         if not manifest.is_file():
             found = "is empty" if not any(self.dir.iterdir()) else "holds no manifest.json"
             raise InputError(f"dataset_dir {self.dir} {found}: {HOW_TO_PREPARE}")
-        ours = FORMAT, VERSION, [c.name for c in PANNUKE.classes]
         try:
             self.manifest: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-            form = self.manifest["format"], self.manifest["version"], self.manifest["classes"]
-            if form == ours:
+            form = self.manifest["format"], self.manifest["version"]
+            if form in KNOWN:
+                self.vocabulary = _vocabulary(self.manifest)
                 self.splits: dict[str, dict[str, list[str]]] = self.manifest["splits"]
                 self.fingerprint = str(self.manifest["fingerprint"])
                 self.folds = {name: int(fold["tiles"]) for name, fold in self.manifest["folds"].items()}
                 sizes = {name: int(fold["tile_size"]) for name, fold in self.manifest["folds"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{manifest} is damaged ({error}): {AGAIN}") from error
-        if form != ours:
-            raise InputError(
-                f"{manifest} is of format {form[0]} {form[1]} with classes {form[2]}; expected {ours[0]} {ours[1]} "
-                f"with {ours[2]}: prepare the dataset again with this version"
-            )
+        if form not in KNOWN:
+            expected = " or ".join(f"{name} {version}" for name, version in KNOWN)
+            raise InputError(f"{manifest} is of format {form[0]} {form[1]}; expected {expected}: {AGAIN}")
         for fold, size in sizes.items():
             for name, (dtype, trailing) in LAYOUT.items():
                 shape = (self.folds[fold], size, size, *trailing)
                 self._check(self.dir / fold / f"{name}.npy", np.dtype(dtype), shape)
 
-    @staticmethod
-    def _check(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    def _check(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -130,7 +130,21 @@ class Tiles:
             raise InputError(f"{path} holds {found}; its manifest states {stated}: {AGAIN}")
         if path.stem == "classes":
             for i, class_map in enumerate(array):
-                check_class_map(class_map, f"{path}#{i}")
+                check_class_map(class_map, f"{path}#{i}", len(self.vocabulary.labels))
+
+    @property
+    def datasets(self) -> "list[Tiles]":
+        """This dataset alone; `SeveralTiles` has more."""
+        return [self]
+
+    def parts(self, folds: Sequence[str]) -> "list[tuple[Tiles, list[str]]]":
+        """This dataset and the folds; of `SeveralTiles`, each dataset's."""
+        return [(self, list(folds))]
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes that the labels speak of."""
+        return self.vocabulary.table
 
     def split(self, name: str | int, part: str) -> list[str]:
         """Folds of one part (`train`, `validation`, `test`) of a split.
@@ -157,12 +171,14 @@ class Tiles:
         return folds
 
     def items(self, folds: Sequence[str]) -> list[dict[str, str]]:
-        """One dictionary a tile, in order: references `image`, `label` and `instances`, and `tissue` and `source`."""
+        """One dictionary a tile, in order: references `image`, `label` and `instances`, and `tissue`, `source` and
+        `dataset`.
+        """
         items = []
         for fold in folds:
             for i, row in enumerate(self.rows([fold])):
                 image, label, nuclei = (f"{self.dir / fold / name}.npy#{i}" for name in LAYOUT)
-                origin = {"tissue": row["tissue"], "source": row["source"]}
+                origin = {"tissue": row["tissue"], "source": row["source"], "dataset": self.dir.resolve().name}
                 items.append({"image": image, "label": label, "instances": nuclei, **origin})
         return items
 
@@ -182,6 +198,19 @@ class Tiles:
         return rows
 
 
+def _vocabulary(manifest: Mapping[str, Any]) -> Vocabulary:
+    """The vocabulary that a manifest states.
+
+    Raises:
+        KeyError, TypeError, ValueError: it states none.
+    """
+    if manifest["version"] == VERSION:
+        return Vocabulary.from_dict(manifest["vocabulary"])
+    if manifest["classes"] != PANNUKE.names:
+        raise ValueError(f"it has classes {manifest['classes']}")
+    return Vocabulary.of_table(PANNUKE)
+
+
 def read_rows(fold_dir: Path) -> list[dict[str, str]]:
     """Rows of `tiles.csv` in the folder of a fold, in order.
 
@@ -196,11 +225,11 @@ def read_rows(fold_dir: Path) -> list[dict[str, str]]:
         raise InputError(f"{path} cannot be read ({error}): {AGAIN}") from error
 
 
-def read_tiles(fold_dir: Path) -> Iterator[Tile]:
-    """Tiles in the folder of a fold, in order, memory-mapped."""
+def read_tiles(fold_dir: Path, labels: Sequence[str]) -> Iterator[Tile]:
+    """Tiles in the folder of a fold, in order, memory-mapped; `labels` are the vocabulary's names."""
+    counted = {f"{kind}_{what}" for kind in (*labels, IGNORED) for what in ("pixels", "nuclei")}
     arrays = [np.load(fold_dir / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in LAYOUT]
-    counted = {f"{kind}_{what}" for kind in KINDS for what in ("pixels", "nuclei")} | {"tissue", "source"}
     images, classes, instances = arrays
     for i, row in enumerate(read_rows(fold_dir)):
-        remarks = {key: int(value) for key, value in row.items() if key not in counted}
+        remarks = {key: int(value) for key, value in row.items() if key not in counted | {"tissue", "source"}}
         yield Tile(images[i], classes[i], instances[i], row["tissue"], row["source"], remarks)

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from monch_monai import __version__
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, Vocabulary
 from monch_monai.data.tiles import FORMAT, LAYOUT, VERSION, Tile, count_tile
 from monch_monai.errors import InputError
 from monch_monai.files import PART, sha256
@@ -41,6 +41,7 @@ def write_tiles(
     folds: Mapping[str, Fold],
     splits: Mapping[str, Mapping[str, Sequence[str]]],
     finish: Callable[[Path], None] = lambda folder: None,
+    vocabulary: Vocabulary = Vocabulary.of_table(PANNUKE),  # noqa: B008 # frozen
     **notes: str,
 ) -> None:
     """Writes a dataset whole or not at all: it grows in a folder beside its own, which is renamed at the end.
@@ -52,6 +53,7 @@ def write_tiles(
         folds: what to write, by the folds' names.
         splits: for each split name its parts (`train`, `validation`, `test`) and their folds.
         finish: called with the folder when all tiles are in it: it may add files, and its error ends the work.
+        vocabulary: what the values of class maps stand for.
         notes: plain text for the manifest: `name`, `source`, `license`, `labels`, … Interrupted work is resumed only
             where they are the same.
 
@@ -67,7 +69,7 @@ def write_tiles(
         "written_by": f"monch_monai {__version__}",
         **notes,
         "mpp": NETWORK_MPP,
-        "classes": [c.name for c in PANNUKE.classes],
+        "vocabulary": vocabulary.to_dict(),
         "folds": {name: {"tiles": fold.count, "tile_size": fold.tile_size} for name, fold in folds.items()},
         "splits": splits,
     }

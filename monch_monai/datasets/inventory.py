@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monch_monai.class_table import IGNORE_INDEX
-from monch_monai.data.tiles import KINDS, Tile, count_tile
+from monch_monai.data.tiles import IGNORED, Tile, count_tile
 from monch_monai.errors import InputError
 
 ENOUGH = 5000
@@ -20,18 +20,23 @@ ENOUGH = 5000
 class Inventory:
     """Counts of tiles, nuclei and pixels by fold and tissue, added up one tile at a time.
 
+    Args:
+        labels: names of the vocabulary's labels.
+
     Attributes:
         tiles: number of tiles by `(fold, tissue)`.
-        nuclei: nuclei of each of `KINDS` by `(fold, tissue)`, `[7]`.
-        pixels: pixels of each of `KINDS` by `(fold, tissue)`, `[7]`.
+        kinds: names of the labels, and `ignored`, K of them.
+        nuclei: nuclei of each kind by `(fold, tissue)`, `[K]`.
+        pixels: pixels of each kind by `(fold, tissue)`, `[K]`.
         empty: tiles without a nucleus, by fold.
         remarks: sums of the tiles' remarks, by fold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels, self.kinds = labels, [*labels, IGNORED]
         self.tiles: Counter[tuple[str, str]] = Counter()
-        self.nuclei: defaultdict[tuple[str, str], NDArray[np.int64]] = defaultdict(_zeros)
-        self.pixels: defaultdict[tuple[str, str], NDArray[np.int64]] = defaultdict(_zeros)
+        self.nuclei: defaultdict[tuple[str, str], NDArray[np.int64]] = defaultdict(self._zeros)
+        self.pixels: defaultdict[tuple[str, str], NDArray[np.int64]] = defaultdict(self._zeros)
         self.empty: Counter[str] = Counter()
         self.remarks: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._blueness: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros((2, 2)))
@@ -39,12 +44,12 @@ class Inventory:
 
     def add(self, fold: str, tile: Tile) -> None:
         """Counts a tile of a fold."""
-        counts = count_tile(tile)
+        counts = count_tile(tile, self.labels)
         place = fold, tile.tissue
         number = sum(n for (name, _), n in self.tiles.items() if name == fold)
         self.tiles[place] += 1
-        self.nuclei[place] += [counts.get(f"{kind}_nuclei", 0) for kind in KINDS]
-        self.pixels[place] += [counts[f"{kind}_pixels"] for kind in KINDS]
+        self.nuclei[place] += [counts.get(f"{kind}_nuclei", 0) for kind in self.kinds]
+        self.pixels[place] += [counts[f"{kind}_pixels"] for kind in self.kinds]
         self.empty[fold] += not tile.instances.any()
         self.remarks[fold].update(tile.remarks)
         blueness = tile.image[..., 2].astype(np.float64) - tile.image[..., 0]
@@ -63,16 +68,19 @@ class Inventory:
         return sorted({tissue for _, tissue in self.tiles})
 
     def of_fold(self, fold: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-        """Tiles, nuclei `[7]` and pixels `[7]` of one fold."""
+        """Tiles, nuclei `[K]` and pixels `[K]` of one fold."""
         return self._total([place for place in self.tiles if place[0] == fold])
 
     def of_tissue(self, tissue: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-        """Tiles, nuclei `[7]` and pixels `[7]` of one tissue."""
+        """Tiles, nuclei `[K]` and pixels `[K]` of one tissue."""
         return self._total([place for place in self.tiles if place[1] == tissue])
 
     def _total(self, places: list[tuple[str, str]]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-        nuclei, pixels = (sum((counts[place] for place in places), _zeros()) for counts in (self.nuclei, self.pixels))
+        nuclei, pixels = (sum((counts[place] for place in places), self._zeros()) for counts in (self.nuclei, self.pixels))
         return sum(self.tiles[place] for place in places), nuclei, pixels
+
+    def _zeros(self) -> NDArray[np.int64]:
+        return np.zeros(len(self.kinds), np.int64)
 
     def stain_contrast(self, fold: str) -> float:
         """How much bluer nuclei are than what surrounds them: the mean of blue minus red, nuclei minus the rest.
@@ -114,14 +122,12 @@ class Inventory:
         return lines + [f"the same image: {', '.join(group)}" for group in across[:10]]
 
 
-def take_inventory(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int]) -> Inventory:
+def take_inventory(
+    folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int], labels: Sequence[str]
+) -> Inventory:
     """Inventory of tiles by fold, with a progress bar; `totals` are the numbers of tiles."""
-    inventory = Inventory()
+    inventory = Inventory(labels)
     for name, tiles in folds.items():
         for tile in tqdm(tiles, f"examining {name}", totals[name], unit="tile", mininterval=1, leave=False):
             inventory.add(name, tile)
     return inventory
-
-
-def _zeros() -> NDArray[np.int64]:
-    return np.zeros(len(KINDS), np.int64)

@@ -9,8 +9,8 @@ from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from monch_monai.class_table import IGNORE_INDEX, PANNUKE
-from monch_monai.handlers.items import ImageRecords, name_of
-from monch_monai.handlers.score_files import write_json
+from monch_monai.files import write_json
+from monch_monai.handlers.items import ImageRecords, class_map_of, name_of
 
 BINS = 15
 
@@ -56,8 +56,8 @@ class Calibration(ImageRecords[NDArray[np.float64]]):
     def collect(self, engine: Engine) -> None:
         """Counts a batch."""
         for item in engine.state.output:
-            probs, label = (torch.as_tensor(item[key]).cpu().numpy() for key in ("probs", "label"))
-            self.records[name_of(item)] = calibration_counts(probs, label[0].astype(np.uint8))
+            probs = torch.as_tensor(item["probs"]).cpu().numpy()
+            self.records[name_of(item)] = calibration_counts(probs, class_map_of(item, "label"))
 
     def write(self, engine: Engine) -> None:
         """Writes the file."""

@@ -10,8 +10,8 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from torch.optim import Optimizer
 
+from monch_monai.files import write_rows
 from monch_monai.handlers.progress import loss_of
-from monch_monai.handlers.score_files import write_rows
 from monch_monai.metrics import score_rows
 
 Row = dict[str, float]

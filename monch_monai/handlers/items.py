@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import ignite.distributed as idist
+import numpy as np
+import torch
 from ignite.engine import Engine, Events
+from numpy.typing import NDArray
 
 Record = TypeVar("Record")
 
@@ -16,6 +19,12 @@ UNKNOWN = "unknown"
 def name_of(item: Mapping[str, Any]) -> str:
     """File or reference (`…/images.npy#12`) that the item's `image` was read from."""
     return str(item["image"].meta["filename_or_obj"])
+
+
+def class_map_of(item: Mapping[str, Any], key: str) -> NDArray[np.uint8]:
+    """Class map `[H, W]` of an item, from its tensor `[1, H, W]`."""
+    class_map: NDArray[np.uint8] = torch.as_tensor(item[key])[0].cpu().numpy().astype(np.uint8)
+    return class_map
 
 
 def with_origins(engine: Engine) -> list[tuple[dict[str, Any], dict[str, Any]]]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data import RGBReader
 from monch_monai.data.images import write_picture
-from monch_monai.handlers.items import ImageRecords, name_of, with_origins
-from monch_monai.handlers.score_files import write_json
+from monch_monai.files import write_json
+from monch_monai.handlers.items import ImageRecords, class_map_of, name_of, with_origins
 from monch_monai.metrics import confusion_matrix, mean_dice
 from monch_monai.overlay import draw_contours, draw_mistakes, side_by_side
 
@@ -52,9 +52,9 @@ class NotableTiles(ImageRecords[Outcome]):
             predicted, truth = (torch.as_tensor(item[key]).cpu() for key in ("pred", "label"))
             score = mean_dice(confusion_matrix(predicted, truth).numpy())
             if not math.isnan(score):
-                shown, guess = (values[0].numpy().astype(np.uint8) for values in (truth, predicted))
-                tissue, of = str(origin.get("tissue", "")), str(origin.get("source", ""))
-                self.records[name_of(item)] = Outcome(score, shown, guess, tissue, of)
+                truth_map, predicted_map = (class_map_of(item, key) for key in ("label", "pred"))
+                tissue, source = str(origin.get("tissue", "")), str(origin.get("source", ""))
+                self.records[name_of(item)] = Outcome(score, truth_map, predicted_map, tissue, source)
         self.records = self._notable()
 
     def write(self, engine: Engine) -> None:
@@ -80,8 +80,7 @@ class NotableTiles(ImageRecords[Outcome]):
 
     def _notable(self) -> dict[str, Outcome]:
         ranked = self._ranked()
-        kept = ranked if len(ranked) <= 2 * self.number else [*ranked[: self.number], *ranked[-self.number :]]
-        return {name: self.records[name] for name in kept}
+        return {name: self.records[name] for name in (*ranked[: self.number], *ranked[-self.number :])}
 
 
 def _row(name: str, outcome: Outcome) -> NDArray[np.uint8]:

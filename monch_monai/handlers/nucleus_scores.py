@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data import read_instance_map
 from monch_monai.errors import InputError
-from monch_monai.handlers.items import UNKNOWN, ImageRecords, name_of
-from monch_monai.handlers.score_files import write_json, write_rows
+from monch_monai.files import write_json, write_rows
+from monch_monai.handlers.items import UNKNOWN, ImageRecords, class_map_of, name_of
 from monch_monai.metrics import Instances, detection_matrix, drop_ignored, instances, panoptic_counts
 from monch_monai.metrics.nucleus_rows import nucleus_class_rows, nucleus_intervals, nucleus_means, nucleus_organ_rows
 from monch_monai.nuclei import WatershedNuclei
@@ -85,11 +85,11 @@ class NucleusScores(ImageRecords[Record]):
         logger.info("nuclei: %s", ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
 
     def _nuclei(self, given: dict[str, Any], item: dict[str, Any]) -> tuple[Instances, Instances]:
-        pred, label = (torch.as_tensor(item[key])[0].cpu().numpy() for key in ("pred", "label"))
+        pred, label = (class_map_of(item, key) for key in ("pred", "label"))
         if "instance_map" in item:
-            y_pred = instances(torch.as_tensor(item["instance_map"])[0].cpu().numpy(), pred.astype(np.uint8))
+            y_pred = instances(torch.as_tensor(item["instance_map"])[0].cpu().numpy(), pred)
         else:
-            nuclei = self.watershed(pred.astype(np.uint8), torch.as_tensor(item["probs"]).cpu().numpy())
+            nuclei = self.watershed(pred, torch.as_tensor(item["probs"]).cpu().numpy())
             y_pred = Instances(nuclei.instance_map.astype(np.int64), np.append(np.uint8(0), nuclei.classes))
-        y = instances(read_instance_map(given["instances"]), label.astype(np.uint8))
+        y = instances(read_instance_map(given["instances"]), label)
         return drop_ignored(y_pred, y, label == IGNORE_INDEX)

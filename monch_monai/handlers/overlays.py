@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ignite.engine import Engine
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from monch_monai.data.images import write_picture
 from monch_monai.data.readers import RGBReader
-from monch_monai.handlers.items import ImageRecords, name_of
+from monch_monai.handlers.items import ImageRecords, class_map_of, name_of
 from monch_monai.overlay import GAP, draw_contours, side_by_side
 
 
@@ -60,6 +59,5 @@ class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
 
 def _row(item: dict[str, Any]) -> NDArray[np.uint8]:
     image, _ = RGBReader().get_data([name_of(item)])
-    maps = [torch.as_tensor(item[key])[0].cpu().numpy().astype(np.uint8) for key in ("label", "pred")]
-    row = side_by_side(image, *(draw_contours(image, class_map) for class_map in maps))
+    row = side_by_side(image, *(draw_contours(image, class_map_of(item, key)) for key in ("label", "pred")))
     return np.pad(row, ((0, GAP), (0, 0), (0, 0)), constant_values=255)

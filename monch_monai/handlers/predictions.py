@@ -14,10 +14,9 @@ import monch_monai
 from monch_monai.class_table import PANNUKE
 from monch_monai.data.images import is_nifti, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
-from monch_monai.files import write_atomically
+from monch_monai.files import write_atomically, write_rows
 from monch_monai.geometry import NETWORK_MPP
-from monch_monai.handlers.items import name_of
-from monch_monai.handlers.score_files import write_rows
+from monch_monai.handlers.items import class_map_of, name_of
 from monch_monai.nuclei import write_instance_map
 from monch_monai.overlay import draw_contours
 from monch_monai.predict import Prediction
@@ -71,7 +70,7 @@ class PredictionWriter:
         """Writes the files of a batch's images."""
         for given, item in zip(engine.state.batch, engine.state.output, strict=True):
             source = Path(name_of(item))
-            at_working = torch.as_tensor(item["pred"])[0].cpu().numpy().astype(np.uint8)
+            at_working = class_map_of(item, "pred")
             grid, whole = image_grid(item["image"].meta, self.mpp)
             rows, columns = grid.pixel_at(whole)
             class_map = at_working[rows[:, None], columns]

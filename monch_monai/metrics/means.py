@@ -103,12 +103,9 @@ def by_tissue(counts: NDArray[Number], tissues: Sequence[str]) -> dict[str, NDAr
 
 
 def over_organs(values: ArrayLike) -> Spread:
-    """Plain mean and spread of a score over organs; organs where it is not defined are left out and not counted.
+    """Plain mean and spread of a score over organs; organs where it is NaN, not defined, are left out and not counted.
 
     The paper's row "STD" is this variance.
-
-    Args:
-        values: one score an organ, NaN where not defined.
 
     Examples:
         >>> over_organs([0.5, 0.75, np.nan])

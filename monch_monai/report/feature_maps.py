@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +34,13 @@ def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]
         name to `[h, w]` float32, of the image without the border that the network adds; sizes differ.
     """
     seen: dict[str, Any] = {}
-
-    def keep(name: str) -> Any:
-        return lambda module, inputs, output: seen.update({name: output})
-
     modules: dict[str, nn.Module] = {"features": network.features}
     if network.decoder is not None:
         modules |= {**dict(network.decoder.attend.items()), "merged": network.decoder.merge}
-    hooks = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
-    try:
-        network.eval()
-        with torch.inference_mode():
-            network(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.inference_mode():
+        for name, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(lambda *call, name=name: seen.update({name: call[-1]})))
+        network.eval()(image)
     grid = seen["features"][0].shape[-2:]  # of the fine map, and of the decoder's queries
     maps = dict(zip(_feature_names(network), seen["features"], strict=True))
     maps |= {title: seen[name].mT.unflatten(2, grid) for name, title in STAGES.items() if name in seen}

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from monch_monai.files import write_text_atomically
-from monch_monai.handlers.score_files import write_rows
+from monch_monai.files import write_rows, write_text_atomically
 from monch_monai.report.score import Score
 
 Table = list[dict[str, Any]]
