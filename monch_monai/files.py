@@ -3,8 +3,10 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from monch_monai.errors import InputError
 
 PART = ".part-"
 """How the names of unfinished files begin."""
@@ -33,6 +35,19 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
 def write_text_atomically(path: str | Path, text: str) -> None:
     """Writes `text` as UTF-8 to `path`, whole or not at all."""
     write_atomically(path, lambda part: Path(part).write_text(text, encoding="utf-8", newline=""))
+
+
+def refuse_twins(paths: Iterable[Path], result: Callable[[Path], str]) -> None:
+    """Compares the names of what paths are turned into.
+
+    Raises:
+        InputError: two paths have the same `result`.
+    """
+    seen: dict[str, Path] = {}
+    for path in paths:
+        twin = seen.setdefault(result(path), path)
+        if twin is not path:
+            raise InputError(f"{twin.name} and {path.name} would both write {result(path)}: rename one")
 
 
 def sha256(path: Path) -> str:
