@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from benchmarks.measurement import milliseconds_in_turn
 from benchmarks.networks import build_training, read_config, training_step
-from monch_monai.tissues import TISSUES
 from monch_monai.datasets.synthetic import synthetic_tile
+from monch_monai.tissues import TISSUES
 
 
 def print_preparation(folder: str, tiles: int = 2656) -> None:

@@ -1,9 +1,9 @@
 import open_clip
 import pytest
+from monch_monai.prompts import ATTRIBUTES
 
 from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.tissues import TISSUES
-from monch_monai.prompts import ATTRIBUTES
 
 
 def test_class_table():

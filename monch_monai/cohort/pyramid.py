@@ -93,8 +93,9 @@ class _Quarters:
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self.path = path
-        self.path.touch()
         self.rows, self.columns = (math.ceil(n / TILE) for n in size)
+        with path.open("wb") as file:
+            file.truncate(self.rows * self.columns * self.side**2)
 
     def put(self, row: int, column: int, pixels: NDArray[np.uint8]) -> None:
         with self.path.open("r+b") as file:
@@ -102,15 +103,8 @@ class _Quarters:
             file.write(np.ascontiguousarray(pixels).tobytes())
 
     def square(self, row: int, column: int) -> NDArray[np.uint8]:
-        tile = np.zeros((TILE, TILE), np.uint8)
-        with self.path.open("rb") as file:
-            for y in range(2):
-                for x in range(2):
-                    r, c = 2 * row + y, 2 * column + x
-                    if r < self.rows and c < self.columns:
-                        file.seek((r * self.columns + c) * self.side**2)
-                        raw = np.frombuffer(file.read(self.side**2), np.uint8)
-                        if len(raw) == self.side**2:
-                            part = tile[y * self.side : (y + 1) * self.side, x * self.side : (x + 1) * self.side]
-                            part[:] = raw.reshape(self.side, self.side)
-        return tile
+        stored = np.memmap(self.path, np.uint8, "r", shape=(self.rows, self.columns, self.side, self.side))
+        found = stored[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        four = np.zeros((2, 2, self.side, self.side), np.uint8)  # at the edges fewer than four are stored
+        four[: found.shape[0], : found.shape[1]] = found
+        return four.swapaxes(1, 2).reshape(TILE, TILE)

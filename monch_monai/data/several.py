@@ -7,6 +7,7 @@ from monch_monai.class_table import ClassTable
 from monch_monai.data.tiles import Tiles
 from monch_monai.errors import InputError
 
+
 class SeveralTiles:
     """Several prepared datasets, for one training.
 

@@ -76,7 +76,9 @@ class Inventory:
         return self._total([place for place in self.tiles if place[1] == tissue])
 
     def _total(self, places: list[tuple[str, str]]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-        nuclei, pixels = (sum((counts[place] for place in places), self._zeros()) for counts in (self.nuclei, self.pixels))
+        nuclei, pixels = (
+            sum((counts[place] for place in places), self._zeros()) for counts in (self.nuclei, self.pixels)
+        )
         return sum(self.tiles[place] for place in places), nuclei, pixels
 
     def _zeros(self) -> NDArray[np.int64]:
@@ -122,9 +124,7 @@ class Inventory:
         return lines + [f"the same image: {', '.join(group)}" for group in across[:10]]
 
 
-def take_inventory(
-    folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int], labels: Sequence[str]
-) -> Inventory:
+def take_inventory(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int], labels: Sequence[str]) -> Inventory:
     """Inventory of tiles by fold, with a progress bar; `totals` are the numbers of tiles."""
     inventory = Inventory(labels)
     for name, tiles in folds.items():

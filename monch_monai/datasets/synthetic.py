@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter
 from skimage.draw import ellipse
 
 from monch_monai.class_table import PANNUKE
-from monch_monai.tissues import TISSUES
 from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
+from monch_monai.tissues import TISSUES
 
 LOOKS = {
     "neoplastic": ((17, 13), (108, 60, 142), 22),

@@ -73,7 +73,9 @@ class MeanDice(Metric):
             images=list(self.records),
             tissues=[record.tissue for record in records],
             sources=[record.source for record in records],
-            matrices=np.array([r.matrix for r in records], dtype=np.int64).reshape(-1, len(PANNUKE.classes), len(PANNUKE.classes)),
+            matrices=np.array([r.matrix for r in records], dtype=np.int64).reshape(
+                -1, len(PANNUKE.classes), len(PANNUKE.classes)
+            ),
         )
 
     def completed(self, engine: Engine, name: str) -> None:

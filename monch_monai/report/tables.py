@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from monch_monai.tissues import TISSUES
 from monch_monai.errors import InputError
 from monch_monai.metrics.rows import POOLED
 from monch_monai.report.evaluated_run import WHOLE, EvaluatedRun, conditions
@@ -16,6 +15,7 @@ from monch_monai.report.groups import group_runs
 from monch_monai.report.paper import CLASS_ORDER, F1_TABLES, TABLE_1, TABLE_1_MILLISECONDS, TABLE_2
 from monch_monai.report.score import mean_score
 from monch_monai.report.table_files import Table
+from monch_monai.tissues import TISSUES
 
 logger = logging.getLogger(__name__)
 

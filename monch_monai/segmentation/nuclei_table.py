@@ -12,12 +12,7 @@ SCHEMA = pa.schema(
     [
         ("class_index", pa.uint8()),
         ("class_name", pa.string()),
-        ("x", pa.float64()),
-        ("y", pa.float64()),
-        ("area_um2", pa.float64()),
-        ("circularity", pa.float64()),
-        ("mean_prob", pa.float64()),
-        *((name, pa.float64()) for name in PROBS),
+        *((name, pa.float64()) for name in ("x", "y", "area_um2", "circularity", "mean_prob", *PROBS)),
         ("source", pa.int64()),
         ("geometry", pa.binary()),
     ]
@@ -61,7 +56,7 @@ def table(
         "source": [None] * len(classes) if sources is None else sources,
         "geometry": shapely.to_wkb(np.asarray(polygons, dtype=object)),
     }
-    return pa.table({name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}, SCHEMA)
+    return pa.table(columns, SCHEMA)
 
 
 def circularity(area: NDArray[np.floating], perimeter: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -169,10 +169,9 @@ class Pipeline:
         except BrokenProcessPool as error:
             self.__exit__()
             self.__enter__()  # for the next slide
-            raise InputError(
-                f"{slide.name}: a process that finds nuclei was killed, perhaps for want of memory: run again to"
-                " resume, with a smaller --region_size or fewer --nucleus_workers"
-            ) from error
+            problem = f"{slide.name}: a process that finds nuclei was killed, perhaps for want of memory"
+            remedy = "run again to resume, with a smaller --region_size or fewer --nucleus_workers"
+            raise InputError(f"{problem}: {remedy}") from error
         finally:
             pending: list[Future[Any]] = [*(f for _, f in reading), *(f for _, f in finishing)]
             for one in pending:

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from monch_monai.tissues import TISSUES
 from monch_monai.datasets.pannuke.parquet import ParquetFold
 from monch_monai.datasets.pannuke.sources import find_folds
 from monch_monai.errors import InputError
+from monch_monai.tissues import TISSUES
 from tests.fakes.pannuke import FoldArrays, make_fold, png, write_parquet
 
 ORDER = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")

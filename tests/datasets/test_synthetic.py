@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import label, maximum_filter, minimum_filter
 
-from monch_monai.tissues import TISSUES
 from monch_monai.data import Tiles
 from monch_monai.datasets import write_synthetic
 from monch_monai.datasets.synthetic import LOOKS, STROMA, synthetic_tile
+from monch_monai.tissues import TISSUES
 
 
 def tile(seed, **settings):

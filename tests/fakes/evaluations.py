@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from monch_monai.prompts import ATTRIBUTES
 from PIL import Image
 
 from monch_monai.class_table import PANNUKE
@@ -17,7 +18,6 @@ from monch_monai.encoders import Origin
 from monch_monai.handlers.score_files import write_scores
 from monch_monai.metrics import ImageCounts
 from monch_monai.networks.provenance import Provenance
-from monch_monai.prompts import ATTRIBUTES
 
 NETWORK = {"mgfe": True, "ppd": True, "high_pass": True, "topology": True, "queries": ["high", "conv", "topo", "text"]}
 PROVENANCE = Provenance(

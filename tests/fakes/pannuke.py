@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from monch_monai.tissues import TISSUES
 from monch_monai.data import Tile
 from monch_monai.datasets.synthetic import synthetic_tile
+from monch_monai.tissues import TISSUES
 
 MIRROR_TISSUES = [name.replace("_", " ").replace("-", " ").replace("HeadNeck", "Head & Neck") for name in TISSUES]
 """Spellings of the parquet copy."""

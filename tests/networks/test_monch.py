@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from monch_monai.prompts import ATTRIBUTES
 
 from monch_monai.encoders import ClipResNet50, Origin
 from monch_monai.networks import Monch
 from monch_monai.networks.prompt_decoder import QUERIES
-from monch_monai.prompts import ATTRIBUTES
 from tests.fakes.network import TEXT_DIM, SmallText, noise, small_monch
 
 SIZES = [(256, 256), (32, 32), (33, 70), (64, 96)]

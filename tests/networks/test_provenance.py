@@ -8,6 +8,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from monai.networks.utils import copy_model_state
+from monch_monai.prompts import ATTRIBUTES
 from torch import nn
 
 from monch_monai.class_table import PANNUKE
@@ -25,7 +26,6 @@ from monch_monai.networks.provenance import (
     read_provenance,
     recipe,
 )
-from monch_monai.prompts import ATTRIBUTES
 from tests.encoders.test_encoders import small_network
 from tests.fakes.network import SmallText, small_monch
 

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from monch_monai.tissues import TISSUES
 from monch_monai.report import write_report
+from monch_monai.tissues import TISSUES
 from tests.fakes.evaluations import add_everything, write_evaluation
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -7,7 +7,6 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from monch_monai.class_table import PANNUKE
-from monch_monai.tissues import TISSUES
 from monch_monai.report.figures import (
     class_color,
     draw_all,
@@ -19,6 +18,7 @@ from monch_monai.report.figures import (
     save,
 )
 from monch_monai.report.paper import TABLE_2
+from monch_monai.tissues import TISSUES
 from tests.fakes.evaluations import add_everything, make_calibration, set_score, write_evaluation
 
 KEY = "f1_of_means_with_background"

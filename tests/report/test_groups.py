@@ -2,11 +2,11 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
+from monch_monai.prompts import ATTRIBUTES
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.encoders import RANDOM, Origin
 from monch_monai.networks.provenance import Provenance
-from monch_monai.prompts import ATTRIBUTES
 from monch_monai.report import EvaluatedRun, paper_table
 from monch_monai.report.groups import label_differences, leaves
 from tests.fakes.evaluations import NETWORK, PROVENANCE, RECORD, write_evaluation

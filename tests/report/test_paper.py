@@ -3,8 +3,8 @@ import statistics
 import pytest
 
 from monch_monai.class_table import PANNUKE
-from monch_monai.tissues import TISSUES
 from monch_monai.report.paper import CLASS_ORDER, F1_TABLES, TABLE_1, TABLE_1_MILLISECONDS, TABLE_2
+from monch_monai.tissues import TISSUES
 
 
 def organ_rows(system, column):

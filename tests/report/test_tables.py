@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from monch_monai.__main__ import Commands, main
-from monch_monai.tissues import TISSUES
 from monch_monai.errors import InputError
 from monch_monai.report import EvaluatedRun, paper_table, to_markdown, write_table
 from monch_monai.report.paper import CLASS_ORDER, F1_TABLES, TABLE_1, TABLE_2
 from monch_monai.report.score import Score
 from monch_monai.report.table_files import cell
+from monch_monai.tissues import TISSUES
 from tests.fakes.evaluations import RECORD, set_score, write_evaluation
 
 ABLATIONS = Path(__file__).parents[2] / "bundle" / "configs" / "ablations"

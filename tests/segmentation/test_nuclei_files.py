@@ -44,7 +44,10 @@ def test_nuclei_of_an_image_are_numbered_alike_in_geojson_table_and_instance_map
         assert shape.area == pixels
         properties = feature["properties"]
         assert properties["objectType"] == "detection"
-        assert properties["classification"] == {"name": PANNUKE.classes[c].name, "color": list(PANNUKE.classes[c].color)}
+        assert properties["classification"] == {
+            "name": PANNUKE.classes[c].name,
+            "color": list(PANNUKE.classes[c].color),
+        }
         measured = properties["measurements"]
         assert measured.pop("Circularity") == pytest.approx(1, abs=0.1)
         assert measured == {"Nucleus id": i, "Mean probability": 0.75, "Area µm^2": pixels / 16}

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from monch_monai.class_table import PANNUKE
-from monch_monai.tissues import TISSUES
 from monch_monai.data.tiles import Tile
 from monch_monai.datasets.pannuke.masks import Nucleus, draw
 from monch_monai.errors import InputError, one_line
+from monch_monai.tissues import TISSUES
 
 COLUMNS = ("image", "instances", "categories", "tissue")
 ROWS_AT_ONCE = 16

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.tissues import TISSUES
 from monch_monai.data.tiles import Tile
 from monch_monai.datasets.pannuke.arrays import ArrayFile
 from monch_monai.datasets.pannuke.masks import CHANNELS, decode
@@ -19,6 +18,7 @@ from monch_monai.datasets.pannuke.parquet import ParquetFold
 from monch_monai.datasets.pannuke.published import FOLDS
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
+from monch_monai.tissues import TISSUES
 
 EXPECTED = (
     "fold_1.zip, fold_2.zip and fold_3.zip, or the folders in them ('Fold 1/images/fold1/images.npy', …), or the hub's "
