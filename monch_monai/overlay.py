@@ -1,11 +1,13 @@
 """Class maps, and mistakes, drawn over the image they belong to."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 from skimage.segmentation import find_boundaries
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import IGNORE_INDEX
 
 MISTAKES = {"missed": (255, 140, 0), "not there": (255, 0, 255), "of another class": (120, 60, 255)}
 """Colours of a truth's nuclei taken for background, of background taken for a nucleus, and of mistaken classes."""
@@ -16,18 +18,22 @@ GAP = 4
 
 
 def draw_contours(
-    image: Picture, class_map: Picture, width: int = 2, instance_map: NDArray[np.integer] | None = None
+    image: Picture,
+    class_map: Picture,
+    colors: Sequence[tuple[int, int, int]],
+    width: int = 2,
+    instance_map: NDArray[np.integer] | None = None,
 ) -> Picture:
-    """Copy of `image [H, W, 3]` with the outline of each region of `class_map [H, W]` in its class's colour.
+    """Copy of `image [H, W, 3]` with the outline of each region of `class_map [H, W]` in the colour of its value.
 
-    Outlines lie inside the regions, `width` pixels wide. Touching regions of one class share one outline, unless
+    Value 0 and those without a colour are not drawn. Outlines lie inside the regions, `width` pixels wide. Touching regions of one class share one outline, unless
     `instance_map [H, W]` separates them.
     """
     regions = class_map if instance_map is None else instance_map
     edge = maximum_filter(find_boundaries(regions, connectivity=2), 2 * width - 1)
     drawn = image.copy()
-    for nucleus in PANNUKE.nuclei:
-        drawn[edge & (class_map == nucleus.index)] = nucleus.color
+    for value, color in enumerate(colors[1:], start=1):
+        drawn[edge & (class_map == value)] = color
     return drawn
 
 

@@ -13,16 +13,12 @@ from monai.utils import HoVerNetBranch
 from skimage.measure import label
 from torch import Tensor, nn
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import PANNUKE, ClassTable, LabelSets
 from monch_monai.errors import InputError
-from monch_monai.losses import one_hot
+from monch_monai.losses import one_hot, several_of
 
-BRANCHES = {
-    HoVerNetBranch.NP.value: 2,  # background, nucleus
-    HoVerNetBranch.HV.value: 2,  # horizontal, vertical
-    HoVerNetBranch.NC.value: len(PANNUKE.classes),
-}
-"""Number of channels of each branch, in order."""
+BRANCHES = (HoVerNetBranch.NP.value, HoVerNetBranch.HV.value, HoVerNetBranch.NC.value)
+"""Branches in the order of their channels: background and nucleus; horizontal and vertical; the classes."""
 SIZE = 256
 """Height and width of the images that MONAI's fast HoVer-Net takes."""
 SURE = 20.0
@@ -33,15 +29,16 @@ class HoVerNetMaps(nn.Module):
     """MONAI's fast HoVer-Net, padded so that its maps have the image's size, with its branches in one tensor.
 
     Args:
+        class_table: the classes.
         settings: of `monai.networks.nets.HoVerNet`.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, class_table: ClassTable = PANNUKE, **settings: Any) -> None:
         super().__init__()
-        self.hovernet = HoVerNet(mode="fast", out_classes=len(PANNUKE.classes), decoder_padding=True, **settings)
+        self.hovernet = HoVerNet(mode="fast", out_classes=len(class_table), decoder_padding=True, **settings)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Maps `[B, 10, H, W]`, channels as in `BRANCHES`, of images `[B, 3, H, W]`.
+        """Maps `[B, 4 + T, H, W]`, channels as in `BRANCHES`, of images `[B, 3, H, W]`.
 
         Raises:
             InputError: H or W is not 256, the only size that MONAI's fast mode takes.
@@ -73,36 +70,46 @@ class HoVerDistancesd(MapTransform):
 
 
 class HoVerNetMapsLoss(nn.Module):
-    """MONAI's `HoVerNetLoss` of the maps of `HoVerNetMaps`. Pixels of 255 are set to the truth and do not count."""
+    """MONAI's `HoVerNetLoss` of the maps of `HoVerNetMaps`. Pixels of 255 are set to the truth and do not count.
 
-    def __init__(self) -> None:
+    Pixels of several classes count for the nuclei and distances, and not for the classes.
+
+    Args:
+        labels: what the values of class maps stand for; None where each is a class.
+    """
+
+    def __init__(self, labels: LabelSets | None = None) -> None:
         super().__init__()
+        self.several = several_of(labels)
         self.loss = HoVerNetLoss()
 
     def forward(self, maps: Tensor, target: Tensor) -> Tensor:
         """Loss, a scalar.
 
         Args:
-            maps: `[B, 10, H, W]`.
+            maps: `[B, 4 + T, H, W]`.
             target: `[B, 3, H, W]`, the class map and the two distances of `HoVerDistancesd`.
         """
         predicted = _branches(maps)
-        classes, counts = one_hot(target[:, :1], predicted[HoVerNetBranch.NC.value], IGNORE_INDEX)
+        classes, counts = one_hot(target[:, :1], predicted[HoVerNetBranch.NC.value], self.several)
         ignored = ~counts[:, None]
         classes[:, :1] += ignored
         nucleus = torch.cat([classes[:, :1], 1 - classes[:, :1]], dim=1)
+        unsure = classes.sum(dim=1, keepdim=True) == 0  # one of several classes: any will do
+        classes[:, 1:2] += unsure
         distances = target.as_subclass(Tensor)[:, 1:].masked_fill(ignored, 0)
         truth = dict(zip(BRANCHES, (nucleus, distances, classes), strict=True))
         exact = dict(zip(BRANCHES, (SURE * nucleus, distances, SURE * classes), strict=True))
-        loss: Tensor = self.loss({n: torch.where(ignored, exact[n], predicted[n]) for n in BRANCHES}, truth)
+        exempt = dict(zip(BRANCHES, (ignored, ignored, ignored | unsure), strict=True))
+        loss: Tensor = self.loss({n: torch.where(exempt[n], exact[n], predicted[n]) for n in BRANCHES}, truth)
         return loss
 
 
 class HoVerNetNucleid(MapTransform):
     """Dictionary transform of HoVer-Net's maps to its nuclei, by MONAI's post-processing.
 
-    The maps `[10, H, W]` become a class map `[1, H, W]`, each nucleus of one class. Added are `instance_map`
-    `[1, H, W]` and `probs` `[5, H, W]` float16, the class branch's softmax.
+    The maps `[4 + T, H, W]` become a class map `[1, H, W]`, each nucleus of one class. Added are `instance_map`
+    `[1, H, W]` and `probs` `[T - 1, H, W]` float16, the class branch's softmax.
     """
 
     def __init__(self, keys: KeysCollection) -> None:
@@ -126,4 +133,4 @@ class HoVerNetNucleid(MapTransform):
 
 
 def _branches(maps: Tensor) -> dict[str, Tensor]:
-    return dict(zip(BRANCHES, maps.split(list(BRANCHES.values()), dim=1), strict=True))
+    return dict(zip(BRANCHES, maps.split([2, 2, maps.shape[1] - 4], dim=1), strict=True))

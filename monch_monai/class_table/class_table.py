@@ -12,8 +12,8 @@ PARENTS = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
 LEAST_SENTENCES = 3
 """Sentences that describe a class in the paper, and that a step of training draws."""
 MOST_CLASSES, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_NAME = 64, 200, 500, 40
-RESERVED = ("any nucleus", "ignored", "all", "error", "image")
-"""Names that columns of result tables have for something else."""
+RESERVED = ("any nucleus", "ignored", "ignore", "region", "all", "error", "image")
+"""Names that result tables, or the outlines of viewers, have for something else."""
 
 Color = tuple[int, int, int]
 
@@ -120,7 +120,7 @@ class ClassTable:
         if not printable or not name or len(name) > LONGEST_NAME:
             raise self._error(f'has the class name {name!r}: give 1 to {LONGEST_NAME} letters without , ; " / or \\')
         if name.casefold() in RESERVED:
-            raise self._error(f"names a class {name!r}, which result tables use for something else: rename it")
+            raise self._error(f"names a class {name!r}, which means something else in results and viewers: rename it")
         if len(c.color) != 3 or not all(
             isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in c.color
         ):

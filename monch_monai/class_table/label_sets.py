@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.class_table.class_table import ClassTable
+from monch_monai.class_table.class_table import ClassTable, Color
 from monch_monai.errors import InputError
 
 IGNORE_INDEX = 255
@@ -59,6 +59,11 @@ class LabelSets:
         return [*self.table.names, *of_several]
 
     @property
+    def colors(self) -> list[Color]:
+        """Colour of each value: a class's, or the mean of those of several."""
+        return [_mean([self.table.classes[i].color for i in members]) for members in self.sets]
+
+    @property
     def allowed(self) -> NDArray[np.bool_]:
         """Which classes may be true for each value, `[L, T]`."""
         matrix = np.zeros((len(self), len(self.table)), bool)
@@ -90,3 +95,8 @@ class LabelSets:
         """Values for the classes of a table and, in order of first appearance, for all other `sets`."""
         several = dict.fromkeys(tuple(sorted(s)) for s in sets if len(s) > 1)
         return cls(table, tuple(several))
+
+
+def _mean(colors: Sequence[Color]) -> Color:
+    red, green, blue = (round(sum(channel) / len(colors)) for channel in zip(*colors, strict=True))
+    return red, green, blue

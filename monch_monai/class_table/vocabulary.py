@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.class_table.class_table import ClassTable
+from monch_monai.class_table.class_table import ClassTable, Color
 from monch_monai.class_table.label_sets import IGNORE_INDEX, LabelSets
 from monch_monai.errors import InputError
 
@@ -61,6 +61,12 @@ class Vocabulary:
     def names(self) -> list[str]:
         """Names of the labels."""
         return [name for name, _ in self.labels]
+
+    @property
+    def colors(self) -> list[Color]:
+        """Colours of the labels, as `LabelSets` has them."""
+        own = combined(self.table, [self])
+        return [own.colors[value] for value in self.lookup(own)[: len(self.labels)]]
 
     def sets(self, table: ClassTable) -> list[tuple[int, ...]]:
         """Class indices of another table that each label may stand for.

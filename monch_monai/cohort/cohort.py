@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import ClassTable
 from monch_monai.cohort.estimate import estimate
 from monch_monai.cohort.segmenter import SlideSegmenter
 from monch_monai.cohort.slide_file import fingerprint, stem
@@ -98,7 +98,7 @@ class Cohort:
         for outcome in work:
             outcomes.append(outcome)
             if not self.dry_run:
-                write_cohort(self.output_dir / "cohort.csv", outcomes)
+                write_cohort(self.output_dir / "cohort.csv", outcomes, self.segmenter.class_table)
         failed = sorted(outcome.slide.name for outcome in outcomes if outcome.error is not None)
         if not self.dry_run:
             logger.info("%d slides segmented; cohort.csv is in %s", len(outcomes) - len(failed), self.output_dir)
@@ -146,9 +146,9 @@ def _fingerprint(slide: Path) -> str:
         return "unreadable"
 
 
-def write_cohort(path: Path, outcomes: Iterable[Outcome]) -> None:
+def write_cohort(path: Path, outcomes: Iterable[Outcome], class_table: ClassTable) -> None:
     """Writes a row a slide, by name: tissue, nuclei and density by class, ratios, or why it failed. Atomic."""
-    names = [c.name for c in PANNUKE.nuclei]
+    names = [c.name for c in class_table.nuclei]
     ratios = ["neoplastic_share", "inflammatory_share", "tumour_infiltration"]
     text = io.StringIO()
     table = csv.writer(text)

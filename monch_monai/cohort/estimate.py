@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 
-from monch_monai.class_table import PANNUKE
 from monch_monai.segmentation import Pipeline, Plan, margin_px
 
 NUCLEI_PER_MM2 = 4000
@@ -39,7 +38,7 @@ def estimate(plan: Plan, pipeline: Pipeline, gzip: bool) -> str:
     tiles, area = plan.tiles(), plan.tissue.area_mm2(plan.grid)
     view = (plan.side + 2 * margin_px(plan.grid)) ** 2
     read = (plan.side + 2 * margin_px(plan.grid) + 2 * tile) ** 2
-    per_px = 1 + 2 * len(PANNUKE.nuclei)
+    per_px = 1 + 2 * len(pipeline.predictor.class_table.nuclei)
     memory = (
         PROCESS_BYTES + batch * TILE_BYTES * (tile / 256) ** 2 + read * (3 * (2 + pipeline.workers.num_workers) + 24)
     )

@@ -10,9 +10,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import ClassTable
 from monch_monai.cohort.work_folder import TILE
-from monch_monai.geometry import Mpp
+from monch_monai.geometry import Mpp, WorkingBox
 
 SMALLEST = 1024
 """Levels are added until one is no larger than this, px."""
@@ -21,7 +21,7 @@ Squares = Callable[[int, int], NDArray[np.uint8] | None]
 """Square of a row and column, `[<= TILE, <= TILE]`; None where it is background."""
 
 
-def write_pyramid(path: Path, width: int, height: int, mpp: Mpp, squares: Squares, about: str) -> None:
+def write_pyramid(path: Path, box: WorkingBox, mpp: Mpp, squares: Squares, about: str, class_table: ClassTable) -> None:
     """Writes the class map; each level has every second row and column of the one before.
 
     Squares are asked for once, row by row; what lower levels need of them waits in a file. Smaller levels are SubIFDs,
@@ -29,17 +29,17 @@ def write_pyramid(path: Path, width: int, height: int, mpp: Mpp, squares: Square
 
     Args:
         path: to write.
-        width: of the map, px.
-        height: of the map, px.
+        box: the map's, px.
         mpp: of the map.
         squares: the map.
         about: written into the description.
+        class_table: the classes, whose colours the palette has.
     """
-    sizes = [(height, width)]
+    sizes = [(box.height, box.width)]
     while max(sizes[-1]) > SMALLEST:
         sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
     colours = np.zeros((3, 256), np.uint16)
-    for c in PANNUKE.classes:
+    for c in class_table.classes:
         colours[:, c.index] = np.array(c.color) * 257
     metadata = {
         "axes": "YX",

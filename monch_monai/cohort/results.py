@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from monch_monai.class_table import ClassTable
 from monch_monai.cohort.pyramid import write_pyramid
 from monch_monai.cohort.summary import Counts, Thumbnail, draw_tissue
 from monch_monai.cohort.work_folder import TILE, WorkFolder
@@ -21,7 +22,13 @@ SUMMARY = "summary.json"
 
 
 def write_results(
-    folder: Path, plan: Plan, work: WorkFolder, finder: NucleusFinder, gzip: bool, settings: dict[str, Any]
+    folder: Path,
+    plan: Plan,
+    work: WorkFolder,
+    finder: NucleusFinder,
+    class_table: ClassTable,
+    gzip: bool,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Writes every file of a slide whose regions are finished; returns the content of `summary.json`.
 
@@ -32,6 +39,7 @@ def write_results(
         plan: of the slide.
         work: its finished regions.
         finder: what made the nuclei.
+        class_table: the classes.
         gzip: whether GeoJSON is compressed.
         settings: what the slide was segmented with.
 
@@ -39,12 +47,14 @@ def write_results(
         InputError: the slide is damaged.
         OSError: the disk is full.
     """
-    about, grid = plan.about(), plan.grid
+    about, grid = {**plan.about(), "classes": class_table.names}, plan.grid
     picture_of = overview(plan.slide, max(1.0, max(plan.slide.sizes[0]) / THUMBNAIL))
-    counts, picture = Counts(), Thumbnail(picture_of, plan.slide.size, plan.tissue)
+    counts, picture = Counts(class_table), Thumbnail(picture_of, plan.slide.size, plan.tissue, class_table)
     with (
-        GeoJsonFile(folder / ("nuclei.geojson.gz" if gzip else "nuclei.geojson"), about, finder.originals) as geojson,
-        ParquetFile(folder / "nuclei.parquet", about) as parquet,
+        GeoJsonFile(
+            folder / ("nuclei.geojson.gz" if gzip else "nuclei.geojson"), about, class_table, finder.originals
+        ) as geojson,
+        ParquetFile(folder / "nuclei.parquet", about, class_table) as parquet,
     ):
         for nuclei in work.nuclei([region.core for region in plan.regions()]):
             for one in (counts, picture, geojson, parquet):
@@ -54,7 +64,7 @@ def write_results(
         y, x = row * TILE // plan.side * plan.side, column * TILE // plan.side * plan.side
         return work.square(WorkingBox(x, y, plan.side, plan.side), row, column)
 
-    write_pyramid(folder / "classes.ome.tif", grid.box.width, grid.box.height, grid.mpp, square, json.dumps(about))
+    write_pyramid(folder / "classes.ome.tif", grid.box, grid.mpp, square, json.dumps(about), class_table)
     text = PngImagePlugin.PngInfo()
     text.add_itxt("monch", json.dumps(about))
     picture.picture.save(folder / "thumbnail.png", pnginfo=text)

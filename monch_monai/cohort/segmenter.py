@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 import monch_monai
+from monch_monai.class_table import ClassTable
 from monch_monai.cohort.results import SUMMARY, write_results
 from monch_monai.cohort.slide_file import fingerprint, stem
 from monch_monai.cohort.work_folder import TILE, WorkFolder
@@ -88,6 +89,7 @@ class SlideSegmenter:
             "reference_density": reference_density,
             "gzip": self.gzip,
             "predictor": getattr(predictor, "settings", None),
+            "class_table": predictor.class_table.to_dict(),
             "sources": [sha256(Path(path)) for path in sources if path is not None],
         }
 
@@ -99,6 +101,11 @@ class SlideSegmenter:
     def __exit__(self, *exception: object) -> None:
         """Ends the workers."""
         self.pipeline.__exit__(*exception)
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes of the predictor."""
+        return self.pipeline.predictor.class_table
 
     def plan(self, path: Path) -> Plan:
         """The slide, opened, and how it is cut up.
@@ -152,7 +159,7 @@ class SlideSegmenter:
             shutil.rmtree(result, ignore_errors=True)
             result.mkdir()
             start = time.perf_counter()
-            summary = write_results(result, plan, work, self.finder, self.gzip, settings)
+            summary = write_results(result, plan, work, self.finder, self.class_table, self.gzip, settings)
             result.rename(target)
             work.remove()
         finally:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import ClassTable
 from monch_monai.geometry import Size
 from monch_monai.segmentation import polygons_of
 from monch_monai.slides import Tissue
@@ -16,28 +16,34 @@ TISSUE_EDGE = (120, 60, 255)
 
 
 class Counts:
-    """Nuclei by class, added up."""
+    """Nuclei by class, added up.
 
-    def __init__(self) -> None:
-        self.nuclei = np.zeros(len(PANNUKE.classes), np.int64)
-        self.area_um2 = np.zeros(len(PANNUKE.classes))
+    Args:
+        class_table: the classes.
+    """
+
+    def __init__(self, class_table: ClassTable) -> None:
+        self.class_table = class_table
+        self.nuclei = np.zeros(len(class_table), np.int64)
+        self.area_um2 = np.zeros(len(class_table))
 
     def add(self, nuclei: pa.Table) -> None:
         """Counts nuclei, as `nuclei_table.SCHEMA`."""
         classes = nuclei["class_index"].to_numpy()
-        self.nuclei += np.bincount(classes, minlength=len(PANNUKE.classes))
-        self.area_um2 += np.bincount(classes, nuclei["area_um2"].to_numpy(), minlength=len(PANNUKE.classes))
+        self.nuclei += np.bincount(classes, minlength=len(self.class_table))
+        self.area_um2 += np.bincount(classes, nuclei["area_um2"].to_numpy(), minlength=len(self.class_table))
 
     def as_dict(self, tissue_mm2: float) -> dict[str, object]:
         """Counts, densities per mm² of tissue, mean areas in µm², and ratios; None where the divisor is 0.
 
-        `inflammatory_share` is that of all nuclei. `tumour_infiltration` is inflammatory nuclei for each neoplastic one
+        `inflammatory_share` is that of all nuclei. Classes of PanNuke are counted with the classes that are kinds of them;
+        a ratio of one that the table does not have is None. `tumour_infiltration` is inflammatory nuclei for each neoplastic one
         and stands for tumour-infiltrating lymphocytes as far as the classes go: inflammatory cells are not only
         lymphocytes, and it does not ask where they lie.
         """
         total = int(self.nuclei.sum())
-        by_class = {c.name: int(self.nuclei[c.index]) for c in PANNUKE.nuclei}
-        means = {c.name: _ratio(float(self.area_um2[c.index]), int(self.nuclei[c.index])) for c in PANNUKE.nuclei}
+        by_class = {c.name: int(self.nuclei[c.index]) for c in self.class_table.nuclei}
+        means = {c.name: _ratio(float(self.area_um2[c.index]), int(self.nuclei[c.index])) for c in self.class_table.nuclei}
         return {
             "nuclei": by_class,
             "nuclei_total": total,
@@ -46,11 +52,15 @@ class Counts:
             "per_mm2_total": _ratio(total, tissue_mm2),
             "mean_area_um2": means,
             "ratios": {
-                "neoplastic_share": _ratio(by_class["neoplastic"], total),
-                "inflammatory_share": _ratio(by_class["inflammatory"], total),
-                "tumour_infiltration": _ratio(by_class["inflammatory"], by_class["neoplastic"]),
+                "neoplastic_share": _ratio(self._of_pannuke("neoplastic"), total),
+                "inflammatory_share": _ratio(self._of_pannuke("inflammatory"), total),
+                "tumour_infiltration": _ratio(self._of_pannuke("inflammatory"), self._of_pannuke("neoplastic")),
             },
         }
+
+    def _of_pannuke(self, name: str) -> int | None:
+        indices = [c.index for c in self.class_table.nuclei if c.in_pannuke == name]
+        return int(self.nuclei[indices].sum()) if indices else None
 
 
 class Thumbnail:
@@ -60,9 +70,11 @@ class Thumbnail:
         overview: `[H, W, 3]`.
         size: of the slide, level 0.
         tissue: of the slide.
+        class_table: the classes.
     """
 
-    def __init__(self, overview: NDArray[np.uint8], size: Size, tissue: Tissue) -> None:
+    def __init__(self, overview: NDArray[np.uint8], size: Size, tissue: Tissue, class_table: ClassTable) -> None:
+        self.classes = class_table.classes
         height, width = overview.shape[:2]
         self.scale = np.array([width / size.width, height / size.height])
         self.picture = Image.fromarray(draw_tissue(overview, tissue))
@@ -73,7 +85,7 @@ class Thumbnail:
         for shape, index in zip(polygons_of(nuclei), nuclei["class_index"].to_pylist(), strict=True):
             for polygon in shapely.get_parts(shape):
                 points = shapely.get_coordinates(polygon.exterior) * self.scale
-                self.draw.polygon([(x, y) for x, y in points.tolist()], outline=PANNUKE.classes[index].color)
+                self.draw.polygon([(x, y) for x, y in points.tolist()], outline=self.classes[index].color)
 
 
 def draw_tissue(overview: NDArray[np.uint8], tissue: Tissue) -> NDArray[np.uint8]:
@@ -85,5 +97,5 @@ def draw_tissue(overview: NDArray[np.uint8], tissue: Tissue) -> NDArray[np.uint8
     return drawn
 
 
-def _ratio(part: float, whole: float) -> float | None:
-    return round(part / whole, 4) if whole else None
+def _ratio(part: float | None, whole: float | None) -> float | None:
+    return round(part / whole, 4) if whole and part is not None else None

@@ -1,6 +1,6 @@
 """The on-disk format of every prepared dataset: memory-mappable arrays of tiles, by fold.
 
-    DATASET/manifest.json           format, vocabulary, folds, splits, origin; written last: a folder without one is no dataset
+    DATASET/manifest.json           format, vocabulary, folds, splits, origin; without it a folder is no dataset
     DATASET/FOLD/images.npy         [N, H, W, 3] uint8   RGB
     DATASET/FOLD/classes.npy        [N, H, W]    uint8   index of a label in the manifest's vocabulary, 255 = ignore
     DATASET/FOLD/instances.npy      [N, H, W]    uint16  0 = background, 1.. = nucleus, unique within its tile

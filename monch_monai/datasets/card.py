@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from skimage.util import montage
 
-from monch_monai.class_table import PANNUKE
 from monch_monai.data.images import write_picture
-from monch_monai.data.tiles import KINDS, read_tiles
+from monch_monai.data.tiles import read_tiles
 from monch_monai.datasets.inventory import Inventory
 from monch_monai.files import write_atomically
 from monch_monai.overlay import draw_contours
@@ -50,10 +49,11 @@ def write_card(folder: Path, inventory: Inventory, title: str, findings: list[st
 
 def _table(inventory: Inventory, by: str) -> str:
     """Nuclei and share of pixels of each class, by fold or by tissue, in Markdown."""
+    kinds = inventory.kinds
     names, of = (inventory.folds, inventory.of_fold) if by == "fold" else (inventory.tissues, inventory.of_tissue)
     tiles, nuclei, pixels = zip(*(of(name) for name in names), strict=True)
     rows = [*zip(names, tiles, nuclei, pixels, strict=True), ("all", sum(tiles), np.sum(nuclei, 0), np.sum(pixels, 0))]
-    lines = [f"| {by} | tiles | " + " | ".join(KINDS[1:]) + " | all nuclei |", "|---" * (len(KINDS) + 2) + "|"]
+    lines = [f"| {by} | tiles | " + " | ".join(kinds[1:]) + " | all nuclei |", "|---" * (len(kinds) + 2) + "|"]
     for name, count, of_class, area in rows:
         shares = area / max(1, area.sum())
         cells = [f"{n:,} ({share:.2%})" if n else "-" for n, share in zip(of_class[1:], shares[1:], strict=True)]
@@ -64,11 +64,11 @@ def _table(inventory: Inventory, by: str) -> str:
 def draw_distribution(path: Path, inventory: Inventory) -> None:
     """Draws nuclei by tissue and class as a map of numbers, the picture of the paper's Fig. 3."""
     tissues = inventory.tissues
-    counts = np.stack([inventory.of_tissue(tissue)[1] for tissue in tissues])[:, 1 : len(PANNUKE.nuclei) + 1]
+    counts = np.stack([inventory.of_tissue(tissue)[1] for tissue in tissues])[:, 1:-1]
     figure = Figure(figsize=(7, 1.6 + 0.3 * len(tissues)), layout="constrained")
     axes = figure.subplots()
     picture = axes.imshow(np.maximum(counts, 1), cmap="YlGnBu", norm=LogNorm(1, max(10, counts.max())), aspect="auto")
-    axes.set_xticks(range(len(PANNUKE.nuclei)), [c.name for c in PANNUKE.nuclei])
+    axes.set_xticks(range(counts.shape[1]), inventory.vocabulary.names[1:])
     axes.set_yticks(range(len(tissues)), tissues)
     for (row, column), count in np.ndenumerate(counts):
         dark = count > np.sqrt(max(10, counts.max()))
@@ -85,10 +85,10 @@ def contact_sheet(folder: Path, inventory: Inventory, seed: int = 0) -> NDArray[
     wanted = {places[i] for i in chosen}
     rows = -(-len(chosen) // SHEET)
     cells = np.full((rows * SHEET, LARGEST + 4, LARGEST + 4, 3), 255, np.uint8)
-    tiles = ((fold, i, tile) for fold in inventory.folds for i, tile in enumerate(read_tiles(folder / fold)))
+    tiles = ((fold, i, tile) for fold in inventory.folds for i, tile in enumerate(read_tiles(folder / fold, inventory.vocabulary.names)))
     shown = (tile for fold, i, tile in tiles if (fold, i) in wanted)
     for cell, tile in zip(cells, shown, strict=False):
-        picture = draw_contours(np.asarray(tile.image), np.asarray(tile.classes))[:LARGEST, :LARGEST]
+        picture = draw_contours(np.asarray(tile.image), np.asarray(tile.classes), inventory.vocabulary.colors)[:LARGEST, :LARGEST]
         cell[: picture.shape[0], : picture.shape[1]] = picture
     sheet: NDArray[np.uint8] = montage(cells, fill=(255, 255, 255), grid_shape=(rows, SHEET), channel_axis=-1)
     return sheet

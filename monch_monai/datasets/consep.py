@@ -95,7 +95,7 @@ def prepare_consep(
 
     def finish(folder: Path) -> None:
         totals = {name: fold.count for name, fold in folds.items()}
-        inventory = take_inventory({name: read_tiles(folder / name) for name in folds}, totals)
+        inventory = take_inventory({name: read_tiles(folder / name, vocabulary.names) for name in folds}, totals, vocabulary)
         inventory.check_colors()
         overlap = "tiles of a field overlap and held-out fields are here twice, so that nuclei count more than once"
         print(write_card(folder, inventory, "CoNSeP", [*inventory.findings(), overlap]))

@@ -2,14 +2,14 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monch_monai.class_table import IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX, Vocabulary
 from monch_monai.data.tiles import IGNORED, Tile, count_tile
 from monch_monai.errors import InputError
 
@@ -21,7 +21,7 @@ class Inventory:
     """Counts of tiles, nuclei and pixels by fold and tissue, added up one tile at a time.
 
     Args:
-        labels: names of the vocabulary's labels.
+        vocabulary: the labels that tiles have.
 
     Attributes:
         tiles: number of tiles by `(fold, tissue)`.
@@ -32,8 +32,8 @@ class Inventory:
         remarks: sums of the tiles' remarks, by fold.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels, self.kinds = labels, [*labels, IGNORED]
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary, self.kinds = vocabulary, [*vocabulary.names, IGNORED]
         self.tiles: Counter[tuple[str, str]] = Counter()
         self.nuclei: defaultdict[tuple[str, str], NDArray[np.int64]] = defaultdict(self._zeros)
         self.pixels: defaultdict[tuple[str, str], NDArray[np.int64]] = defaultdict(self._zeros)
@@ -44,7 +44,7 @@ class Inventory:
 
     def add(self, fold: str, tile: Tile) -> None:
         """Counts a tile of a fold."""
-        counts = count_tile(tile, self.labels)
+        counts = count_tile(tile, self.vocabulary.names)
         place = fold, tile.tissue
         number = sum(n for (name, _), n in self.tiles.items() if name == fold)
         self.tiles[place] += 1
@@ -76,9 +76,8 @@ class Inventory:
         return self._total([place for place in self.tiles if place[1] == tissue])
 
     def _total(self, places: list[tuple[str, str]]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-        nuclei, pixels = (
-            sum((counts[place] for place in places), self._zeros()) for counts in (self.nuclei, self.pixels)
-        )
+        none = self._zeros()
+        nuclei, pixels = (sum((counts[place] for place in places), none) for counts in (self.nuclei, self.pixels))
         return sum(self.tiles[place] for place in places), nuclei, pixels
 
     def _zeros(self) -> NDArray[np.int64]:
@@ -124,9 +123,9 @@ class Inventory:
         return lines + [f"the same image: {', '.join(group)}" for group in across[:10]]
 
 
-def take_inventory(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int], labels: Sequence[str]) -> Inventory:
+def take_inventory(folds: Mapping[str, Iterable[Tile]], totals: Mapping[str, int], vocabulary: Vocabulary) -> Inventory:
     """Inventory of tiles by fold, with a progress bar; `totals` are the numbers of tiles."""
-    inventory = Inventory(labels)
+    inventory = Inventory(vocabulary)
     for name, tiles in folds.items():
         for tile in tqdm(tiles, f"examining {name}", totals[name], unit="tile", mininterval=1, leave=False):
             inventory.add(name, tile)

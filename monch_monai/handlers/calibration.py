@@ -8,25 +8,30 @@ import torch
 from ignite.engine import Engine
 from numpy.typing import NDArray
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import IGNORE_INDEX, LabelSets
 from monch_monai.files import write_json
 from monch_monai.handlers.items import ImageRecords, class_map_of, name_of
 
 BINS = 15
 
 
-def calibration_counts(probs: NDArray[np.floating], label: NDArray[np.uint8]) -> NDArray[np.float64]:
+def calibration_counts(
+    probs: NDArray[np.floating], label: NDArray[np.uint8], labels: LabelSets
+) -> NDArray[np.float64]:
     """By nucleus class and bin of probability: pixels, sum of probabilities, pixels of the class, `[T - 1, 15, 3]`.
 
     Args:
         probs: `[T - 1, H, W]`, of each nucleus class by itself.
-        label: class map `[H, W]`; pixels of 255 are not counted.
+        label: class map `[H, W]`; pixels of 255 are not counted, and those of several classes for none of these.
+        labels: what the values of `label` stand for.
     """
-    counted = label != IGNORE_INDEX
-    counts = np.zeros((len(PANNUKE.nuclei), BINS, 3))
-    for c, values, of_class in zip(PANNUKE.nuclei, probs[:, counted].astype(np.float64), counts, strict=True):
+    counts = np.zeros((len(probs), BINS, 3))
+    for index, of_class in enumerate(counts, start=1):
+        unknown = [value for value, members in enumerate(labels.sets) if index in members and len(members) > 1]
+        counted = ~np.isin(label, [IGNORE_INDEX, *unknown])
+        values = probs[index - 1, counted].astype(np.float64)
         bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)
-        for column, weights in enumerate((None, values, label[counted] == c.index)):
+        for column, weights in enumerate((None, values, label[counted] == index)):
             of_class[:, column] = np.bincount(bins, weights, BINS)
     return counts
 
@@ -47,10 +52,12 @@ class Calibration(ImageRecords[NDArray[np.float64]]):
 
     Args:
         output_dir: folder for the file, made if absent.
+        labels: what the values of `label` stand for.
     """
 
-    def __init__(self, output_dir: str | Path) -> None:
+    def __init__(self, output_dir: str | Path, labels: LabelSets) -> None:
         super().__init__()
+        self.labels = labels
         self.output_dir = Path(output_dir)
 
     def collect(self, engine: Engine) -> None:
@@ -63,7 +70,7 @@ class Calibration(ImageRecords[NDArray[np.float64]]):
         """Writes the file."""
         total = np.sum(list(self.records.values()), axis=0)
         classes: dict[str, dict[str, Any]] = {}
-        for c, counts in zip(PANNUKE.nuclei, total, strict=True):
+        for c, counts in zip(self.labels.table.nuclei, total, strict=True):
             with np.errstate(invalid="ignore"):
                 probability, share = counts[:, 1] / counts[:, 0], counts[:, 2] / counts[:, 0]
                 error = expected_calibration_error(counts)

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine
 from numpy.typing import NDArray
 
-from monch_monai.class_table import IGNORE_INDEX
+from monch_monai.class_table import LabelSets
 from monch_monai.data import RGBReader
 from monch_monai.data.images import write_picture
 from monch_monai.files import write_json
@@ -38,11 +38,13 @@ class NotableTiles(ImageRecords[Outcome]):
 
     Args:
         output_dir: folder of the evaluation.
+        labels: what the values of `label` stand for.
         number: how many of each.
     """
 
-    def __init__(self, output_dir: str | Path, number: int = NUMBER) -> None:
+    def __init__(self, output_dir: str | Path, labels: LabelSets, number: int = NUMBER) -> None:
         super().__init__()
+        self.labels = labels
         self.folder = Path(output_dir) / "tiles"
         self.number = number
 
@@ -50,7 +52,7 @@ class NotableTiles(ImageRecords[Outcome]):
         """Keeps a batch's tiles where they are among the best or the worst so far."""
         for origin, item in with_origins(engine):
             predicted, truth = (torch.as_tensor(item[key]).cpu() for key in ("pred", "label"))
-            score = mean_dice(confusion_matrix(predicted, truth).numpy())
+            score = mean_dice(confusion_matrix(predicted, truth, self.labels).numpy(), self.labels)
             if not math.isnan(score):
                 truth_map, predicted_map = (class_map_of(item, key) for key in ("label", "pred"))
                 tissue, source = str(origin.get("tissue", "")), str(origin.get("source", ""))
@@ -71,7 +73,7 @@ class NotableTiles(ImageRecords[Outcome]):
         listed: dict[str, Any] = {}
         for label, name in named.items():
             tile = self.records[name]
-            write_picture(self.folder / f"{label}.png", _row(name, tile))
+            write_picture(self.folder / f"{label}.png", _row(name, tile, self.labels))
             listed[label] = {"image": name, "mean_dice": tile.score, "tissue": tile.tissue, "source": tile.source}
         write_json(self.folder / "tiles.json", listed)
 
@@ -83,8 +85,11 @@ class NotableTiles(ImageRecords[Outcome]):
         return {name: self.records[name] for name in (*ranked[: self.number], *ranked[-self.number :])}
 
 
-def _row(name: str, outcome: Outcome) -> NDArray[np.uint8]:
+def _row(name: str, outcome: Outcome, labels: LabelSets) -> NDArray[np.uint8]:
     image, _ = RGBReader().get_data([name])
-    truth = np.where(outcome.truth == IGNORE_INDEX, 0, outcome.truth).astype(np.uint8)
-    contours = draw_contours(image, truth), draw_contours(image, outcome.predicted)
-    return side_by_side(image, *contours, draw_mistakes(image, outcome.truth, outcome.predicted))
+    contours = (draw_contours(image, values, labels.colors) for values in (outcome.truth, outcome.predicted))
+    # A truth of several classes is no mistake where one of them is predicted.
+    allowed = np.vstack([labels.allowed, np.zeros((256 - len(labels), len(labels.table)), bool)])
+    right = allowed[outcome.truth, outcome.predicted]
+    truth = np.where(right, outcome.predicted, outcome.truth).astype(np.uint8)
+    return side_by_side(image, *contours, draw_mistakes(image, truth, outcome.predicted))

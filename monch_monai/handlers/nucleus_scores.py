@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine
 from numpy.typing import NDArray
 
-from monch_monai.class_table import IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX, LabelSets
 from monch_monai.data import read_instance_map
 from monch_monai.errors import InputError
 from monch_monai.files import write_json, write_rows
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Record(NamedTuple):
-    """Record of one image: tissue, panoptic counts `[T, 4]` and detection matrix `[T, T]`."""
+    """Record of one image: tissue, panoptic counts `[L, 4]` and detection matrix `[L, T]`."""
 
     tissue: str
     panoptic: NDArray[np.float64]
@@ -43,12 +43,13 @@ class NucleusScores(ImageRecords[Record]):
     Args:
         output_dir: folder for the files, made if absent.
         watershed: finds the nuclei of class maps.
+        labels: what the values of `label` stand for.
     """
 
-    def __init__(self, output_dir: str | Path, watershed: WatershedNuclei) -> None:
+    def __init__(self, output_dir: str | Path, watershed: WatershedNuclei, labels: LabelSets) -> None:
         super().__init__()
         self.output_dir = Path(output_dir)
-        self.watershed = watershed
+        self.watershed, self.labels = watershed, labels
 
     def collect(self, engine: Engine) -> None:
         """Counts a batch.
@@ -62,7 +63,8 @@ class NucleusScores(ImageRecords[Record]):
             except ValueError as error:
                 raise InputError(f"{name_of(item)}: {error}; check the tile's labels, or prepare it again") from error
             tissue = str(given.get("tissue") or UNKNOWN)
-            self.records[name_of(item)] = Record(tissue, panoptic_counts(y_pred, y), detection_matrix(y_pred, y))
+            counts = panoptic_counts(y_pred, y, self.labels), detection_matrix(y_pred, y, self.labels)
+            self.records[name_of(item)] = Record(tissue, *counts)
 
     def write(self, engine: Engine) -> None:
         """Writes the files and logs the means."""
@@ -72,7 +74,7 @@ class NucleusScores(ImageRecords[Record]):
         detection = np.stack([record.detection for record in records])
         means, ends = nucleus_means(panoptic, tissues), nucleus_intervals(panoptic, tissues)
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        classes = nucleus_class_rows(panoptic, detection, tissues)
+        classes = nucleus_class_rows(panoptic, detection, tissues, self.labels)
         write_rows(self.output_dir / "nuclei.csv", classes)
         write_rows(self.output_dir / "nuclei_by_organ.csv", nucleus_organ_rows(panoptic, tissues))
         scores = {
@@ -87,9 +89,9 @@ class NucleusScores(ImageRecords[Record]):
     def _nuclei(self, given: dict[str, Any], item: dict[str, Any]) -> tuple[Instances, Instances]:
         pred, label = (class_map_of(item, key) for key in ("pred", "label"))
         if "instance_map" in item:
-            y_pred = instances(torch.as_tensor(item["instance_map"])[0].cpu().numpy(), pred)
+            y_pred = instances(torch.as_tensor(item["instance_map"])[0].cpu().numpy(), pred, len(self.labels.table))
         else:
             nuclei = self.watershed(pred, torch.as_tensor(item["probs"]).cpu().numpy())
             y_pred = Instances(nuclei.instance_map.astype(np.int64), np.append(np.uint8(0), nuclei.classes))
-        y = instances(read_instance_map(given["instances"]), label)
+        y = instances(read_instance_map(given["instances"]), label, len(self.labels))
         return drop_ignored(y_pred, y, label == IGNORE_INDEX)

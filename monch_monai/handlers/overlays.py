@@ -1,6 +1,6 @@
 """Contour pictures of predictions beside the truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from ignite.engine import Engine
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
+from monch_monai.class_table import LabelSets
 from monch_monai.data.images import write_picture
 from monch_monai.data.readers import RGBReader
 from monch_monai.handlers.items import ImageRecords, class_map_of, name_of
@@ -22,13 +23,17 @@ class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
 
     Args:
         folder: for the pictures, `overlay_EPOCH.png`.
+        labels: what the values of `label` stand for.
         num_tiles: rows; the tiles are spread evenly over the set.
         summary_writer: TensorBoard's, for the sheet too; None for files only.
     """
 
-    def __init__(self, folder: str | Path, num_tiles: int = 6, summary_writer: SummaryWriter | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, labels: LabelSets, num_tiles: int = 6, summary_writer: SummaryWriter | None = None
+    ) -> None:
         super().__init__()
         self.folder = Path(folder)
+        self.colors = labels.colors
         self.num_tiles = num_tiles
         self.summary_writer = summary_writer
         self.order: Iterator[int] = iter(())
@@ -46,7 +51,7 @@ class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
         for item in engine.state.output:
             index = next(self.order)
             if index in chosen:
-                self.records[f"{index:012d}"] = _row(item)
+                self.records[f"{index:012d}"] = _row(item, self.colors)
 
     def write(self, engine: Engine) -> None:
         """Writes the sheet."""
@@ -57,7 +62,7 @@ class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
             self.summary_writer.add_image("overlay", sheet, engine.state.epoch, dataformats="HWC")
 
 
-def _row(item: dict[str, Any]) -> NDArray[np.uint8]:
+def _row(item: dict[str, Any], colors: Sequence[tuple[int, int, int]]) -> NDArray[np.uint8]:
     image, _ = RGBReader().get_data([name_of(item)])
-    row = side_by_side(image, *(draw_contours(image, class_map_of(item, key)) for key in ("label", "pred")))
+    row = side_by_side(image, *(draw_contours(image, class_map_of(item, key), colors) for key in ("label", "pred")))
     return np.pad(row, ((0, GAP), (0, 0), (0, 0)), constant_values=255)

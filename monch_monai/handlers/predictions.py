@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 
 import monch_monai
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.data.images import is_nifti, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
 from monch_monai.files import write_atomically, write_rows
@@ -37,6 +37,7 @@ class PredictionWriter:
     Args:
         output_dir: folder for the files.
         unreadable: images that were left out, with the reason, for their rows in the summary.
+        class_table: the network's classes.
         finder: finds the nuclei of class maps.
         nuclei: whether to find nuclei.
         mpp: of the images, µm per pixel.
@@ -49,12 +50,13 @@ class PredictionWriter:
         self,
         output_dir: str | Path,
         unreadable: dict[Path, str] | None = None,
+        class_table: ClassTable = PANNUKE,
         finder: NucleusFinder | None = None,
         nuclei: bool | str = True,
         mpp: float = NETWORK_MPP,
     ) -> None:
         self.output_dir = Path(output_dir)
-        self.unreadable = unreadable or {}
+        self.unreadable, self.class_table = unreadable or {}, class_table
         self.finder = finder if flag("nuclei", nuclei) else None
         self.mpp = mpp
         self.rows: dict[str, list[int | str]] = {}
@@ -77,7 +79,7 @@ class PredictionWriter:
             suffix = ".nii.gz" if is_nifti(source) else ".png"
             write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
             drawn, instance_map = class_map, None
-            counts = np.bincount(class_map.ravel(), minlength=len(PANNUKE.classes)).tolist()
+            counts = np.bincount(class_map.ravel(), minlength=len(self.class_table)).tolist()
             instances, outlines = (self.output_dir / f"{stem(source)}_{s}" for s in ("instances.tif", "nuclei.geojson"))
             if self.finder is None:  # those of an earlier run do not belong to this class map
                 instances.unlink(missing_ok=True)
@@ -88,18 +90,19 @@ class PredictionWriter:
                 instance_map = nuclei.instance_map
                 write_instance_map(instances, instance_map)
                 about = {"software": f"MONCH {monch_monai.__version__}", "image": source.name, "mpp": self.mpp}
-                write_atomically(outlines, partial(_write_geojson, nuclei.table, about))
+                write_atomically(outlines, partial(_write_geojson, nuclei.table, about, self.class_table))
                 drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
-                counts += np.bincount(nuclei.classes, minlength=len(PANNUKE.classes))[1:].tolist()
-            overlay = draw_contours(given[PIXELS].permute(1, 2, 0).numpy(), drawn, instance_map=instance_map)
+                counts += np.bincount(nuclei.classes, minlength=len(self.class_table))[1:].tolist()
+            pixels, colors = given[PIXELS].permute(1, 2, 0).numpy(), [c.color for c in self.class_table.classes]
+            overlay = draw_contours(pixels, drawn, colors, instance_map=instance_map)
             write_picture(self.output_dir / f"{stem(source)}_overlay.png", overlay)
             self.rows[source.name] = [*counts, item["image"].meta.get(FACTORS, "")]
 
     def write_summary(self, engine: Engine | None = None) -> None:
         """Writes `summary.csv`."""
-        names = [c.name for c in PANNUKE.classes]
+        names = self.class_table.names
         if self.finder is not None:
-            names += [f"{c.name} nuclei" for c in PANNUKE.nuclei]
+            names = [*names, *(f"{c.name} nuclei" for c in self.class_table.nuclei)]
         columns = ["image", *names, FACTORS, "error"]
         rows = [dict(zip(columns, [image, *row, ""], strict=True)) for image, row in self.rows.items()]
         rows += [{"image": path.name, "error": reason} for path, reason in self.unreadable.items()]
@@ -118,6 +121,6 @@ class PredictionWriter:
             raise InputError(f"{len(self.unreadable)} of {total} images could not be read and have no result: {names}")
 
 
-def _write_geojson(nuclei: pa.Table, about: dict[str, Any], path: str) -> None:
-    with GeoJsonFile(Path(path), about) as file:
+def _write_geojson(nuclei: pa.Table, about: dict[str, Any], class_table: ClassTable, path: str) -> None:
+    with GeoJsonFile(Path(path), about, class_table) as file:
         file.add(nuclei)

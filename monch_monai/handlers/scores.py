@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from numpy.typing import NDArray
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import LabelSets
 from monch_monai.errors import InputError
 from monch_monai.handlers.items import UNKNOWN, gather_by_image, name_of, with_origins
 from monch_monai.handlers.score_files import write_scores
@@ -22,21 +23,32 @@ logger = logging.getLogger(__name__)
 
 
 class Record(NamedTuple):
-    """Record of one image: its tissue and source, and its pixel counts `[T, T]` int64."""
+    """Record of one image: its tissue, source and dataset, and its pixel counts `[L, T]` int64."""
 
     tissue: str
     source: str
+    dataset: str
     matrix: NDArray[np.int64]
 
 
 class MeanDice(Metric):
     """Mean Dice over the nucleus classes present in the set, from pixel counts summed over it (`metrics.mean_dice`).
 
+    Of several datasets it is the mean of each dataset's.
+
     Takes an evaluator's decollated items: `image` with its file's name, class maps `pred` and `label`, `[1, H, W]`, and
-    `tissue` and `source` where the batch has them. Counts are kept by image, so that an image seen twice (a
+    `tissue`, `source` and `dataset` where the batch has them. Counts are kept by image, so that an image seen twice (a
     distributed sampler fills up its last batch) counts once, and two processes give exactly what one gives. The
     engine's `state.metric_details["image_counts"]`, an `ImageCounts`, has them.
+
+    Args:
+        labels: what the values of `label` stand for.
+        output_transform: of the engine's items, as of every Ignite metric.
     """
+
+    def __init__(self, labels: LabelSets, output_transform: Callable[[Any], Any] = lambda output: output) -> None:
+        self.labels = labels
+        super().__init__(output_transform=output_transform)
 
     def reset(self) -> None:
         """Drops all counts."""
@@ -56,15 +68,18 @@ class MeanDice(Metric):
             pred, label = (torch.as_tensor(item[key]).detach().cpu() for key in ("pred", "label"))
             name = name_of(item)
             try:
-                matrix = confusion_matrix(pred, label).numpy()
+                matrix = confusion_matrix(pred, label, self.labels).numpy()
             except ValueError as error:
                 raise InputError(f"{name}: {error}; check the tile's label and the network's output") from error
-            self.records[name] = Record(str(item.get("tissue") or UNKNOWN), str(item.get("source") or UNKNOWN), matrix)
+            origin = (str(item.get(key) or UNKNOWN) for key in ("tissue", "source", "dataset"))
+            self.records[name] = Record(*origin, matrix)
 
     def compute(self) -> float:
         """Mean Dice, NaN where no class is present."""
         self.records = gather_by_image(self.records)
-        return mean_dice(self.counts().matrix)
+        of_datasets = [mean_dice(matrix, self.labels) for matrix in self.counts().by_dataset.values()]
+        known = [dice for dice in of_datasets if not math.isnan(dice)]
+        return sum(known) / len(known) if known else math.nan
 
     def counts(self) -> ImageCounts:
         """Counts of every image, in order of names; of all processes once `compute` has run."""
@@ -73,9 +88,11 @@ class MeanDice(Metric):
             images=list(self.records),
             tissues=[record.tissue for record in records],
             sources=[record.source for record in records],
+            datasets=[record.dataset for record in records],
             matrices=np.array([r.matrix for r in records], dtype=np.int64).reshape(
-                -1, len(PANNUKE.classes), len(PANNUKE.classes)
+                -1, len(self.labels), len(self.labels.table)
             ),
+            labels=self.labels,
         )
 
     def completed(self, engine: Engine, name: str) -> None:
@@ -104,7 +121,11 @@ class ScoreTable:
             return
         counts: ImageCounts = engine.state.metric_details["image_counts"]
         of = f" of epoch {engine.state.epoch}" if self.output_dir is None else ""
-        logger.info("scores%s\n%s", of, format_rows(score_rows(counts.matrix), mean_dice(counts.matrix)))
+        groups = counts.by_dataset
+        for name, matrix in groups.items():
+            named = f" on {name}" if len(groups) > 1 else ""
+            rows = format_rows(score_rows(matrix, counts.labels), mean_dice(matrix, counts.labels))
+            logger.info("scores%s%s\n%s", of, named, rows)
         if self.output_dir is not None:
             write_scores(Path(self.output_dir), counts)
 

@@ -10,19 +10,19 @@ from xml.etree import ElementTree
 import shapely
 from shapely.geometry import shape
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import IGNORE_INDEX, ClassTable
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 
 SUFFIXES = (".xml", ".json", ".geojson")
 REVIEWED = "region"
 """Name of the class whose outlines enclose what was looked at. QuPath has a class `Region*` from the start."""
-VALUES = {c.name: c.index for c in PANNUKE.nuclei} | {"ignore": IGNORE_INDEX}
-"""Value in a class map of what an outline of that name encloses; `Ignore*` is a class of QuPath's too."""
+IGNORED = "ignore"
+"""Name of the class whose outlines enclose what is left out; `Ignore*` is a class of QuPath's too."""
 
 
 class Outline(NamedTuple):
-    """What one outline encloses: a name of `VALUES`, or `REVIEWED`, and its polygon in px of the image."""
+    """What one outline encloses: a class's name, `IGNORED` or `REVIEWED`, and its polygon in px of the image."""
 
     name: str
     polygon: shapely.Geometry
@@ -35,11 +35,16 @@ class Annotations(NamedTuple):
     box: Level0Box | None
 
 
-def read_annotations(path: str | Path) -> Annotations:
-    """Outlines of a file of annotations.
+def values(class_table: ClassTable) -> dict[str, int]:
+    """Value in a class map of what an outline of a name encloses."""
+    return {c.name: c.index for c in class_table.nuclei} | {IGNORED: IGNORE_INDEX}
+
+
+def read_annotations(path: str | Path, class_table: ClassTable) -> Annotations:
+    """Outlines of a file of annotations, of the classes of a table.
 
     Raises:
-        InputError: it cannot be read, or an outline is of no known class.
+        InputError: it cannot be read, or an outline is of none of these classes.
     """
     text = Path(path).read_text(encoding="utf-8", errors="replace")
     name = Path(path).name
@@ -53,14 +58,15 @@ def read_annotations(path: str | Path) -> Annotations:
         raise InputError(
             f"{name} cannot be read as annotations ({e}): expected ASAP XML, DSA JSON or GeoJSON with polygons"
         ) from e
-    return Annotations([Outline(_class_name(given, name), polygon) for given, polygon in found], box)
+    return Annotations([Outline(_class_name(given, name, class_table), polygon) for given, polygon in found], box)
 
 
-def _class_name(given: str, file: str) -> str:
-    name = given.strip().rstrip("*").lower()
-    if name not in (*VALUES, REVIEWED):
-        known = ", ".join(c.name for c in PANNUKE.nuclei)
-        raise InputError(f"{file} has an outline of class {given!r}; expected {known}, Ignore* or Region*")
+def _class_name(given: str, file: str, class_table: ClassTable) -> str:
+    known = {name.casefold(): name for name in (*values(class_table), REVIEWED)}
+    name = known.get(given.strip().rstrip("*").casefold())
+    if name is None:
+        classes = ", ".join(c.name for c in class_table.nuclei)
+        raise InputError(f"{file} has an outline of class {given!r}; expected {classes}, Ignore* or Region*")
     return name
 
 

@@ -18,7 +18,6 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.sessions import Sessions
 
 from monch_monai import __version__
-from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.label.errors import http_errors, not_found
 from monch_monai.label.images import is_slide
@@ -55,6 +54,7 @@ class MonchApp(MONAILabelApp):
         except ValueError as error:
             raise InputError(f"--conf mpp is {conf['mpp']!r}; give µm per pixel, a number above 0") from error
         self.root = bundle_root(app_dir)
+        self.class_table = class_table(checkpoint=self.root / "models" / "model.pt")
         # The endpoints put uploads where `tempfile` points. In a folder of our own they differ from other files.
         self.uploads = Path(app_dir) / "uploads"
         self.uploads.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ class MonchApp(MONAILabelApp):
             name="MONCH",
             description="Nuclei of H&E by class, from an image and words. Research only; not for diagnosis",
             version=__version__,
-            labels={c.name: c.index for c in PANNUKE.nuclei},
+            labels={c.name: c.index for c in self.class_table.nuclei},
         )
 
     def init_datastore(self) -> Datastore:
@@ -76,13 +76,14 @@ class MonchApp(MONAILabelApp):
         return Studies(
             self.studies,
             self.mpp,
+            self.class_table,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
 
     def init_infers(self) -> dict[str, InferTask]:
         """The model."""
-        return {MODEL: MonchInfer(self.root, self.mpp)}
+        return {MODEL: MonchInfer(self.root, self.class_table, self.mpp)}
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Its training."""

@@ -10,7 +10,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from monch_monai import __version__
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import ClassTable
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.label.labels import requested_part
@@ -24,12 +24,13 @@ class MonchInfer(InferTask):
 
     Args:
         root: the working copy's bundle.
+        class_table: the classes of the weights.
         mpp: as in `open_image`.
     """
 
-    def __init__(self, root: Path, mpp: float | None = None) -> None:
+    def __init__(self, root: Path, class_table: ClassTable, mpp: float | None = None) -> None:
         metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        labels = {c.name: c.index for c in PANNUKE.nuclei}
+        labels = {c.name: c.index for c in class_table.nuclei}
         super().__init__(InferType.SEGMENTATION, labels, dimension=2, description=metadata["description"])
         self.root, self.mpp = root, mpp
 

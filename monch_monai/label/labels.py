@@ -8,11 +8,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import IGNORE_INDEX, ClassTable
 from monch_monai.data.images import read_class_map
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
-from monch_monai.label.annotations import REVIEWED, SUFFIXES, VALUES, Outline, read_annotations
+from monch_monai.label.annotations import REVIEWED, SUFFIXES, Outline, read_annotations, values
 from monch_monai.nuclei import WatershedNuclei, covered, rasterise
 
 MOST_PIXELS = 100_000_000
@@ -32,7 +32,12 @@ class Reviewed(NamedTuple):
 
 
 def read_labels(
-    path: str | Path, whole: Level0Box, mpp: float, box: Level0Box | None = None, slide: bool = False
+    path: str | Path,
+    whole: Level0Box,
+    mpp: float,
+    class_table: ClassTable,
+    box: Level0Box | None = None,
+    slide: bool = False,
 ) -> Reviewed:
     """Reads a label: a class map as a picture or NIfTI file, or a file of annotations.
 
@@ -45,6 +50,7 @@ def read_labels(
         path: the label's file.
         whole: the whole image.
         mpp: µm per pixel, by which nuclei that touch in a class map are separated.
+        class_table: the classes of the label.
         box: the part of the image that the label is of, where a client stated one.
         slide: whether the image is a slide.
 
@@ -54,17 +60,17 @@ def read_labels(
     if box is not None:
         _check_inside(box, whole)
     if Path(path).name.lower().endswith(SUFFIXES):
-        return _from_outlines(Path(path), whole, box, slide)
-    classes = read_class_map(path)
+        return _from_outlines(Path(path), whole, class_table, box, slide)
+    classes = read_class_map(path, len(class_table))
     place = whole if box is None else box
     if classes.shape != (place.height, place.width):
         found, of = f"{classes.shape[1]}x{classes.shape[0]} px", "image" if box is None else "part it is stated for"
         raise InputError(f"label is {found}; expected {place.width}x{place.height}, the size of the {of}")
-    values = np.unique(classes)
-    if IGNORE_INDEX in values and values[values > 0].min() == IGNORE_INDEX:  # as a mask of black and white has it
-        expected = f"0 to {len(PANNUKE.nuclei)}, and {IGNORE_INDEX} only for what is to be left out"
-        raise InputError(f"label holds only {', '.join(map(str, values))}; a class map holds {expected}")
-    probs = np.stack([classes == c.index for c in PANNUKE.nuclei]).astype(np.float32)
+    found = np.unique(classes)
+    if IGNORE_INDEX in found and found[found > 0].min() == IGNORE_INDEX:  # as a mask of black and white has it
+        expected = f"0 to {len(class_table.nuclei)}, and {IGNORE_INDEX} only for what is to be left out"
+        raise InputError(f"label holds only {', '.join(map(str, found))}; a class map holds {expected}")
+    probs = np.stack([classes == c.index for c in class_table.nuclei]).astype(np.float32)
     return Reviewed(place, classes, WatershedNuclei(mpp, min_area_um2=0)(classes, probs).instance_map)
 
 
@@ -87,14 +93,16 @@ def requested_part(request: dict[str, Any]) -> Level0Box | None:
     return Level0Box(x, y, w, h) if w > 0 and h > 0 else None
 
 
-def draw(outlines: Sequence[Outline], box: Level0Box) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def draw(
+    outlines: Sequence[Outline], box: Level0Box, class_table: ClassTable
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Classes and instances `[h, w]` of the pixels of `box` whose centres outlines enclose; later outlines lie on top.
 
     What an outline of class `Ignore*` encloses has the class 255 and is no nucleus.
     """
     numbers = rasterise([outline.polygon for outline in outlines], box)
-    values = np.array([0, *(VALUES[outline.name] for outline in outlines)], np.uint8)
-    classes = values[numbers]
+    value_of = values(class_table)
+    classes = np.array([0, *(value_of[outline.name] for outline in outlines)], np.uint8)[numbers]
     return classes, np.where(classes == IGNORE_INDEX, 0, numbers).astype(np.int32)
 
 
@@ -108,8 +116,10 @@ def _is_inside(box: Level0Box, whole: Level0Box) -> bool:
     return box.width > 0 and box.height > 0 and box.common(whole) == box
 
 
-def _from_outlines(path: Path, whole: Level0Box, box: Level0Box | None, slide: bool) -> Reviewed:
-    outlines, named_box = read_annotations(path)
+def _from_outlines(
+    path: Path, whole: Level0Box, class_table: ClassTable, box: Level0Box | None, slide: bool
+) -> Reviewed:
+    outlines, named_box = read_annotations(path, class_table)
     regions = [outline.polygon for outline in outlines if outline.name == REVIEWED]
     nuclei = [outline for outline in outlines if outline.name != REVIEWED]
     bounds = shapely.total_bounds([outline.polygon for outline in nuclei] or [shapely.Polygon()])
@@ -132,7 +142,7 @@ def _from_outlines(path: Path, whole: Level0Box, box: Level0Box | None, slide: b
     _check_inside(box, whole)
     if slide and box.width * box.height > MOST_PIXELS:
         raise InputError(f"label reviews {box.width}x{box.height} px, too many at once: draw a smaller Region")
-    classes, instances = draw(nuclei, box)
+    classes, instances = draw(nuclei, box, class_table)
     if regions:
         outside = ~covered(shapely.union_all(regions), box)
         classes[outside], instances[outside] = IGNORE_INDEX, 0

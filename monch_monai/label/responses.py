@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from monailabel.utils.others.pathology import create_asap_annotations_xml, create_dsa_annotations_json
 
-from monch_monai.class_table import PANNUKE
 from monch_monai.data.images import write_picture
 from monch_monai.label.segmenter import Segmented
 from monch_monai.nuclei import write_instance_map
@@ -43,12 +42,12 @@ def outline_response(found: Sequence[Segmented], output: str, model: str) -> tup
 
 
 def _annotation(found: Segmented) -> dict[str, Any]:
-    by_class: dict[str, list[list[list[float]]]] = {c.name: [] for c in PANNUKE.nuclei}
+    by_class: dict[str, list[list[list[float]]]] = {c.name: [] for c in found.class_table.nuclei}
     for name, polygon in zip(found.table["class_name"].to_pylist(), polygons_of(found.table), strict=True):
         by_class[name].append([[_number(v) for v in point] for point in polygon.exterior.coords[:-1]])
     return {
         "elements": [{"label": name, "contours": contours} for name, contours in by_class.items() if contours],
-        "labels": {c.name: list(c.color) for c in PANNUKE.nuclei},
+        "labels": {c.name: list(c.color) for c in found.class_table.nuclei},
     }
 
 

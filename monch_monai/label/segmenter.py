@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
+from monch_monai.class_table import ClassTable
 from monch_monai.cohort import SlideSegmenter, fingerprint, stem
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
@@ -18,17 +19,18 @@ from monch_monai.label.annotations import Outline
 from monch_monai.label.images import open_image
 from monch_monai.label.labels import MOST_PIXELS, draw
 from monch_monai.runs.rules import check_device
-from monch_monai.segmentation import SCHEMA, polygons_of, segment_regions
+from monch_monai.segmentation import SCHEMA, named, polygons_of, segment_regions
 from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, tissue_and_lightening
 
 
 class Segmented(NamedTuple):
-    """Nuclei whose centroid lies in `part` of an image, as a table of `monch_monai.segmentation.SCHEMA`, in px of level
-    0; `predicted` is the network's class map `[h, w]` of the part, where the image is a picture.
+    """Nuclei whose centroid lies in `part` of an image, as a table as in `nuclei.parquet`, in px of level 0, of the
+    classes of `class_table`; `predicted` is the network's class map `[h, w]` of the part, where the image is a picture.
     """
 
     part: Level0Box
     table: pa.Table
+    class_table: ClassTable
     predicted: NDArray[np.uint8] | None
 
     def class_map(self) -> NDArray[np.uint8]:
@@ -52,7 +54,8 @@ class Segmented(NamedTuple):
         if w * h > MOST_PIXELS:
             raise InputError(f"a mask of {w}x{h} px is too large; ask for a part (location, size) or for outlines")
         names = self.table["class_name"].to_pylist()
-        return draw([Outline(n, p) for n, p in zip(names, polygons_of(self.table), strict=True)], self.part)
+        outlines = [Outline(n, p) for n, p in zip(names, polygons_of(self.table), strict=True)]
+        return draw(outlines, self.part, self.class_table)
 
 
 class Segmenter:
@@ -76,6 +79,11 @@ class Segmenter:
         self.root, self.weights, self.slides_dir, self.device = root, weights, slides_dir, device
         self._slide_factors: dict[str, tuple[float, ...]] = {}
 
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes of the weights."""
+        return self._bundled.class_table
+
     def __call__(self, path: str | Path, part: Level0Box | None = None, mpp: float | None = None) -> Segmented:
         """Nuclei of a part of an image, or of the whole.
 
@@ -95,7 +103,8 @@ class Segmenter:
                 raise InputError(f"{given} lies outside the image of {whole.width}x{whole.height} px")
             if isinstance(image, ImageSlide) or box != whole:
                 return self._segment(image, box, self._factors(Path(path), image))
-        return Segmented(whole, self._whole_slide(Path(path), image.resolution.mean if mpp else None), None)
+        table = self._whole_slide(Path(path), image.resolution.mean if mpp else None)
+        return Segmented(whole, table, self.class_table, None)
 
     def _segment(self, image: Slide, box: Level0Box, factors: tuple[float, ...]) -> Segmented:
         seen, grid = LightenedSlide(image, factors), grid_of(image)
@@ -109,7 +118,7 @@ class Segmenter:
         if class_map is not None:
             rows, columns = grid.pixel_at(box)
             class_map = class_map[rows[:, None] - covered.y, columns - covered.x]
-        return Segmented(box, pa.concat_tables(tables), class_map)
+        return Segmented(box, named(pa.concat_tables(tables), self.class_table), self.class_table, class_map)
 
     def _factors(self, path: Path, image: Slide) -> tuple[float, ...]:
         """What lightens the whole image; of a slide measured once."""

@@ -16,7 +16,6 @@ from monch_monai.label.infer import MonchInfer
 from monch_monai.label.labels import requested_part
 from monch_monai.label.studies import Studies
 from monch_monai.label.uncertainty import mean_uncertainty
-from monch_monai.segmentation import PROBS
 from monch_monai.settings import whole_number
 from monch_monai.slides import grid_of, tissue_and_lightening
 
@@ -84,7 +83,8 @@ class Uncertainty(Strategy):
             except InputError as error:
                 logger.warning("%s is left out: %s", candidate.image, error)
                 continue
-            scores[candidate] = mean_uncertainty(np.stack([found.table[p].to_numpy() for p in PROBS], axis=1))
+            probs = [found.table[f"prob_{c.name}"].to_numpy() for c in found.class_table.nuclei]
+            scores[candidate] = mean_uncertainty(np.stack(probs, axis=1))
         changed = {image: datastore.known(image).stat().st_mtime_ns for image in images}
         known = [c for c in scores if changed.get(c.image) == c.changed]
         left = [c for c in known if c not in proposed]

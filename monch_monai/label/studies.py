@@ -33,9 +33,14 @@ class Studies(LocalDatastore):
     """
 
     def __init__(
-        self, folder: str, mpp: float | None = None, auto_reload: bool = False, read_only: bool = False
+        self,
+        folder: str,
+        mpp: float | None = None,
+        class_table: ClassTable = PANNUKE,
+        auto_reload: bool = False,
+        read_only: bool = False,
     ) -> None:
-        self.mpp = mpp
+        self.mpp, self.class_table = mpp, class_table
         patterns = [f"*{suffix}" for suffix in dict.fromkeys((*SUFFIXES, *ANNOTATION_SUFFIXES))]
         super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
 
@@ -60,7 +65,7 @@ class Studies(LocalDatastore):
         """An image with its final label."""
         info = self.get_label_info(image_id, FINAL)
         label = Path(self.get_label_uri(image_id, FINAL))
-        return Labelled(image_id, self.known(image_id), label, requested_part(info), self.mpp)
+        return Labelled(image_id, self.known(image_id), label, requested_part(info), self.mpp, self.class_table)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Stores an image, unless it cannot be read or its id is no plain name."""
@@ -80,7 +85,7 @@ class Studies(LocalDatastore):
         with http_errors(label_filename):
             _check_plain("tag", label_tag)
             image, part = self.known(image_id), requested_part(label_info or {})
-            Labelled(image_id, image, Path(label_filename), part, self.mpp).read()
+            Labelled(image_id, image, Path(label_filename), part, self.mpp, self.class_table).read()
         earlier = self.get_label_uri(image_id, label_tag)
         saved = super().save_label(image_id, label_filename, label_tag, label_info)
         if earlier and earlier != self.get_label_uri(image_id, label_tag):  # of another suffix: it would come back

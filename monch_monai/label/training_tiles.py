@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monch_monai.class_table import IGNORE_INDEX
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE, ClassTable, Vocabulary
 from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Labelled(NamedTuple):
     """An image with its label: the image's id, both files, and the part that the label is of, where one was stated.
 
-    `mpp` is as in `open_image`.
+    `mpp` is as in `open_image`, and `class_table` has the label's classes.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Labelled(NamedTuple):
     label: Path
     part: Level0Box | None = None
     mpp: float | None = None
+    class_table: ClassTable = PANNUKE
 
     def read(self) -> Reviewed:
         """The label's classes and nuclei.
@@ -42,7 +43,9 @@ class Labelled(NamedTuple):
             InputError: it cannot be used with the image.
         """
         with closing(open_image(self.image, self.mpp)) as image:
-            return read_labels(self.label, image.box, image.resolution.mean, self.part, is_slide(self.image))
+            return read_labels(
+                self.label, image.box, image.resolution.mean, self.class_table, self.part, is_slide(self.image)
+            )
 
     def tiles(self) -> Iterator[Tile]:
         """Tiles of 256 px at 0.25 µm/px that cover the part that was reviewed, none overlapping.
@@ -100,7 +103,9 @@ def write_labelled(dataset_dir: str | Path, labelled: Sequence[Labelled], val_sp
         logger.warning("no image is held out: validation is on the training tiles and measures nothing on other images")
     folds = {name: _fold(part) for name, part in parts.items() if part}
     split = {"train": ["train"], "validation": ["validation" if held_out else "train"]}
-    write_tiles(dataset_dir, folds, {"1": split}, name="labels submitted to MONAI Label", labels="reviewed by hand")
+    vocabulary = Vocabulary.of_table(labelled[0].class_table)
+    about = {"name": "labels submitted to MONAI Label", "labels": "reviewed by hand"}
+    write_tiles(dataset_dir, folds, {"1": split}, vocabulary=vocabulary, **about)
 
 
 def _fold(part: Sequence[Labelled]) -> Fold:

@@ -4,8 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import entropy
 
-from monch_monai.class_table import PANNUKE
-
 
 def nucleus_uncertainty(probs: NDArray[np.floating]) -> NDArray[np.float64]:
     """Entropy of each nucleus's class, from 0 (sure of one class) to 1 (all are as likely).
@@ -13,10 +11,10 @@ def nucleus_uncertainty(probs: NDArray[np.floating]) -> NDArray[np.float64]:
     The classes' probabilities, which need not sum to one, are taken as shares of their sum; all 0 counts as unsure.
 
     Args:
-        probs: `[K, 5]`, in [0, 1]: mean probability of each nucleus class over the nucleus's pixels.
+        probs: `[K, T - 1]`, in [0, 1]: mean probability of each nucleus class over the nucleus's pixels.
     """
     weights = np.where(probs.any(axis=1, keepdims=True), probs, 1.0)
-    uncertainty: NDArray[np.float64] = entropy(weights, axis=1) / np.log(len(PANNUKE.nuclei))
+    uncertainty: NDArray[np.float64] = entropy(weights, axis=1) / np.log(max(2, weights.shape[1]))
     return uncertainty
 
 

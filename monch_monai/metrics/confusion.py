@@ -11,11 +11,14 @@ from monch_monai.class_table import IGNORE_INDEX, LabelSets
 
 
 class ImageCounts(NamedTuple):
-    """N images: names, tissues and sources, a confusion matrix of each, `[N, L, T]` int64, and what rows stand for."""
+    """N images: names, tissues, sources and datasets, a confusion matrix of each, `[N, L, T]` int64, and what its rows
+    stand for.
+    """
 
     images: list[str]
     tissues: list[str]
     sources: list[str]
+    datasets: list[str]
     matrices: NDArray[np.int64]
     labels: LabelSets
 
@@ -24,6 +27,12 @@ class ImageCounts(NamedTuple):
         """Counts of all images together, `[L, T]`."""
         summed: NDArray[np.int64] = self.matrices.sum(axis=0)
         return summed
+
+    @property
+    def by_dataset(self) -> dict[str, NDArray[np.int64]]:
+        """Counts of each dataset's images together, `[L, T]`, in the order of the datasets' names."""
+        names = np.asarray(self.datasets, dtype=str)
+        return {name: self.matrices[names == name].sum(axis=0) for name in sorted(set(self.datasets))}
 
 
 def confusion_matrix(y_pred: Tensor, y: Tensor, labels: LabelSets) -> Tensor:

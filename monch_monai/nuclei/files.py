@@ -8,7 +8,7 @@ import shapely
 import tifffile
 from numpy.typing import NDArray
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import NucleusClass
 from monch_monai.files import write_atomically
 
 
@@ -24,10 +24,10 @@ def write_instance_map(path: str | Path, instance_map: NDArray[np.integer]) -> N
     write_atomically(path, lambda part: tifffile.imwrite(part, instance_map.astype(dtype), compression="zlib"))
 
 
-def feature(polygon: shapely.Polygon, class_index: int, measurements: dict[str, float]) -> dict[str, Any]:
+def feature(polygon: shapely.Polygon, c: NucleusClass, measurements: dict[str, float]) -> dict[str, Any]:
     """A nucleus as a GeoJSON Feature in QuPath's schema: a detection of a class, with its colour."""
     rings = [[[_plain(x), _plain(y)] for x, y in ring.coords] for ring in (polygon.exterior, *polygon.interiors)]
-    properties = {"objectType": "detection", "classification": classification(class_index)}
+    properties = {"objectType": "detection", "classification": classification(c)}
     return {
         "type": "Feature",
         "geometry": {"type": "Polygon", "coordinates": rings},
@@ -35,9 +35,9 @@ def feature(polygon: shapely.Polygon, class_index: int, measurements: dict[str, 
     }
 
 
-def classification(class_index: int) -> dict[str, Any]:
+def classification(c: NucleusClass) -> dict[str, Any]:
     """Name and colour of a class, in QuPath's schema."""
-    return {"name": PANNUKE.classes[class_index].name, "color": list(PANNUKE.classes[class_index].color)}
+    return {"name": c.name, "color": list(c.color)}
 
 
 def _plain(value: float) -> float:

@@ -8,7 +8,7 @@ from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_object
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.settings import number as setting
 
 FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
@@ -22,7 +22,7 @@ class Nuclei(NamedTuple):
     """The nuclei of one image.
 
     `instance_map [H, W]` int32 holds 0 for background and 1 to K, in order of each nucleus's first pixel. `classes [K]`
-    uint8 and `probs [K, 5]` float64, the mean probability of each nucleus class over the nucleus's pixels, belong to
+    uint8 and `probs [K, T - 1]` float64, the mean probability of each nucleus class over the nucleus's pixels, belong to
     nuclei 1 to K. `mpp` is µm per pixel.
     """
 
@@ -65,12 +65,12 @@ class WatershedNuclei:
 
         Args:
             class_map: `[H, W]`.
-            probs: `[5, H, W]`, probability of each nucleus class, in [0, 1].
+            probs: `[T - 1, H, W]`, probability of each nucleus class, in [0, 1].
 
         Raises:
             ValueError: the sizes differ.
         """
-        if probs.shape != (len(PANNUKE.nuclei), *class_map.shape):
+        if probs.shape[1:] != class_map.shape:
             sizes = f"class map is {list(class_map.shape)}, probabilities {list(probs.shape)}"
             raise ValueError(f"{sizes}: sizes must agree")
         mask = (class_map > 0) & (class_map != IGNORE_INDEX)

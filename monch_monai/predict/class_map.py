@@ -10,22 +10,21 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 
 
 class Prediction(NamedTuple):
     """The class of some pixels, `class_map [..., H, W]` uint8, and the probability of each nucleus class,
-    `probs [..., 5, H, W]` float16 in [0, 1].
+    `probs [..., T - 1, H, W]` float16 in [0, 1].
     """
 
     class_map: NDArray[np.uint8]
     probs: NDArray[np.float16]
 
     @classmethod
-    def empty(cls, height: int, width: int) -> "Prediction":
-        """Background alone, `[H, W]`."""
-        return cls(np.zeros((height, width), np.uint8), np.zeros((len(PANNUKE.nuclei), height, width), np.float16))
+    def empty(cls, height: int, width: int, classes: int) -> "Prediction":
+        """Background alone, `[H, W]`, of T classes."""
+        return cls(np.zeros((height, width), np.uint8), np.zeros((classes - 1, height, width), np.float16))
 
 
 def class_map(logits: Tensor) -> Tensor:

@@ -9,13 +9,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.predict.class_map import Prediction, classify
 from monch_monai.predict.precision import MixedPrecisionInferer
 from monch_monai.settings import flag
 
 
 class Predictor(Protocol):
-    """Predicts the classes of tiles, each on its own."""
+    """Predicts the classes of tiles, each on its own.
+
+    Attributes:
+        class_table: the classes.
+    """
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes."""
 
     def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
         """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]` of 0 to 255.
@@ -57,6 +66,11 @@ class NetworkPredictor:
         images = {"mean": list(self.mean), "std": list(self.std)}
         self.settings = {"network": architecture, **images, "amp": self.inferer.amp}
         self.compiled: Any = None
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The network's classes; PanNuke's of a network that states none."""
+        return getattr(self.network, "class_table", PANNUKE)
 
     def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
         """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]`.

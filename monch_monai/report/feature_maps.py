@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from monch_monai.class_table import PANNUKE
 from monch_monai.data import RGBReader, Tiles
+from monch_monai.data.tiles import IGNORED
 from monch_monai.geometry import TILE_SIZE
 from monch_monai.handlers.items import name_of
 from monch_monai.networks import Monch
@@ -89,5 +89,5 @@ def _feature_names(network: Monch) -> tuple[str, str, str]:
 
 
 def _richness(row: Mapping[str, str]) -> tuple[int, int]:
-    nuclei = [int(row[f"{c.name}_nuclei"]) for c in PANNUKE.nuclei]
+    nuclei = [int(count) for name, count in row.items() if name.endswith("_nuclei") and name != f"{IGNORED}_nuclei"]
     return sum(n > 0 for n in nuclei), sum(nuclei)

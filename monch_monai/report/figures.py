@@ -1,7 +1,7 @@
 """Figures of an evaluation and of a training, from the files they wrote."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from monch_monai.class_table import PANNUKE, NucleusClass
+from monch_monai.class_table import ClassTable, NucleusClass
 from monch_monai.files import write_atomically
 from monch_monai.metrics.rows import POOLED
 from monch_monai.report.evaluated_run import read_json
@@ -45,16 +45,15 @@ def draw_organs(scores: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_confusion(matrix: ArrayLike) -> Figure:
-    """Confusion matrix, each row as shares of the truth's pixels of that class."""
+def draw_confusion(matrix: ArrayLike, labels: Sequence[str], classes: Sequence[str]) -> Figure:
+    """Confusion matrix of labels and predicted classes, each row as shares of the truth's pixels of that label."""
     counts = np.asarray(matrix, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(axis=1, keepdims=True)
     figure, (axes,) = _figure(6, 5)
     axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
-    names = [c.name for c in PANNUKE.classes]
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="predicted", ylabel="truth")
     for (row, column), share in np.ndenumerate(shares):
         text = "–" if np.isnan(share) else f"{share:.3f}"
@@ -62,15 +61,16 @@ def draw_confusion(matrix: ArrayLike) -> Figure:
     return figure
 
 
-def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
+def draw_reliability(calibration: Mapping[str, Any], class_table: ClassTable) -> Figure:
     """Share of pixels that are of a class, by the probability that the network gave it.
 
     Args:
         calibration: `calibration.json`: of each class the mean probability and the share of pixels, by bin.
+        class_table: the classes.
     """
     figure, (axes,) = _figure(5.5, 5)
     axes.plot([0, 1], [0, 1], "--", color="#999999", linewidth=1)
-    for c in PANNUKE.nuclei:
+    for c in class_table.nuclei:
         row = calibration["classes"][c.name]
         points = [(p, s) for p, s in zip(row["probability"], row["share"], strict=True) if p is not None]
         error = row["expected_calibration_error"]
@@ -82,7 +82,7 @@ def draw_reliability(calibration: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_training(history: Path) -> Figure:
+def draw_training(history: Path, class_table: ClassTable) -> Figure:
     """Loss and Dice of each epoch of a training's `history.csv`; epochs without validation have no Dice."""
     with history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -91,7 +91,7 @@ def draw_training(history: Path) -> Figure:
     epochs = columns["epoch"]
     left.plot(epochs, columns["loss"], "o-", ms=3, color=INK)
     left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    for c in PANNUKE.nuclei:
+    for c in class_table.nuclei:
         if f"dice {c.name}" in columns:
             right.plot(epochs, columns[f"dice {c.name}"], "o-", ms=2, linewidth=1, color=class_color(c), label=c.name)
     if "mean_dice" in columns:
@@ -127,23 +127,24 @@ def save(path: Path, figure: Figure) -> None:
     write_atomically(path, lambda part: figure.savefig(part, dpi=130))
 
 
-def draw_all(folder: Path, history: Path | None) -> None:
+def draw_all(folder: Path, class_table: ClassTable, history: Path | None) -> None:
     """Draws the figures whose files the folder of an evaluation holds, into its `figures/`.
 
     Args:
         folder: of the evaluation.
+        class_table: the network's classes.
         history: `history.csv` of the training; None leaves the training's figure as it is.
     """
     scores, calibration = read_json(folder / "scores.json"), read_json(folder / "calibration.json")
     figures = folder / "figures"
     save(figures / "f1_by_organ.png", draw_organs(scores))
-    save(figures / "confusion.png", draw_confusion(scores["confusion_matrix"]))
+    save(figures / "confusion.png", draw_confusion(scores["confusion_matrix"], scores.get("labels", class_table.names), class_table.names))
     if calibration is not None:
-        save(figures / "reliability.png", draw_reliability(calibration))
+        save(figures / "reliability.png", draw_reliability(calibration, class_table))
     if history is not None:
         (figures / "training.png").unlink(missing_ok=True)  # of another checkpoint's training
         if history.is_file():
-            save(figures / "training.png", draw_training(history))
+            save(figures / "training.png", draw_training(history, class_table))
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:

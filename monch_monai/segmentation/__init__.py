@@ -5,13 +5,13 @@ from monch_monai.segmentation.found_nuclei import FoundNuclei
 from monch_monai.segmentation.given_nuclei import GivenNuclei, nucleus_finder
 from monch_monai.segmentation.image import ImageNuclei, SegmentedRegion, find_nuclei, segment_part, segment_regions
 from monch_monai.segmentation.nuclei_files import GeoJsonFile, ParquetFile
-from monch_monai.segmentation.nuclei_table import PROBS, SCHEMA, polygons_of
+from monch_monai.segmentation.nuclei_table import SCHEMA, named, polygons_of
 from monch_monai.segmentation.pipeline import Pipeline, RegionStore, Seconds, Workers
 from monch_monai.segmentation.plan import Plan
 from monch_monai.segmentation.regions import REGION, Region, margin_px, regions
 
 __all__ = [
-    "PROBS", "REGION", "SCHEMA", "FoundNuclei", "GeoJsonFile", "GivenNuclei", "ImageNuclei", "NucleusFinder",
-    "ParquetFile", "Pipeline", "Plan", "Region", "RegionStore", "Seconds", "SegmentedRegion", "Workers", "find_nuclei",
+    "REGION", "SCHEMA", "FoundNuclei", "GeoJsonFile", "GivenNuclei", "ImageNuclei", "NucleusFinder",
+    "ParquetFile", "Pipeline", "Plan", "Region", "RegionStore", "Seconds", "SegmentedRegion", "Workers", "find_nuclei", "named",
     "margin_px", "nucleus_finder", "polygons_of", "regions", "segment_part", "segment_regions",
 ]  # fmt: skip

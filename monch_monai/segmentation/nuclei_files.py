@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from monch_monai.class_table import ClassTable, NucleusClass
 from monch_monai.nuclei.files import classification, feature
-from monch_monai.segmentation.nuclei_table import SCHEMA
+from monch_monai.segmentation.nuclei_table import SCHEMA, named
 
 
 class GeoJsonFile:
@@ -22,13 +23,20 @@ class GeoJsonFile:
     Args:
         path: to write; gzip where its name ends in `.gz`.
         about: a member `monch` of the collection.
+        class_table: the classes of nuclei.
         originals: Features of another tool, by a nucleus's `source`.
     """
 
-    def __init__(self, path: Path, about: dict[str, Any], originals: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        about: dict[str, Any],
+        class_table: ClassTable,
+        originals: list[dict[str, Any]] | None = None,
+    ) -> None:
         open_file = gzip.open if path.suffix == ".gz" else open
         self.file = open_file(path, "wt", encoding="utf-8")
-        self.originals = originals
+        self.classes, self.originals = class_table.classes, originals
         self.count = 0
         self.file.write(f'{{"type":"FeatureCollection","monch":{json.dumps(about)},"features":[\n')
 
@@ -37,7 +45,8 @@ class GeoJsonFile:
         for row in nuclei.to_pylist():
             self.file.write(",\n" if self.count else "")
             self.count += 1
-            made = self._found(row) if self.originals is None else _typed(row, self.originals[row["source"]])
+            c = self.classes[row["class_index"]]
+            made = self._found(row, c) if self.originals is None else _typed(row, c, self.originals[row["source"]])
             self.file.write(json.dumps(made, separators=(",", ":"), ensure_ascii=False))
 
     def __enter__(self) -> "GeoJsonFile":
@@ -50,14 +59,14 @@ class GeoJsonFile:
             self.file.write("\n]}\n")
         self.file.close()
 
-    def _found(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _found(self, row: dict[str, Any], c: NucleusClass) -> dict[str, Any]:
         measurements = {
             "Nucleus id": self.count,
             "Mean probability": row["mean_prob"],
             "Area µm^2": row["area_um2"],
             "Circularity": row["circularity"],
         }
-        return feature(shapely.from_wkb(row["geometry"]), row["class_index"], measurements)
+        return feature(shapely.from_wkb(row["geometry"]), c, measurements)
 
 
 class ParquetFile:
@@ -67,18 +76,20 @@ class ParquetFile:
     Args:
         path: to write.
         about: kept as the metadata `monch`.
+        class_table: the classes of nuclei.
     """
 
-    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+    def __init__(self, path: Path, about: dict[str, Any], class_table: ClassTable) -> None:
         column = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"], "crs": None}
         geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-        schema = SCHEMA.with_metadata({"geo": json.dumps(geo), "monch": json.dumps(about)})
+        self.class_table = class_table
+        schema = named(SCHEMA.empty_table(), class_table).schema.with_metadata({"geo": json.dumps(geo), "monch": json.dumps(about)})
         self.writer = pq.ParquetWriter(path, schema)
 
     def add(self, nuclei: pa.Table) -> None:
         """Writes nuclei, as `nuclei_table.SCHEMA`."""
         if nuclei.num_rows:
-            self.writer.write_table(nuclei.replace_schema_metadata(self.writer.schema.metadata))
+            self.writer.write_table(named(nuclei, self.class_table).cast(self.writer.schema))
 
     def __enter__(self) -> "ParquetFile":
         """The open file."""
@@ -89,12 +100,12 @@ class ParquetFile:
         self.writer.close()
 
 
-def _typed(row: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
+def _typed(row: dict[str, Any], c: NucleusClass, original: dict[str, Any]) -> dict[str, Any]:
     """Another tool's Feature with class and probability."""
     properties = original.get("properties") or {}
     earlier = properties.get("measurements") or {}
     if isinstance(earlier, list):  # QuPath 0.3 wrote a list of names and values
         earlier = {one["name"]: one["value"] for one in earlier}
     measurements = {**earlier, "Mean probability": row["mean_prob"]}
-    added = {"classification": classification(row["class_index"]), "measurements": measurements}
+    added = {"classification": classification(c), "measurements": measurements}
     return {**original, "properties": {"objectType": "detection", **properties, **added}}

@@ -5,20 +5,19 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import ClassTable
 
-PROBS = tuple(f"prob_{c.name}" for c in PANNUKE.nuclei)
 SCHEMA = pa.schema(
     [
         ("class_index", pa.uint8()),
-        ("class_name", pa.string()),
-        *((name, pa.float64()) for name in ("x", "y", "area_um2", "circularity", "mean_prob", *PROBS)),
+        *((name, pa.float64()) for name in ("x", "y", "area_um2", "circularity", "mean_prob")),
+        ("probs", pa.list_(pa.float64())),
         ("source", pa.int64()),
         ("geometry", pa.binary()),
     ]
 )
 """A row a nucleus: centroid `x`, `y` in px of level 0; area in µm²; circularity 4π area / perimeter², at most 1;
-`mean_prob` that of its class, over its pixels; `source` the place of its outline in another tool's file, else null;
+`mean_prob` that of its class, over its pixels; `probs` those of all classes of nuclei; `source` the place of its outline in another tool's file, else null;
 `geometry` its outline as WKB, px of level 0.
 """
 
@@ -36,7 +35,7 @@ def table(
 
     Args:
         classes: `[K]`.
-        probs: `[K, 5]`, mean of each class over the nucleus's pixels.
+        probs: `[K, T - 1]`, mean of each class of nuclei over the nucleus's pixels.
         centroids: `[K, 2]` (x, y), px of level 0.
         areas_um2: `[K]`.
         circularities: `[K]`.
@@ -46,17 +45,31 @@ def table(
     mean = probs[np.arange(len(classes)), classes.astype(int) - 1] if len(classes) else np.zeros(0)
     columns = {
         "class_index": classes,
-        "class_name": [PANNUKE.classes[c].name for c in classes],
         "x": centroids[:, 0].round(3),  # further digits depend on where sums began
         "y": centroids[:, 1].round(3),
         "area_um2": areas_um2.round(4),
         "circularity": circularities.round(4),
         "mean_prob": mean.round(4),
-        **{name: probs[:, i].round(4) for i, name in enumerate(PROBS)},
+        "probs": list(probs.round(4)),
         "source": [None] * len(classes) if sources is None else sources,
         "geometry": shapely.to_wkb(np.asarray(polygons, dtype=object)),
     }
     return pa.table(columns, SCHEMA)
+
+
+def named(nuclei: pa.Table, class_table: ClassTable) -> pa.Table:
+    """A table of `SCHEMA` as files have it: with `class_name`, and `prob_CLASS` for each class of nuclei in `probs`."""
+    names = pa.array(class_table.names).take(nuclei["class_index"])
+    probs = np.reshape(nuclei["probs"].to_pylist(), (nuclei.num_rows, len(class_table.nuclei)))
+    columns = {}
+    for column in nuclei.column_names:
+        if column == "probs":
+            columns |= {f"prob_{c.name}": probs[:, i] for i, c in enumerate(class_table.nuclei)}
+        else:
+            columns[column] = nuclei[column]
+        if column == "class_index":
+            columns["class_name"] = names
+    return pa.table(columns)
 
 
 def circularity(area: NDArray[np.floating], perimeter: NDArray[np.floating]) -> NDArray[np.float64]:

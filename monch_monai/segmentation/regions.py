@@ -89,7 +89,7 @@ def predict_region(
     """
     hull = lattice.hull(region.cells) if region.cells else region.view
     inner = region.core.grown(-margin)  # no other region sees this
-    view = Prediction.empty(region.view.height, region.view.width)
+    view = Prediction.empty(region.view.height, region.view.width, len(predictor.class_table))
 
     def put(source: Prediction, box: WorkingBox, cell: WorkingBox) -> None:
         for target, array in zip(view, source, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, Vocabulary
 from monch_monai.datasets.inventory import Inventory, take_inventory
 from monch_monai.datasets.pannuke.published import FOLDS
 from monch_monai.datasets.pannuke.sources import find_folds
@@ -25,7 +25,8 @@ def examine_source(source: str | Path) -> list[str]:
     """
     folds = {f"fold{number}": fold for number, fold in find_folds(source).items()}
     tiles = {name: fold.tiles() for name, fold in folds.items()}
-    return examine_inventory(take_inventory(tiles, {name: fold.count for name, fold in folds.items()}))
+    totals = {name: fold.count for name, fold in folds.items()}
+    return examine_inventory(take_inventory(tiles, totals, Vocabulary.of_table(PANNUKE)))
 
 
 def examine_inventory(inventory: Inventory) -> list[str]:

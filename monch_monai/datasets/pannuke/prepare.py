@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from monch_monai.class_table import PANNUKE, Vocabulary
 from monch_monai.data.tiles import read_tiles
 from monch_monai.data.writer import Fold, free_folder, write_tiles
 from monch_monai.datasets.card import write_card
@@ -37,10 +38,11 @@ def prepare_pannuke(source: str | Path, output_dir: str | Path) -> Path:
     }
     if not splits:
         logger.warning("with %s alone no fold is left for validation: no split can be trained", *here)
+    vocabulary = Vocabulary.of_table(PANNUKE)
     totals = {f"fold{number}": fold.count for number, fold in folds.items()}
 
     def finish(folder: Path) -> None:
-        inventory = take_inventory({name: read_tiles(folder / name) for name in sorted(here)}, totals)
+        inventory = take_inventory({n: read_tiles(folder / n, PANNUKE.names) for n in sorted(here)}, totals, vocabulary)
         print(write_card(folder, inventory, "PanNuke", examine_inventory(inventory)))
 
     write_tiles(
