@@ -69,14 +69,10 @@ def _print_beside(device: str, batch: int, compile: bool, amp: bool, runs: int) 
     run = {name: torch.compile(net) if compile else net for name, net in nets.items()}
     output = {name: _output_pixels(net, tiles) for name, net in nets.items()}
     works = {name: networks.gflops(net, tiles[:1]) for name, net in nets.items()}
-    for net in nets.values():
-        net.eval()
-    times = milliseconds_in_turn({name: networks.inference(net, tiles, amp) for name, net in run.items()}, device, runs)
-    for net in nets.values():
-        net.train()
-    steps = {
-        n: networks.training_step(run[n], tiles, torch.optim.Adam(net.parameters()), amp=amp) for n, net in nets.items()
-    }
+    passes = {name: networks.inference(net.eval(), tiles, amp) for name, net in run.items()}
+    times = milliseconds_in_turn(passes, device, runs)
+    optimizers = {name: torch.optim.Adam(net.parameters()) for name, net in nets.items()}
+    steps = {n: networks.training_step(net.train(), tiles, optimizers[n], amp=amp) for n, net in run.items()}
     training = milliseconds_in_turn(steps, device, max(3, runs // 3))
     columns = {
         "M parameters": {name: networks.million_parameters(net) for name, net in nets.items()},

@@ -30,9 +30,7 @@ class Training(NamedTuple):
 def read_config(device: str, *overlays: str) -> ConfigParser:
     """train.json, from random weights, on `device`.
 
-    Args:
-        device: such as cpu or cuda.
-        overlays: overlay configs by path below bundle/configs, without `.json`: `encoders/sam_b`.
+    Overlays are named by path below bundle/configs, without `.json`: `encoders/sam_b`.
     """
     parser = ConfigParser()
     parser.read_config([CONFIGS / f"{name}.json" for name in ("train", *overlays)])
@@ -100,15 +98,20 @@ def training_step(
     loss: Callable[[Any], Tensor] = mean_square,
     amp: bool = False,
 ) -> Work:
-    """Forward (with `amp` in bfloat16 autocast), loss and backward, and the optimiser's step where there is one."""
+    """Forward (with `amp` in bfloat16 autocast), loss and backward, and the optimiser's step where there is one.
 
-    def step() -> None:
+    The step returns its loss.
+    """
+
+    def step() -> Tensor:
         with torch.autocast(tiles.device.type, torch.bfloat16, enabled=amp):
             output = network(tiles)
-        loss(output).backward()
+        value = loss(output)
+        value.backward()
         if optimizer is not None:
             optimizer.step()
             optimizer.zero_grad()
+        return value.detach()
 
     return step
 
@@ -128,12 +131,7 @@ def million_parameters(network: nn.Module) -> float:
 def pass_mib(build: Callable[[], nn.Module], device: str, train: bool, batch: int = 1, amp: bool = False) -> float:
     """Peak MiB of a forward pass, or of a training step without an optimiser, above what the network itself takes.
 
-    Args:
-        build: makes the network in a fresh process, so a function of a module or a `partial` of one.
-        device: such as cpu or cuda.
-        train: whether a training step is measured.
-        batch: tiles.
-        amp: bfloat16 autocast.
+    `build` makes the network in a fresh process, so it is a function of a module or a `partial` of one.
     """
     return peak_mib(_prepare_pass, build, device, train, batch, amp, device=device)
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from csv import writer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from benchmarks import measurement
 from benchmarks.measurement import Work, print_head, print_row
+from monch_monai.files import write_rows
 from monch_monai.ops import high_pass, knn, max_relative
 from monch_monai.ops.high_pass import reference as high_pass_reference
 from monch_monai.ops.knn import reference as knn_reference
@@ -58,10 +58,8 @@ def implementations(
         }
     if op == "max_relative":
         neighbours = torch.randint(shape[1], (*shape[:2], K), generator=torch.Generator().manual_seed(1)).to(device)
-        return [x.relu(), neighbours], {
-            "reference": max_relative_reference.max_relative,
-            "ops.max_relative": max_relative,
-        }
+        works = {"reference": max_relative_reference.max_relative, "ops.max_relative": max_relative}
+        return [x.relu(), neighbours], works
     if shape[-1] <= 128:
         x = x.to(memory_format=torch.channels_last)
     gain = high_pass_reference.spectrum_gain(*shape[-2:], CUTOFF, "box", True).to(x)
@@ -106,10 +104,7 @@ def print_ops(
     if device == "cpu":
         print("\nGPU: not measured.")
     if csv:
-        with Path(csv).open("w", newline="", encoding="utf-8") as file:
-            table = writer(file)
-            table.writerow(Row._fields)
-            table.writerows(rows)
+        write_rows(Path(csv), [row._asdict() for row in rows])
 
 
 def _cases(largest: bool) -> Iterator[Case]:
@@ -146,11 +141,8 @@ def _measure(
 
 def _prepare(op: str, shape: tuple[int, ...], name: str, backward: bool, device: str) -> tuple[Work, Work]:
     small = (1, 64, 8) if len(shape) == 3 else (1, 2, 16, 16)
-    works = []
-    for size in (small, shape):
-        inputs, functions = implementations(op, size, device)
-        works.append(_work(functions[name], inputs, backward))
-    return works[0], works[1]
+    (first, small_functions), (inputs, functions) = (implementations(op, size, device) for size in (small, shape))
+    return _work(small_functions[name], first, backward), _work(functions[name], inputs, backward)
 
 
 def _work(function: Callable[..., Tensor], inputs: list[Tensor], backward: bool) -> Work:

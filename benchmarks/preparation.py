@@ -43,7 +43,8 @@ def print_preparation(folder: str, tiles: int = 2656) -> None:
     print(f"preparation: {time.perf_counter() - start:.0f} s, peak anonymous memory {peak / 2**10:.0f} MiB")
     sizes = [sum(p.stat().st_size for p in paths) for paths in (arrays, (out / "fold1").iterdir())]
     print(f"size: {sizes[0]:,} to {sizes[1]:,} bytes, {sizes[0] / sizes[1]:.3f}x smaller")
-    for name, first in (("np.load", lambda: _first_batch_of_arrays(arrays)), ("prepared", lambda: _first_batch(out))):
+    batches = {"np.load": lambda: _first_batch_of_arrays(arrays), "prepared": lambda: next(iter(_loader(out, 16)))}
+    for name, first in batches.items():
         start = time.perf_counter()
         first()
         print(f"first batch of 16, {name}: {time.perf_counter() - start:.2f} s")
@@ -71,10 +72,6 @@ def _first_batch_of_arrays(arrays: list[Path]) -> torch.Tensor:
     images, masks = (np.load(path) for path in arrays)
     classes = masks[:16, ..., :5].argmax(-1) + 1
     return torch.from_numpy(images[:16]).float() + torch.from_numpy(classes)[..., None]
-
-
-def _first_batch(dataset: Path) -> object:
-    return next(iter(_loader(dataset, 16)))
 
 
 def _print_loader_beside_step(dataset: Path, tiles: int = 64) -> None:

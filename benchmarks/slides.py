@@ -28,7 +28,6 @@ from monch_monai.settings import flag
 from monch_monai.slides import grid_of, open_slide, read_working
 from monch_monai.stain import DEFAULT_RULE
 
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IN, OUT = 256, 164
 """Sides of the tiles that HoVer-Net in fast mode sees, and of its predictions, px."""
 
@@ -58,7 +57,7 @@ def print_slide(
     network = build_network(device)
     if checkpoint:
         load_checkpoint(network, checkpoint)
-    predictor = NetworkPredictor(network, MEAN, STD, device)
+    predictor = NetworkPredictor(network, network.image_encoder.mean, network.image_encoder.std, device)
     mm2 = (side * 0.25e-3) ** 2
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "square.tif"
@@ -104,9 +103,8 @@ def print_peak(size: int, region_size: int = 2048) -> None:
         path = Path(folder) / "slide.tif"
         write_large(path, size)
         start, began = measurement.restart_peak(), time.perf_counter()
-        with SlideSegmenter(
-            Path(folder) / "out", dark, workers=Workers(region_size=region_size), tissue=DEFAULT_RULE
-        ) as segmenter:
+        workers = Workers(region_size=region_size)
+        with SlideSegmenter(Path(folder) / "out", dark, workers=workers, tissue=DEFAULT_RULE) as segmenter:
             summary = segmenter(path)
             assert segmenter.pipeline.processes is not None
             worker = segmenter.pipeline.processes.submit(measurement.status_mib, "VmHWM").result()
@@ -127,11 +125,8 @@ def write_large(path: Path, size: int, tile: int = 512) -> None:
     """A pyramid of `size` px, of which a tenth, a band, is tissue with 2500 nuclei per mm²."""
     tissue = np.full((tile, tile, 3), (232, 190, 214), np.uint8)
     per_side = round(np.sqrt(2500 * (tile * 0.25e-3) ** 2))
-    places = (np.arange(per_side) + 0.5) * tile / per_side
-    rows, columns = np.mgrid[:tile, :tile] + 0.5
-    for y in places:
-        for x in places:
-            tissue[(columns - x) ** 2 + (rows - y) ** 2 <= 13**2] = (120, 40, 140)
+    from_centre = (np.mgrid[:tile, :tile] + 0.5) % (tile / per_side) - tile / per_side / 2
+    tissue[np.square(from_centre).sum(axis=0) <= 13**2] = (120, 40, 140)
     glass = np.full_like(tissue, 243)
 
     def tiles(scale: int) -> Iterator[NDArray[np.uint8]]:
@@ -173,8 +168,5 @@ def _hovernet(pixels: NDArray[np.uint8], device: str) -> float:
     image: Any = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().to(device) / 255
     with torch.inference_mode():
         network(image[..., :IN, :IN])
-        measurement.synchronise(device)
-        start = time.perf_counter()
-        inferer(image, network)
-        measurement.synchronise(device)
-    return time.perf_counter() - start
+        works = {"": lambda: inferer(image, network)}
+        return measurement.milliseconds_in_turn(works, device, runs=1, warm_up=0)[""] / 1e3

@@ -1,10 +1,15 @@
-"""Files: written whole or not at all, and identified by their SHA-256."""
+"""Files: written whole or not at all, tables and JSON too, and identified by their SHA-256."""
 
+import csv
 import hashlib
+import io
+import json
+import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 PART = ".part-"
 """How the names of unfinished files begin."""
@@ -35,7 +40,40 @@ def write_text_atomically(path: str | Path, text: str) -> None:
     write_atomically(path, lambda part: Path(part).write_text(text, encoding="utf-8", newline=""))
 
 
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Writes rows as CSV; NaN, or a column that a row lacks, becomes an empty cell.
+
+    Args:
+        path: the file.
+        rows: cells by column.
+        columns: the first ones, also where no row has them; the others follow in the order of their first rows.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(dict.fromkeys([*columns, *(name for row in rows for name in row)])))
+    table.writeheader()
+    table.writerows({key: "" if _is_nan(value) else value for key, value in row.items()} for row in rows)
+    write_text_atomically(path, text.getvalue())
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes JSON; NaN becomes null."""
+    write_text_atomically(path, json.dumps(_plain(values), indent=2, allow_nan=False) + "\n")
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if _is_nan(value) else value
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

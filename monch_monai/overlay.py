@@ -11,6 +11,8 @@ MISTAKES = {"missed": (255, 140, 0), "not there": (255, 0, 255), "of another cla
 """Colours of a truth's nuclei taken for background, of background taken for a nucleus, and of mistaken classes."""
 
 Picture = NDArray[np.uint8]
+GAP = 4
+"""White pixels between pictures."""
 
 
 def draw_contours(
@@ -41,3 +43,9 @@ def draw_mistakes(image: Picture, truth: Picture, predicted: Picture) -> Picture
     for chosen, color in zip(kinds, MISTAKES.values(), strict=True):
         drawn[wrong & chosen] = color
     return drawn
+
+
+def side_by_side(*pictures: Picture) -> Picture:
+    """Pictures `[H, W, 3]` of one height in a row, with `GAP` between them."""
+    gap = np.full((len(pictures[0]), GAP, 3), 255, np.uint8)
+    return np.concatenate([part for picture in pictures for part in (gap, picture)][1:], axis=1)

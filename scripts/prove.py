@@ -15,7 +15,7 @@ from skimage.color import rgb2hed
 from skimage.filters import threshold_otsu
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.networks import build_network, build_training
+from benchmarks.networks import build_network, build_training, training_step
 from monch_monai.data import Tiles
 from monch_monai.data.tiles import read_tiles
 from monch_monai.datasets import open_tiles
@@ -66,14 +66,12 @@ def overfits(tiles: int = 4, steps: int = 400, learning_rate: float = 1e-3, seed
     x, y = _normalised(images[chosen]), torch.from_numpy(truth[chosen])[:, None]
     network, loss, *_ = build_training("cpu")
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    fit = training_step(network, x, optimizer, lambda logits: loss(logits, y))
     for step in range(1, steps + 1):
         if step == round(0.75 * steps):
             optimizer.param_groups[0]["lr"] *= 0.1
         network.train()
-        value = loss(network(x), y)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
+        value = fit()
         if step % 20 == 0:
             matrix = confusion_matrix(_predict(network, images[chosen]), y[:, 0])
             print(f"step {step:4d}  loss {value.item():.4f}  mean Dice {mean_dice(matrix):.4f}", flush=True)

@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from monch_monai.classes import IGNORE_INDEX, NUCLEUS_CLASSES
-from monch_monai.handlers.items import gather_by_image, name_of
-from monch_monai.handlers.score_files import write_json
+from monch_monai.files import write_json
+from monch_monai.handlers.items import ImageRecords, class_map_of, name_of
 
 BINS = 15
 
@@ -41,46 +40,32 @@ def expected_calibration_error(counts: NDArray[np.float64]) -> float:
     return float(np.abs(probability - share).sum() / pixels.sum())
 
 
-class Calibration:
+class Calibration(ImageRecords[NDArray[np.float64]]):
     """Writes `calibration.json`: by class, mean probability and share of pixels in 15 bins, and the calibration error.
+
+    For an evaluator of decollated items with `probs` and `label`.
 
     Args:
         output_dir: folder for the file, made if absent.
     """
 
     def __init__(self, output_dir: str | Path) -> None:
+        super().__init__()
         self.output_dir = Path(output_dir)
-        self.records: dict[str, NDArray[np.float64]] = {}
-
-    def attach(self, engine: Engine) -> None:
-        """Registers with an evaluator of decollated items with `probs` and `label`."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
-
-    def start(self, engine: Engine) -> None:
-        """Drops all counts."""
-        self.records = {}
 
     def collect(self, engine: Engine) -> None:
         """Counts a batch."""
         for item in engine.state.output:
-            probs, label = (torch.as_tensor(item[key]).cpu().numpy() for key in ("probs", "label"))
-            self.records[name_of(item)] = calibration_counts(probs, label[0].astype(np.uint8))
+            probs = torch.as_tensor(item["probs"]).cpu().numpy()
+            self.records[name_of(item)] = calibration_counts(probs, class_map_of(item, "label"))
 
     def write(self, engine: Engine) -> None:
         """Writes the file."""
-        self.records = gather_by_image(self.records)
-        if idist.get_rank() > 0:
-            return
         total = np.sum(list(self.records.values()), axis=0)
         classes: dict[str, dict[str, Any]] = {}
         for c, counts in zip(NUCLEUS_CLASSES, total, strict=True):
             with np.errstate(invalid="ignore"):
-                probability, share = (
-                    counts[:, 1] / counts[:, 0],
-                    counts[:, 2] / counts[:, 0],
-                )
+                probability, share = counts[:, 1] / counts[:, 0], counts[:, 2] / counts[:, 0]
                 error = expected_calibration_error(counts)
             classes[c.name] = {
                 "pixels": counts[:, 0], "probability": probability, "share": share, "expected_calibration_error": error,

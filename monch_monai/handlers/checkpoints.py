@@ -69,6 +69,8 @@ class Checkpoints:
         self.output_dir = Path(output_dir)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.average, self.evaluator = average, evaluator
+        self.parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.parts |= {} if average is None else {"average": average}
         self.resume = flag("resume", resume)
         self.patience = whole_number("patience", patience, least=0)
         self.validations = math.ceil(self.patience / whole_number("val_interval", val_interval, least=1))
@@ -97,30 +99,24 @@ class Checkpoints:
             state = torch.load(path, map_location=engine.state.device, weights_only=True)
             refuse_another_encoder(self.network.state_dict(), state["network"], path)
             self._refuse_another_recipe(state, path)
-            self.network.load_state_dict(state["network"])
-            if self.average is not None:
-                self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
             self.history.rows = state["history"]
             engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         except InputError:
             raise
         except Exception as error:  # unpickling, zip, key and shape errors have no common base
-            raise InputError(
-                f"{path} cannot be resumed from with this config ({one_line(error)}): start anew"
-            ) from error
-        rate = self.optimizer.param_groups[0]["lr"]
-        logger.info(
-            "resumed after epoch %d of %s, at its learning rate %g and on its schedule", engine.state.epoch, path, rate
-        )
+            why = one_line(error)
+            raise InputError(f"{path} cannot be resumed from with this config ({why}): start anew") from error
+        epoch, rate = engine.state.epoch, self.optimizer.param_groups[0]["lr"]
+        logger.info("resumed after epoch %d of %s, at its learning rate %g and on its schedule", epoch, path, rate)
         for score in self.history.scores(since=self._share_best()):
             self._stop_early(engine, score)
 
     def _refuse_another_recipe(self, state: dict[str, Any], path: Path) -> None:
         """Refuses a state that would load, but train on as another recipe."""
         began = {"a moving average": "average" in state, "a schedule": state["schedule"]}
-        goes_on = {"a moving average": self.average is not None, "a schedule": type(self.lr_scheduler).__name__}
+        goes_on = {"a moving average": "average" in self.parts, "a schedule": type(self.lr_scheduler).__name__}
         for name in began:
             if began[name] != goes_on[name]:
                 raise InputError(
@@ -133,12 +129,8 @@ class Checkpoints:
         row = self.history.add(engine.state.epoch)
         best, name = self._share_best(), self.history.metric
         if best is None and len(self.history.scores()) == 1 and name in row:
-            logger.warning(
-                "epoch %d has no %s: no nucleus in the validation part; until one has, %s is of the last epoch",
-                row["epoch"],
-                name,
-                BEST,
-            )
+            lacks = "epoch %d has no %s: no nucleus in the validation part; until one has, %s is of the last epoch"
+            logger.warning(lacks, row["epoch"], name, BEST)
         if idist.get_rank() == 0:
             self._write(engine, is_best=best is None or best is row)
         if name in row:
@@ -164,16 +156,12 @@ class Checkpoints:
         for name in (BEST, LAST) if is_best else (LAST,):
             _save(self.output_dir / name, kept.state_dict())
         state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "lr_scheduler": self.lr_scheduler.state_dict(),
+            **{name: part.state_dict() for name, part in self.parts.items()},
             "schedule": type(self.lr_scheduler).__name__,
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
             "history": self.history.rows,
         }
-        if self.average is not None:
-            state["average"] = self.average.state_dict()
         _save(self.output_dir / STATE, state)
         self.history.write()
 

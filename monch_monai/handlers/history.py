@@ -1,7 +1,5 @@
 """The table of a training's epochs."""
 
-import csv
-import io
 import math
 import time
 from pathlib import Path
@@ -12,7 +10,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from torch.optim import Optimizer
 
-from monch_monai.files import write_text_atomically
+from monch_monai.files import write_rows
 from monch_monai.handlers.progress import loss_of
 from monch_monai.metrics import score_rows
 
@@ -83,12 +81,7 @@ class History:
 
     def write(self) -> None:
         """Writes the file; NaN becomes an empty cell."""
-        text = io.StringIO()
-        columns = list(dict.fromkeys(key for row in self.rows for key in row))
-        table = csv.DictWriter(text, columns)
-        table.writeheader()
-        table.writerows({k: "" if math.isnan(v) else v for k, v in row.items()} for row in self.rows)
-        write_text_atomically(self.path, text.getvalue())
+        write_rows(self.path, self.rows)
 
 
 def _mean_over_processes(losses: list[float]) -> float:

@@ -4,24 +4,18 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from monch_monai.classes import IGNORE_INDEX
 from monch_monai.data import read_instance_map
 from monch_monai.errors import InputError
-from monch_monai.handlers.items import UNKNOWN, gather_by_image, name_of
-from monch_monai.handlers.score_files import write_json, write_rows
+from monch_monai.files import write_json, write_rows
+from monch_monai.handlers.items import UNKNOWN, ImageRecords, class_map_of, name_of
 from monch_monai.metrics import Instances, detection_matrix, drop_ignored, instances, panoptic_counts
-from monch_monai.metrics.nucleus_rows import (
-    nucleus_class_rows,
-    nucleus_intervals,
-    nucleus_means,
-    nucleus_organ_rows,
-)
+from monch_monai.metrics.nucleus_rows import nucleus_class_rows, nucleus_intervals, nucleus_means, nucleus_organ_rows
 from monch_monai.nuclei import WatershedNuclei
 
 logger = logging.getLogger(__name__)
@@ -35,12 +29,16 @@ class Record(NamedTuple):
     detection: NDArray[np.int64]
 
 
-class NucleusScores:
+class NucleusScores(ImageRecords[Record]):
     """Finds the nuclei of the predicted class maps, compares them with the truth's and writes their scores.
 
     `nuclei.csv`: a row a class; `nuclei_by_organ.csv`: a row an organ; `nuclei.json`: mPQ and bPQ by every rule of
     `metrics.panoptic`, with 95 % image-bootstrap intervals. True nuclei of class 255, and predicted ones mostly on
-    pixels of 255, do not count. Each image counts once, whatever the number of processes.
+    pixels of 255, do not count.
+
+    For an evaluator of decollated items. Its batch has `instances` (reference of the true instance map) and maybe
+    `tissue`; its output has `image`, class maps `pred` and `label`, and the probabilities `probs`, or `instance_map`
+    where nuclei are found otherwise.
 
     Args:
         output_dir: folder for the files, made if absent.
@@ -48,23 +46,9 @@ class NucleusScores:
     """
 
     def __init__(self, output_dir: str | Path, watershed: WatershedNuclei) -> None:
+        super().__init__()
         self.output_dir = Path(output_dir)
         self.watershed = watershed
-        self.records: dict[str, Record] = {}
-
-    def attach(self, engine: Engine) -> None:
-        """Registers with an evaluator of decollated items.
-
-        Its batch has `instances` (reference of the true instance map) and maybe `tissue`; its output has `image`, class
-        maps `pred` and `label`, and the probabilities `probs`, or `instance_map` where nuclei are found otherwise.
-        """
-        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
-
-    def start(self, engine: Engine) -> None:
-        """Drops all counts."""
-        self.records = {}
 
     def collect(self, engine: Engine) -> None:
         """Counts a batch.
@@ -82,9 +66,6 @@ class NucleusScores:
 
     def write(self, engine: Engine) -> None:
         """Writes the files and logs the means."""
-        self.records = gather_by_image(self.records)
-        if idist.get_rank() > 0:
-            return
         records = list(self.records.values())
         tissues = [record.tissue for record in records]
         panoptic = np.stack([record.panoptic for record in records])
@@ -104,11 +85,11 @@ class NucleusScores:
         logger.info("nuclei: %s", ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
 
     def _nuclei(self, given: dict[str, Any], item: dict[str, Any]) -> tuple[Instances, Instances]:
-        pred, label = (torch.as_tensor(item[key])[0].cpu().numpy() for key in ("pred", "label"))
+        pred, label = (class_map_of(item, key) for key in ("pred", "label"))
         if "instance_map" in item:
-            y_pred = instances(torch.as_tensor(item["instance_map"])[0].cpu().numpy(), pred.astype(np.uint8))
+            y_pred = instances(torch.as_tensor(item["instance_map"])[0].cpu().numpy(), pred)
         else:
-            nuclei = self.watershed(pred.astype(np.uint8), torch.as_tensor(item["probs"]).cpu().numpy())
+            nuclei = self.watershed(pred, torch.as_tensor(item["probs"]).cpu().numpy())
             y_pred = Instances(nuclei.instance_map.astype(np.int64), np.append(np.uint8(0), nuclei.classes))
-        y = instances(read_instance_map(given["instances"]), label.astype(np.uint8))
+        y = instances(read_instance_map(given["instances"]), label)
         return drop_ignored(y_pred, y, label == IGNORE_INDEX)

@@ -1,7 +1,5 @@
 """Files of the predictions of images."""
 
-import csv
-import io
 import logging
 from functools import partial
 from pathlib import Path
@@ -16,8 +14,9 @@ import monch_monai
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES
 from monch_monai.data.images import is_nifti, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
-from monch_monai.files import write_atomically, write_text_atomically
+from monch_monai.files import write_atomically, write_rows
 from monch_monai.geometry import NETWORK_MPP
+from monch_monai.handlers.items import class_map_of, name_of
 from monch_monai.nuclei import write_instance_map
 from monch_monai.overlay import draw_contours
 from monch_monai.predict import Prediction
@@ -70,8 +69,8 @@ class PredictionWriter:
     def write(self, engine: Engine) -> None:
         """Writes the files of a batch's images."""
         for given, item in zip(engine.state.batch, engine.state.output, strict=True):
-            source = Path(item["image"].meta["filename_or_obj"])
-            at_working = torch.as_tensor(item["pred"])[0].cpu().numpy().astype(np.uint8)
+            source = Path(name_of(item))
+            at_working = class_map_of(item, "pred")
             grid, whole = image_grid(item["image"].meta, self.mpp)
             rows, columns = grid.pixel_at(whole)
             class_map = at_working[rows[:, None], columns]
@@ -101,13 +100,10 @@ class PredictionWriter:
         names = [c.name for c in CLASSES]
         if self.finder is not None:
             names += [f"{c.name} nuclei" for c in NUCLEUS_CLASSES]
-        names.append(FACTORS)
-        text = io.StringIO()
-        table = csv.writer(text)
-        table.writerow(["image", *names, "error"])
-        table.writerows([image, *row, ""] for image, row in self.rows.items())
-        table.writerows([path.name, *[""] * len(names), reason] for path, reason in self.unreadable.items())
-        write_text_atomically(self.output_dir / "summary.csv", text.getvalue())
+        columns = ["image", *names, FACTORS, "error"]
+        rows = [dict(zip(columns, [image, *row, ""], strict=True)) for image, row in self.rows.items()]
+        rows += [{"image": path.name, "error": reason} for path, reason in self.unreadable.items()]
+        write_rows(self.output_dir / "summary.csv", rows, columns)
 
     def finish(self) -> None:
         """Logs where the results are; the run's last step.

@@ -1,15 +1,11 @@
 """Files of scores."""
 
-import csv
-import io
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monch_monai.classes import CLASSES
-from monch_monai.files import write_text_atomically
+from monch_monai.files import write_json, write_rows
 from monch_monai.metrics import ImageCounts, mean_dice, paper_scores
 from monch_monai.metrics.bootstrap import LEVEL, RESAMPLES
 from monch_monai.metrics.rows import class_rows, organ_class_rows, organ_rows, organ_spreads
@@ -51,20 +47,6 @@ def write_scores(folder: Path, counts: ImageCounts) -> None:
     write_json(folder / "scores.json", scores)
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows of the same columns as CSV; NaN becomes an empty cell."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]))
-    table.writeheader()
-    table.writerows({key: "" if _is_nan(value) else value for key, value in row.items()} for row in rows)
-    write_text_atomically(path, text.getvalue())
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes JSON; NaN becomes null."""
-    write_text_atomically(path, json.dumps(_plain(values), indent=2, allow_nan=False) + "\n")
-
-
 def _count_rows(counts: ImageCounts) -> list[dict[str, str | int]]:
     names = [f"{truth.name}>{guess.name}" for truth in CLASSES for guess in CLASSES]
     origins = zip(counts.images, counts.tissues, counts.sources, counts.matrices, strict=True)
@@ -76,16 +58,3 @@ def _count_rows(counts: ImageCounts) -> list[dict[str, str | int]]:
 
 def _without(row: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != key}
-
-
-def _plain(value: Any) -> Any:
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if _is_nan(value) else value
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

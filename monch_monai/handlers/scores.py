@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from monch_monai.classes import CLASSES
 from monch_monai.errors import InputError
-from monch_monai.handlers.items import UNKNOWN, gather_by_image, name_of
+from monch_monai.handlers.items import UNKNOWN, gather_by_image, name_of, with_origins
 from monch_monai.handlers.score_files import write_scores
 from monch_monai.metrics import ImageCounts, ScoreRow, confusion_matrix, mean_dice, score_rows
 
@@ -39,19 +38,13 @@ class MeanDice(Metric):
     engine's `state.metric_details["image_counts"]`, an `ImageCounts`, has them.
     """
 
-    def __init__(self, output_transform: Callable[[Any], Any] = lambda output: output) -> None:
-        self.records: dict[str, Record] = {}
-        super().__init__(output_transform=output_transform)
-
     def reset(self) -> None:
         """Drops all counts."""
-        self.records = {}
+        self.records: dict[str, Record] = {}
 
     def iteration_completed(self, engine: Engine) -> None:
         """Counts the engine's batch, with tissues and sources from its input."""
-        given = engine.state.batch if isinstance(engine.state.batch, list) else [{}] * len(engine.state.output)
-        output = self._output_transform(engine.state.output)
-        self.update([{**origin, **item} for origin, item in zip(given, output, strict=True)])
+        self.update(self._output_transform([{**origin, **item} for origin, item in with_origins(engine)]))
 
     def update(self, output: list[dict[str, Any]]) -> None:
         """Counts a batch.

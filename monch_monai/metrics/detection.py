@@ -74,8 +74,7 @@ def detection_matrix(y_pred: Instances, y: Instances, radius_px: float = RADIUS_
 def detection_scores(matrix: ArrayLike) -> DetectionScores:
     """F_d, precision and recall of nuclei of any class; NaN where the denominator is 0.
 
-    Args:
-        matrix: `[..., T, T]` from `detection_matrix`, summed over images.
+    The `matrix [..., T, T]` is from `detection_matrix`, summed over images.
 
     Examples:
         Six pairs, two missed, three found where no nucleus is:
@@ -98,9 +97,7 @@ def classification_scores(matrix: ArrayLike) -> DetectionScores:
     """F_c, precision and recall of each nucleus class, `[..., 5]`; NaN for a class that the truth does not have.
 
     Precision is TP_c / (TP_c + 2 FP_c + FP_d) and recall TP_c / (TP_c + 2 FN_c + FN_d), with CellViT's weights.
-
-    Args:
-        matrix: `[..., T, T]` from `detection_matrix`, summed over images.
+    The `matrix [..., T, T]` is from `detection_matrix`, summed over images.
 
     Examples:
         >>> scores = classification_scores([[0, 2, 1], [2, 4, 1], [0, 0, 1]])

@@ -34,9 +34,7 @@ def summary(matrices: ArrayLike) -> dict[str, Floats]:
     `pixel_accuracy` and `fw_iou` count background. The means are over the classes that the truth has, with background
     (`…_with_background`) and without (`…_of_nuclei`); a class never predicted has precision 0 in them. `mean_f1` is the
     mean of the classes' F1, `f1_of_means` the harmonic mean of mean precision and mean recall.
-
-    Args:
-        matrices: `[..., T, T]`, summed over images.
+    The `matrices [..., T, T]` are summed over images.
 
     Examples:
         >>> scores = summary([[6, 0], [2, 2]])
@@ -65,10 +63,7 @@ def paper_scores(matrices: ArrayLike) -> PaperScores:
     """IoU, FWIoU and F1 as in Table 2: macro over six classes, background included, F1 of macro precision and recall.
 
     Of the pooled test set this reproduces the row "Average", of one organ's images an organ's row. That is inferred
-    from the printed numbers; the authors have not confirmed it.
-
-    Args:
-        matrices: `[..., T, T]`, summed over the images of the test set, or of an organ.
+    from the printed numbers; the authors have not confirmed it. Matrices `[..., T, T]` are summed over those images.
 
     Examples:
         >>> [round(float(score), 3) for score in paper_scores([[6, 0], [2, 2]])]
@@ -100,12 +95,9 @@ def by_tissue(counts: NDArray[Number], tissues: Sequence[str]) -> dict[str, NDAr
 
 
 def over_organs(values: ArrayLike) -> Spread:
-    """Plain mean and spread of a score over organs; organs where it is not defined are left out and not counted.
+    """Plain mean and spread of a score over organs; organs where it is NaN, not defined, are left out and not counted.
 
     The paper's row "STD" is this variance.
-
-    Args:
-        values: one score an organ, NaN where not defined.
 
     Examples:
         >>> over_organs([0.5, 0.75, np.nan])

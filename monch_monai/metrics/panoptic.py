@@ -121,8 +121,7 @@ def panoptic_quality(counts: ArrayLike) -> PanopticScores:
 def pooled_pq(counts: ArrayLike) -> tuple[PanopticScores, float]:
     """PQ, DQ and SQ of each class `[T]` (first: of any nucleus, bPQ+) from counts summed over images, and mPQ+.
 
-    Args:
-        counts: `[N, T, 4]`, one an image.
+    The `counts [N, T, 4]` are of one image each.
 
     Examples:
         >>> scores, mpq_plus = pooled_pq([[[1, 0, 1, 0.75], [1, 0, 1, 0.75]], [[1, 1, 0, 0.75], [1, 1, 0, 0.75]]])

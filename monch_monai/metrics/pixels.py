@@ -48,8 +48,7 @@ class ScoreRow(NamedTuple):
 def pixel_scores(matrices: ArrayLike) -> PixelScores:
     """IoU `TP / (TP + FP + FN)`, precision, recall and F1 `2 TP / (2 TP + FP + FN)` of each class.
 
-    Args:
-        matrices: `[..., T, T]`, from `confusion_matrix`, summed over images.
+    The `matrices [..., T, T]` are from `confusion_matrix`, summed over images.
 
     Examples:
         A map of 2x2 pixels, one of whose two nucleus pixels was missed:
@@ -73,9 +72,6 @@ def pixel_scores(matrices: ArrayLike) -> PixelScores:
 def pixel_accuracy(matrices: ArrayLike) -> Floats:
     """Share of counted pixels with the right class, background included, `[...]`; NaN where none is counted.
 
-    Args:
-        matrices: `[..., T, T]`.
-
     Examples:
         >>> float(pixel_accuracy([[2, 0], [1, 1]]))
         0.75
@@ -86,9 +82,6 @@ def pixel_accuracy(matrices: ArrayLike) -> Floats:
 
 def frequency_weighted_iou(matrices: ArrayLike) -> Floats:
     """Mean IoU of the classes, background included, weighted by their share of the truth's pixels, `[...]`.
-
-    Args:
-        matrices: `[..., T, T]`.
 
     Examples:
         >>> round(float(frequency_weighted_iou([[2, 0], [1, 1]])), 3)  # (2 * 2/3 + 2 * 1/2) / 4
@@ -113,10 +106,7 @@ def any_nucleus(matrices: ArrayLike) -> NDArray[Any]:
 
 
 def score_rows(matrix: ArrayLike) -> list[ScoreRow]:
-    """A row for each of `CLASSES`, and one of `any nucleus`, whatever its class.
-
-    Args:
-        matrix: `[T, T]`, summed over images.
+    """A row for each of `CLASSES`, and one of `any nucleus`, whatever its class, from counts `[T, T]`.
 
     Examples:
         >>> row = score_rows(np.eye(6, dtype=int))[1]
@@ -130,8 +120,7 @@ def score_rows(matrix: ArrayLike) -> list[ScoreRow]:
 def mean_dice(matrix: ArrayLike) -> float:
     """Mean Dice over the nucleus classes that the truth has (background excluded); NaN where the truth has none.
 
-    Args:
-        matrix: `[T, T]`, summed over images.
+    The counts `[T, T]` are summed over images.
 
     Examples:
         >>> matrix = np.zeros((6, 6))

@@ -22,9 +22,7 @@ POOLED = "all images"
 def class_rows(matrices: NDArray[np.int64], seed: int = 0) -> list[Row]:
     """A row a class and one of any nucleus: name, scores with intervals, pixels of truth and prediction.
 
-    Args:
-        matrices: `[N, T, T]`, one confusion matrix an image.
-        seed: of the bootstrap.
+    Of N images it takes the confusion matrices `[N, T, T]`, and of the bootstrap the seed.
     """
     resampled = resample(matrices, seed=seed)
     of_classes, of_any = pixel_scores(resampled), pixel_scores(any_nucleus(resampled))
@@ -40,10 +38,7 @@ def class_rows(matrices: NDArray[np.int64], seed: int = 0) -> list[Row]:
 def organ_rows(matrices: NDArray[np.int64], tissues: Sequence[str], seed: int = 0) -> list[Row]:
     """A row an organ, in order of names, and one of all images: every score of `summary`, with intervals.
 
-    Args:
-        matrices: `[N, T, T]`, one confusion matrix an image.
-        tissues: N names.
-        seed: of the bootstrap.
+    Of N images it takes the confusion matrices `[N, T, T]` and the tissues, and of the bootstrap the seed.
     """
     groups = {**by_tissue(matrices, tissues), POOLED: matrices}
     rows: list[Row] = []

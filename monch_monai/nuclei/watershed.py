@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_objects, label
+from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_objects, label, mean
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
@@ -139,8 +139,5 @@ def renumber(parts: NDArray[np.int32], min_area: float = 0) -> NDArray[np.int32]
 
 def mean_probs(instance_map: NDArray[np.int32], probs: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean of `probs [T, H, W]` over the pixels of each nucleus, `[K, T]`."""
-    inside = instance_map > 0
-    ids = instance_map[inside]
-    area = np.bincount(ids)[1:]
-    sums = [np.bincount(ids, weights=p[inside].astype(np.float64))[1:] for p in probs]
-    return np.stack(sums, axis=1) / area[:, None]
+    ids = np.arange(1, instance_map.max(initial=0) + 1)
+    return np.stack([mean(p.astype(np.float64), instance_map, ids) for p in probs], axis=1)

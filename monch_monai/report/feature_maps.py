@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data import RGBReader, Tiles
 from monch_monai.geometry import TILE_SIZE
+from monch_monai.handlers.items import name_of
 from monch_monai.networks import Monch
 from monch_monai.networks.features import HighFrequency, MultiGrainedFeatures, Topology
 from monch_monai.report.figures import draw_feature_maps, save
@@ -32,21 +34,13 @@ def feature_maps(network: Monch, image: Tensor) -> dict[str, NDArray[np.float32]
         name to `[h, w]` float32, of the image without the border that the network adds; sizes differ.
     """
     seen: dict[str, Any] = {}
-
-    def keep(name: str) -> Any:
-        return lambda module, inputs, output: seen.update({name: output})
-
     modules: dict[str, nn.Module] = {"features": network.features}
     if network.decoder is not None:
         modules |= {**dict(network.decoder.attend.items()), "merged": network.decoder.merge}
-    hooks = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
-    try:
-        network.eval()
-        with torch.inference_mode():
-            network(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.inference_mode():
+        for name, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(lambda *call, name=name: seen.update({name: call[-1]})))
+        network.eval()(image)
     grid = seen["features"][0].shape[-2:]  # of the fine map, and of the decoder's queries
     maps = dict(zip(_feature_names(network), seen["features"], strict=True))
     maps |= {title: seen[name].mT.unflatten(2, grid) for name, title in STAGES.items() if name in seen}
@@ -79,8 +73,7 @@ def draw_features(output_dir: str | Path, network: Monch, dataset: Any, tiles: T
     device = next(network.parameters()).device
     size = TILE_SIZE  # of whole fields, the first corner
     image = torch.as_tensor(item["image"])[None, :, :size, :size].to(device)
-    reader = RGBReader()
-    pixels, _ = reader.get_data(reader.read(item["image"].meta["filename_or_obj"]))
+    pixels, _ = RGBReader().get_data([name_of(item)])
     path = Path(output_dir) / "figures" / "feature_maps.png"
     save(path, draw_feature_maps(pixels[:size, :size], feature_maps(network, image)))
     return path

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from monch_monai.classes import CLASSES, NUCLEUS_CLASSES, NucleusClass
 from monch_monai.files import write_atomically
+from monch_monai.metrics.rows import POOLED
 from monch_monai.report.evaluated_run import read_json
 from monch_monai.report.paper import TABLE_2
 
@@ -26,7 +27,7 @@ def class_color(c: NucleusClass) -> tuple[float, ...]:
 def draw_organs(scores: Mapping[str, Any]) -> Figure:
     """F1 of each organ with its interval, beside the paper's MONCH (Fig. 5)."""
     key = "f1_of_means_with_background"
-    organs = [organ for organ in scores["organs"] if organ != "all images"]
+    organs = [organ for organ in scores["organs"] if organ != POOLED]
     figure, (axes,) = _figure(8, 1.4 + 0.28 * len(organs))
     for y, organ in enumerate(organs):
         row = scores["organs"][organ]

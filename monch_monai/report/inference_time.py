@@ -10,8 +10,8 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from monch_monai.files import write_json
 from monch_monai.geometry import TILE_SIZE
-from monch_monai.handlers.score_files import write_json
 from monch_monai.predict import cpu_capabilities, has_fast_bfloat16
 from monch_monai.settings import flag
 

@@ -11,11 +11,11 @@ from typing import Any
 from PIL import Image
 
 from monch_monai.classes import NUCLEUS_CLASSES
+from monch_monai.metrics.rows import POOLED
 from monch_monai.overlay import MISTAKES
 from monch_monai.report.evaluated_run import EvaluatedRun, conditions, read_json
 from monch_monai.report.score import Score, score_of
 from monch_monai.report.table_files import Table, cell
-from monch_monai.report.tables import POOLED
 
 TEXTS: dict[str, dict[str, str]] = tomllib.loads(
     resources.files("monch_monai.report").joinpath("page.toml").read_text("utf-8")

@@ -1,11 +1,9 @@
 """Tables as Markdown and CSV."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
-from monch_monai.files import write_text_atomically
+from monch_monai.files import write_rows, write_text_atomically
 from monch_monai.report.score import Score
 
 Table = list[dict[str, Any]]
@@ -17,15 +15,10 @@ def write_table(path: Path, rows: Table, note: str = "") -> None:
 
     In the CSV a score is followed by the ends of its interval, its standard deviation and its number of runs.
     """
-    text = io.StringIO()
-    table = csv.writer(text)
     scored = {name for row in rows for name, value in row.items() if isinstance(value, Score)}
-    more = ("low", "high", "sd", "runs")
-    table.writerow([c for name in rows[0] for c in (name, *(f"{name} {m}" for m in more if name in scored))])
-    table.writerows([n for name, value in row.items() for n in _numbers(value, name in scored)] for row in rows)
     name = path.stem if path.suffix in (".csv", ".md") else path.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(path.with_name(f"{name}.csv"), text.getvalue())
+    write_rows(path.with_name(f"{name}.csv"), [_numbers(row, scored) for row in rows])
     write_text_atomically(path.with_name(f"{name}.md"), to_markdown(rows) + (f"\n{note}\n" if note else ""))
 
 
@@ -42,8 +35,11 @@ def cell(value: Any) -> str:
     return f"{value:.{4 if value < 10 else 1}f}" if isinstance(value, float) else str(value)
 
 
-def _numbers(value: Any, scored: bool) -> list[Any]:
-    """Cells of a value in the CSV."""
-    if isinstance(value, Score):
-        return [value.value, value.low, value.high, value.sd, value.runs]
-    return [value, None, None, None, None] if scored else [value]
+def _numbers(row: dict[str, Any], scored: set[str]) -> dict[str, Any]:
+    """Cells of a row in the CSV, those named in `scored` followed by four."""
+    cells: dict[str, Any] = {}
+    for name, value in row.items():
+        cells[name] = value.value if isinstance(value, Score) else value
+        if name in scored:
+            cells |= {f"{name} {part}": getattr(value, part, None) for part in ("low", "high", "sd", "runs")}
+    return cells

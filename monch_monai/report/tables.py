@@ -10,6 +10,7 @@ from typing import Any
 
 from monch_monai.classes import TISSUES
 from monch_monai.errors import InputError
+from monch_monai.metrics.rows import POOLED
 from monch_monai.report.evaluated_run import WHOLE, EvaluatedRun, conditions
 from monch_monai.report.groups import group_runs
 from monch_monai.report.paper import CLASS_ORDER, F1_TABLES, TABLE_1, TABLE_1_MILLISECONDS, TABLE_2
@@ -21,7 +22,6 @@ logger = logging.getLogger(__name__)
 PAPER_CONDITIONS = "RTX 3090, the rest not said"
 PAPER, OURS = "paper", "this software"
 Organs = dict[str, list[float]]
-POOLED = "all images"
 CLASS_SCORES = {"IoU": "iou", "precision": "precision", "F1": "dice"}
 """Score of a class in Table 1 to its name in `scores.json`."""
 ORGAN_SCORES = {"IoU": "mean_iou_with_background", "FWIoU": "fw_iou", "F1": "f1_of_means_with_background"}

@@ -109,7 +109,7 @@ def test_no_more_tiles_are_kept_than_can_be_drawn(tmp_path):
         image = MetaTensor(torch.zeros(1), meta={"filename_or_obj": str(i)})
         engine.state.batch, engine.state.output = [{}], [{"image": image, "label": truth, "pred": pred}]
         handler.collect(engine)
-    assert sorted(handler.outcomes) == ["0", "1", "7", "8"]
+    assert sorted(handler.records) == ["0", "1", "7", "8"]
 
 
 def test_tiles_without_nuclei_are_left_out(tmp_path):
@@ -132,9 +132,9 @@ def test_the_pictures_of_an_earlier_evaluation_go(tmp_path):
 
 def test_each_epoch_begins_anew(tmp_path):
     handler = NotableTiles(tmp_path)
-    handler.outcomes = {"old": Outcome(0.5, *maps(3), "Skin", "here")}
+    handler.records = {"old": Outcome(0.5, *maps(3), "Skin", "here")}
     handler.start(Engine(lambda *_: None))
-    assert handler.outcomes == {}
+    assert handler.records == {}
 
 
 def test_a_picture_is_image_truth_prediction_and_mistakes(tmp_path):
