@@ -25,15 +25,8 @@ def write_pyramid(path: Path, width: int, height: int, mpp: Mpp, squares: Square
     """Writes the class map; each level has every second row and column of the one before.
 
     Squares are asked for once, row by row; what lower levels need of them waits in a file. Smaller levels are SubIFDs,
-    as OME-TIFF has them; class indices have the colours of the class table.
-
-    Args:
-        path: to write.
-        width: of the map, px.
-        height: of the map, px.
-        mpp: of the map.
-        squares: the map.
-        about: written into the description.
+    as OME-TIFF has them; class indices have the colours of the class table. Width, height (px) and mpp are the map's;
+    `about` is the image's description.
     """
     sizes = [(height, width)]
     while max(sizes[-1]) > SMALLEST:

@@ -47,10 +47,7 @@ def balance(has_class: NDArray[np.bool_], tissues: Sequence[str], strength: floa
 def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler[int]:
     """Sampler of an epoch's tiles, as many as the folds have.
 
-    Args:
-        tiles: the dataset.
-        folds: those to draw from.
-        strength: 0 draws each tile once; up to 1, tiles are drawn with replacement by the weights of `balance`.
+    A strength of 0 draws each tile once; above, tiles are drawn with replacement by the weights of `balance`.
 
     Raises:
         InputError: the strength is not a number from 0 to 1.
