@@ -63,13 +63,7 @@ class RankTileSampler(DistributedSampler[int]):
     strength of 0 the processes together draw no tile twice in an epoch. Where R does not divide the number of tiles,
     fewer than R of them, others each epoch, are left out.
 
-    Args:
-        tiles: the dataset.
-        folds: those to draw from.
-        strength: as in `tile_sampler`.
-        seed: of the run.
-        num_replicas: R; None for the number of processes.
-        rank: of this process; None for its own.
+    R is `num_replicas`, or the number of processes where that is None. `strength` is as in `tile_sampler`.
 
     Raises:
         InputError: the strength is not a number from 0 to 1.

@@ -32,16 +32,9 @@ def table(
     polygons: list[shapely.Polygon],
     sources: NDArray[np.integer] | None = None,
 ) -> pa.Table:
-    """K nuclei as `SCHEMA`.
+    """K nuclei as `SCHEMA`: each argument holds K of them; outlines and centroids `[K, 2]` (x, y) are px of level 0.
 
-    Args:
-        classes: `[K]`.
-        probs: `[K, 5]`, mean of each class over the nucleus's pixels.
-        centroids: `[K, 2]` (x, y), px of level 0.
-        areas_um2: `[K]`.
-        circularities: `[K]`.
-        polygons: K outlines, px of level 0.
-        sources: `[K]`, places in another tool's file.
+    `probs` `[K, 5]` are means of each class over the nucleus's pixels, `sources` places in another tool's file.
     """
     mean = probs[np.arange(len(classes)), classes.astype(int) - 1] if len(classes) else np.zeros(0)
     columns = {

@@ -13,12 +13,7 @@ from monch_monai.stain import DEFAULT_RULE, TissueRule, lightened, lightening, t
 
 
 class LightenedSlide(Slide):
-    """A slide with the optical density of each colour channel multiplied by a factor.
-
-    Args:
-        slide: as it is.
-        factors: by channel, as `monch_monai.stain.lightening` returns them.
-    """
+    """A slide with the optical density of each channel multiplied by a factor of `monch_monai.stain.lightening`."""
 
     def __init__(self, slide: Slide, factors: Sequence[float]) -> None:
         self.slide, self.factors = slide, tuple(factors)
