@@ -7,9 +7,11 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from monch_monai.errors import InputError
 
 PART = ".part-"
 """How the names of unfinished files begin."""
@@ -58,6 +60,19 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
 def write_json(path: Path, values: Any) -> None:
     """Writes JSON; NaN becomes null."""
     write_text_atomically(path, json.dumps(_plain(values), indent=2, allow_nan=False) + "\n")
+
+
+def refuse_twins(paths: Iterable[Path], result: Callable[[Path], str]) -> None:
+    """Compares the names of what paths are turned into.
+
+    Raises:
+        InputError: two paths have the same `result`.
+    """
+    seen: dict[str, Path] = {}
+    for path in paths:
+        twin = seen.setdefault(result(path), path)
+        if twin is not path:
+            raise InputError(f"{twin.name} and {path.name} would both write {result(path)}: rename one")
 
 
 def sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ from monch_monai.cohort.estimate import estimate
 from monch_monai.cohort.segmenter import SlideSegmenter
 from monch_monai.cohort.slide_file import fingerprint, stem
 from monch_monai.errors import InputError, one_line
-from monch_monai.files import write_text_atomically
+from monch_monai.files import refuse_twins, write_text_atomically
 from monch_monai.settings import flag
 from monch_monai.slides import SUFFIXES, is_dicom_folder
 
@@ -134,11 +134,7 @@ def find_slides(path: str | Path | None) -> list[Path]:
     slides = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES or is_dicom_folder(p))
     if not slides:
         raise InputError(f"{source} holds no slide: give a folder with at least one of {', '.join(SUFFIXES)}")
-    by_stem: dict[str, Path] = {}
-    for slide in slides:
-        twin = by_stem.setdefault(stem(slide), slide)
-        if twin is not slide:
-            raise InputError(f"{twin.name} and {slide.name} would both write {stem(slide)}: rename one")
+    refuse_twins(slides, stem)
     return slides
 
 

@@ -25,15 +25,8 @@ def write_pyramid(path: Path, width: int, height: int, mpp: Mpp, squares: Square
     """Writes the class map; each level has every second row and column of the one before.
 
     Squares are asked for once, row by row; what lower levels need of them waits in a file. Smaller levels are SubIFDs,
-    as OME-TIFF has them; class indices have the colours of the class table.
-
-    Args:
-        path: to write.
-        width: of the map, px.
-        height: of the map, px.
-        mpp: of the map.
-        squares: the map.
-        about: written into the description.
+    as OME-TIFF has them; class indices have the colours of the class table. Width, height (px) and mpp are the map's;
+    `about` is the image's description.
     """
     sizes = [(height, width)]
     while max(sizes[-1]) > SMALLEST:
@@ -93,8 +86,9 @@ class _Quarters:
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self.path = path
-        self.path.touch()
         self.rows, self.columns = (math.ceil(n / TILE) for n in size)
+        with path.open("wb") as file:
+            file.truncate(self.rows * self.columns * self.side**2)
 
     def put(self, row: int, column: int, pixels: NDArray[np.uint8]) -> None:
         with self.path.open("r+b") as file:
@@ -102,15 +96,8 @@ class _Quarters:
             file.write(np.ascontiguousarray(pixels).tobytes())
 
     def square(self, row: int, column: int) -> NDArray[np.uint8]:
-        tile = np.zeros((TILE, TILE), np.uint8)
-        with self.path.open("rb") as file:
-            for y in range(2):
-                for x in range(2):
-                    r, c = 2 * row + y, 2 * column + x
-                    if r < self.rows and c < self.columns:
-                        file.seek((r * self.columns + c) * self.side**2)
-                        raw = np.frombuffer(file.read(self.side**2), np.uint8)
-                        if len(raw) == self.side**2:
-                            part = tile[y * self.side : (y + 1) * self.side, x * self.side : (x + 1) * self.side]
-                            part[:] = raw.reshape(self.side, self.side)
-        return tile
+        stored = np.memmap(self.path, np.uint8, "r", shape=(self.rows, self.columns, self.side, self.side))
+        found = stored[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        four = np.zeros((2, 2, self.side, self.side), np.uint8)  # at the edges fewer than four are stored
+        four[: found.shape[0], : found.shape[1]] = found
+        return four.swapaxes(1, 2).reshape(TILE, TILE)

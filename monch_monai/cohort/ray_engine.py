@@ -10,7 +10,7 @@ import monch_monai
 from monch_monai.cohort.cohort import Outcome, segment_slide
 from monch_monai.cohort.segmenter import SlideSegmenter
 from monch_monai.errors import InputError
-from monch_monai.settings import whole_number
+from monch_monai.settings import number, whole_number, word
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,11 @@ class RayEngine:
             import ray
         except ImportError as error:
             raise InputError("engine ray needs Ray: pip install ray, or --engine local") from error
-        if not isinstance(num_gpus, int | float) or num_gpus < 0:
-            raise InputError(f"num_gpus is {num_gpus!r}; give a number of at least 0")
         self.ray: Any = ray
         self.address, self.workers = address, workers
         self.options = {
             "num_cpus": whole_number("num_cpus", num_cpus, least=1),
-            "num_gpus": num_gpus,
+            "num_gpus": number("num_gpus", num_gpus, least=0),
             "max_retries": whole_number("retries", retries, least=0),
         }
 
@@ -100,6 +98,4 @@ def engine(name: str = "local", **ray: Any) -> RayEngine | None:
     Raises:
         InputError: it is neither.
     """
-    if name not in ("local", "ray"):
-        raise InputError(f"engine is {name!r}; give local or ray")
-    return RayEngine(**ray) if name == "ray" else None
+    return RayEngine(**ray) if word("engine", name, ("local", "ray")) == "ray" else None

@@ -25,15 +25,8 @@ def write_results(
 ) -> dict[str, Any]:
     """Writes every file of a slide whose regions are finished; returns the content of `summary.json`.
 
-    One region's nuclei and one square of the class map are in memory at a time.
-
-    Args:
-        folder: empty.
-        plan: of the slide.
-        work: its finished regions.
-        finder: what made the nuclei.
-        gzip: whether GeoJSON is compressed.
-        settings: what the slide was segmented with.
+    One region's nuclei and one square of the class map are in memory at a time. `folder` is empty, `settings` are what
+    the slide was segmented with, and `gzip` compresses GeoJSON.
 
     Raises:
         InputError: the slide is damaged.

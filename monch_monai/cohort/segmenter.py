@@ -21,7 +21,7 @@ from monch_monai.files import sha256
 from monch_monai.geometry import Mpp
 from monch_monai.predict import Predictor, Tiling
 from monch_monai.segmentation import FoundNuclei, NucleusFinder, Pipeline, Plan, Region, Seconds, Workers, margin_px
-from monch_monai.settings import flag
+from monch_monai.settings import flag, multiple
 from monch_monai.slides import grid_of, open_slide, tissue_and_lightening
 from monch_monai.stain import TissueRule
 
@@ -70,9 +70,7 @@ class SlideSegmenter:
         self.output_dir = Path(output_dir)
         self.tiling = tiling if tiling is not None else Tiling()
         self.pipeline = Pipeline(predictor, workers)
-        self.side = self.pipeline.workers.region_size
-        if self.side % TILE:
-            raise InputError(f"region_size is {self.side}; give a multiple of {TILE}")
+        self.side = multiple("region_size", self.pipeline.workers.region_size, TILE)
         self.tissue = tissue
         self.finder = finder if finder is not None else FoundNuclei()
         self.reference_density = reference_density
@@ -138,9 +136,8 @@ class SlideSegmenter:
         except Timeout as error:
             raise InputError(f"{path} is being segmented by another process into {target}: wait for it") from error
         except OSError as error:
-            raise InputError(
-                f"{target} cannot be written ({error.strerror or error}): make room and run again to resume"
-            ) from error
+            reason = error.strerror or error
+            raise InputError(f"{target} cannot be written ({reason}): make room and run again to resume") from error
 
     def _segment(self, path: Path, target: Path, work: WorkFolder, settings: dict[str, Any]) -> dict[str, Any]:
         plan = self.plan(path)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from monch_monai.classes import CLASSES, IGNORE_INDEX
 from monch_monai.errors import InputError, one_line
-from monch_monai.files import write_atomically
+from monch_monai.files import refuse_twins, write_atomically
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *NIFTI_SUFFIXES)
@@ -61,11 +61,7 @@ def find_images(path: str | Path | None) -> list[Path]:
         images = [source]
     else:
         raise InputError(f"{source} is neither a folder nor {wanted}: give one of these")
-    by_stem: dict[str, Path] = {}
-    for image in images:
-        twin = by_stem.setdefault(stem(image), image)
-        if twin is not image:
-            raise InputError(f"{twin.name} and {image.name} would both write {stem(image)}_classes: rename one")
+    refuse_twins(images, lambda image: f"{stem(image)}_classes")
     return images
 
 

@@ -47,10 +47,7 @@ def balance(has_class: NDArray[np.bool_], tissues: Sequence[str], strength: floa
 def tile_sampler(tiles: Tiles, folds: Sequence[str], strength: float) -> Sampler[int]:
     """Sampler of an epoch's tiles, as many as the folds have.
 
-    Args:
-        tiles: the dataset.
-        folds: those to draw from.
-        strength: 0 draws each tile once; up to 1, tiles are drawn with replacement by the weights of `balance`.
+    A strength of 0 draws each tile once; above, tiles are drawn with replacement by the weights of `balance`.
 
     Raises:
         InputError: the strength is not a number from 0 to 1.
@@ -66,13 +63,7 @@ class RankTileSampler(DistributedSampler[int]):
     strength of 0 the processes together draw no tile twice in an epoch. Where R does not divide the number of tiles,
     fewer than R of them, others each epoch, are left out.
 
-    Args:
-        tiles: the dataset.
-        folds: those to draw from.
-        strength: as in `tile_sampler`.
-        seed: of the run.
-        num_replicas: R; None for the number of processes.
-        rank: of this process; None for its own.
+    R is `num_replicas`, or the number of processes where that is None. `strength` is as in `tile_sampler`.
 
     Raises:
         InputError: the strength is not a number from 0 to 1.

@@ -110,10 +110,8 @@ class Tiles:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{manifest} is damaged ({error}): {AGAIN}") from error
         if form != ours:
-            raise InputError(
-                f"{manifest} is of format {form[0]} {form[1]} with classes {form[2]}; expected {ours[0]} {ours[1]} "
-                f"with {ours[2]}: prepare the dataset again with this version"
-            )
+            found, expected = (f"{name} {version} with {classes}" for name, version, classes in (form, ours))
+            raise InputError(f"{manifest} is of format {found}; expected {expected}: {AGAIN} with this version")
         for fold, size in sizes.items():
             for name, (dtype, trailing) in LAYOUT.items():
                 shape = (self.folds[fold], size, size, *trailing)

@@ -11,24 +11,7 @@ from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, u
 from monch_monai.encoders.weights import load_published, starting_learning_rate
 
 __all__ = [
-    "RANDOM",
-    "ClipResNet",
-    "ClipResNet50",
-    "ClipText",
-    "ConchText",
-    "ImageEncoder",
-    "Origin",
-    "Sam",
-    "Sam2",
-    "TextEncoder",
-    "VisionTransformer",
-    "add_adapters",
-    "clip_vit",
-    "conch",
-    "load_published",
-    "merge_adapters",
-    "plip",
-    "starting_learning_rate",
-    "uni",
-    "use_instance_norm",
-]
+    "RANDOM", "ClipResNet", "ClipResNet50", "ClipText", "ConchText", "ImageEncoder", "Origin", "Sam", "Sam2",
+    "TextEncoder", "VisionTransformer", "add_adapters", "clip_vit", "conch", "load_published", "merge_adapters", "plip",
+    "starting_learning_rate", "uni", "use_instance_norm",
+]  # fmt: skip

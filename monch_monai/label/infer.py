@@ -16,7 +16,7 @@ from monch_monai.geometry import Level0Box
 from monch_monai.label.labels import requested_part
 from monch_monai.label.responses import MASKS, OUTLINES, mask_response, outline_response
 from monch_monai.label.segmenter import Segmenter
-from monch_monai.label.working_copy import NEWEST, version_weights, versions
+from monch_monai.label.working_copy import NEWEST, version_choices, version_weights, versions
 
 
 class MonchInfer(InferTask):
@@ -43,8 +43,7 @@ class MonchInfer(InferTask):
 
     def config(self) -> dict[str, Any]:
         """What a request can set, the defaults first."""
-        numbers = [str(number) for number in reversed(versions(self.root))]
-        return {"device": device_list(), "version": [NEWEST, *numbers], "mask": list(MASKS)}
+        return {"device": device_list(), "version": version_choices(self.root), "mask": list(MASKS)}
 
     def get_path(self, validate: bool = True) -> str:
         """Weights of the newest version."""

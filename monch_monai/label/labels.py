@@ -58,16 +58,12 @@ def read_labels(
     classes = read_class_map(path)
     place = whole if box is None else box
     if classes.shape != (place.height, place.width):
-        raise InputError(
-            f"label is {classes.shape[1]}x{classes.shape[0]} px; expected {place.width}x{place.height}, "
-            f"the size of the {'image' if box is None else 'part that it is stated to be of'}"
-        )
+        found, of = f"{classes.shape[1]}x{classes.shape[0]} px", "image" if box is None else "part it is stated for"
+        raise InputError(f"label is {found}; expected {place.width}x{place.height}, the size of the {of}")
     values = np.unique(classes)
     if IGNORE_INDEX in values and values[values > 0].min() == IGNORE_INDEX:  # as a mask of black and white has it
-        raise InputError(
-            f"label holds only {', '.join(map(str, values))}; a class map holds 0 to {len(NUCLEUS_CLASSES)}, and "
-            f"{IGNORE_INDEX} only for what is to be left out"
-        )
+        expected = f"0 to {len(NUCLEUS_CLASSES)}, and {IGNORE_INDEX} only for what is to be left out"
+        raise InputError(f"label holds only {', '.join(map(str, values))}; a class map holds {expected}")
     probs = np.stack([classes == c.index for c in NUCLEUS_CLASSES]).astype(np.float32)
     return Reviewed(place, classes, WatershedNuclei(mpp, min_area_um2=0)(classes, probs).instance_map)
 
@@ -86,9 +82,8 @@ def requested_part(request: dict[str, Any]) -> Level0Box | None:
     try:
         (x, y), (w, h) = ([int(n) for n in pair] for pair in (numbers[0] or (0, 0), numbers[1]))
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"location is {numbers[0]}, size {numbers[1]}; give two whole numbers each, px of level 0"
-        ) from error
+        given = f"location is {numbers[0]}, size {numbers[1]}"
+        raise InputError(f"{given}; give two whole numbers each, px of level 0") from error
     return Level0Box(x, y, w, h) if w > 0 and h > 0 else None
 
 
@@ -105,10 +100,8 @@ def draw(outlines: Sequence[Outline], box: Level0Box) -> tuple[NDArray[np.uint8]
 
 def _check_inside(box: Level0Box, whole: Level0Box) -> None:
     if not _is_inside(box, whole):
-        raise InputError(
-            f"part {box.width}x{box.height} px at ({box.x}, {box.y}) does not lie within the image of "
-            f"{whole.width}x{whole.height} px"
-        )
+        given = f"part {box.width}x{box.height} px at ({box.x}, {box.y})"
+        raise InputError(f"{given} does not lie within the image of {whole.width}x{whole.height} px")
 
 
 def _is_inside(box: Level0Box, whole: Level0Box) -> bool:
@@ -123,10 +116,8 @@ def _from_outlines(path: Path, whole: Level0Box, box: Level0Box | None, slide: b
     near = shapely.box(-1, -1, whole.right + 1, whole.bottom + 1)  # clients round to px
     if nuclei and not near.contains(shapely.box(*bounds)):
         reach = ", ".join(f"{value:g}" for value in bounds)
-        raise InputError(
-            f"label's outlines reach over ({reach}), but the image is {whole.width}x{whole.height} px: "
-            "is the label of another image, or of another level of it?"
-        )
+        found = f"label's outlines reach over ({reach}), but the image is {whole.width}x{whole.height} px"
+        raise InputError(f"{found}: is the label of another image, or of another level of it?")
     if box is None:
         if regions:
             box = Level0Box.around(shapely.total_bounds(regions)).common(whole)

@@ -10,10 +10,10 @@ from monailabel.utils.others.pathology import create_asap_annotations_xml, creat
 
 from monch_monai.classes import NUCLEUS_CLASSES
 from monch_monai.data.images import write_picture
-from monch_monai.errors import InputError
 from monch_monai.label.segmenter import Segmented
 from monch_monai.nuclei import write_instance_map
 from monch_monai.segmentation import polygons_of
+from monch_monai.settings import word
 
 OUTLINES = ("asap", "dsa", "json")
 MASKS = ("classes", "instances")
@@ -58,9 +58,7 @@ def mask_response(found: Segmented, kind: str) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: there is no such kind, or the part is too large.
     """
-    if kind not in MASKS:
-        raise InputError(f"mask is {kind!r}; give one of {', '.join(MASKS)}")
-    suffix = ".png" if kind == "classes" else ".tif"
+    suffix = ".png" if word("mask", kind, MASKS) == "classes" else ".tif"
     with tempfile.NamedTemporaryFile(suffix=suffix, delete=False) as file:
         path = Path(file.name)
     if kind == "classes":

@@ -11,17 +11,15 @@ import pyarrow.parquet as pq
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
-from monch_monai.cohort import fingerprint, stem
+from monch_monai.cohort import SlideSegmenter, fingerprint, stem
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
 from monch_monai.label.images import open_image
 from monch_monai.label.labels import MOST_PIXELS, draw
-from monch_monai.predict import Predictor, Tiling
 from monch_monai.runs.rules import check_device
-from monch_monai.segmentation import SCHEMA, FoundNuclei, polygons_of, segment_regions
+from monch_monai.segmentation import SCHEMA, polygons_of, segment_regions
 from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, tissue_and_lightening
-from monch_monai.stain import TissueRule
 
 
 class Segmented(NamedTuple):
@@ -52,9 +50,7 @@ class Segmented(NamedTuple):
     def _drawn(self) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         _, _, w, h = self.part
         if w * h > MOST_PIXELS:
-            raise InputError(
-                f"a mask of {w}x{h} px is too large; ask for a region (location, size) or for outlines (/infer/wsi)"
-            )
+            raise InputError(f"a mask of {w}x{h} px is too large; ask for a part (location, size) or for outlines")
         names = self.table["class_name"].to_pylist()
         return draw([Outline(n, p) for n, p in zip(names, polygons_of(self.table), strict=True)], self.part)
 
@@ -78,15 +74,10 @@ class Segmenter:
     def __init__(self, root: Path, weights: Path, slides_dir: Path, device: str = "cpu") -> None:
         check_device(device)
         self.root, self.weights, self.slides_dir, self.device = root, weights, slides_dir, device
-        self._lightenings: dict[str, tuple[float, ...]] = {}
+        self._slide_factors: dict[str, tuple[float, ...]] = {}
 
     def __call__(self, path: str | Path, part: Level0Box | None = None, mpp: float | None = None) -> Segmented:
-        """Nuclei of a part of an image, or of the whole.
-
-        Args:
-            path: the image's file.
-            part: of the image; it may reach beyond it.
-            mpp: as in `open_image`.
+        """Nuclei of a part of an image, which may reach beyond it, or of the whole; `mpp` is as in `open_image`.
 
         Raises:
             InputError: no pixel of the part lies in the image, or the image cannot be read.
@@ -95,19 +86,18 @@ class Segmenter:
             whole = image.box
             box = whole if part is None else part.common(whole)
             if not box.width or not box.height:
-                raise InputError(
-                    f"region {part and tuple(part)} (x, y, width, height) lies outside the image of "
-                    f"{whole.width}x{whole.height} px"
-                )
+                given = f"region {part and tuple(part)} (x, y, width, height)"
+                raise InputError(f"{given} lies outside the image of {whole.width}x{whole.height} px")
             if isinstance(image, ImageSlide) or box != whole:
-                return self._segment(image, box, self._lightening(Path(path), image))
+                return self._segment(image, box, self._factors(Path(path), image))
         return Segmented(whole, self._whole_slide(Path(path), image.resolution.mean if mpp else None), None)
 
     def _segment(self, image: Slide, box: Level0Box, factors: tuple[float, ...]) -> Segmented:
         seen, grid = LightenedSlide(image, factors), grid_of(image)
         covered, tables = grid.covering(box).common(grid.box), [SCHEMA.empty_table()]
         class_map = np.zeros((covered.height, covered.width), np.uint8) if isinstance(image, ImageSlide) else None
-        for region, view, nuclei in segment_regions(seen, self._predictor, box, self._finder, self._tiling):
+        parts = (self._bundled.pipeline.predictor, box, self._bundled.finder, self._bundled.tiling)
+        for region, view, nuclei in segment_regions(seen, *parts):
             tables.append(nuclei)
             if class_map is not None:
                 class_map[region.core.within(covered)] = view.class_map[region.core.within(region.view)]
@@ -116,58 +106,36 @@ class Segmenter:
             class_map = class_map[rows[:, None] - covered.y, columns - covered.x]
         return Segmented(box, pa.concat_tables(tables), class_map)
 
-    def _lightening(self, path: Path, image: Slide) -> tuple[float, ...]:
-        """The factors of the whole image; those of a slide are measured once."""
-        known = "" if isinstance(image, ImageSlide) or self._reference_density is None else fingerprint(path)
-        if not known or known not in self._lightenings:
-            rule = self._tissue if known else None
-            _, self._lightenings[known] = tissue_and_lightening(image, grid_of(image), self._reference_density, rule)
-        return self._lightenings[known]
-
-    @cached_property
-    def _reference_density(self) -> list[float] | None:
-        density: list[float] | None = self._config().get_parsed_content("reference_density")
-        return density
+    def _factors(self, path: Path, image: Slide) -> tuple[float, ...]:
+        """What lightens the whole image; of a slide measured once."""
+        grid, density = grid_of(image), self._bundled.reference_density
+        if isinstance(image, ImageSlide) or density is None:
+            return tissue_and_lightening(image, grid, density, None)[1]
+        slide = fingerprint(path)
+        if slide not in self._slide_factors:
+            self._slide_factors[slide] = tissue_and_lightening(image, grid, density, self._bundled.tissue)[1]
+        return self._slide_factors[slide]
 
     def _whole_slide(self, path: Path, mpp: float | None) -> pa.Table:
-        # Processes forked off a server may hang on its threads' locks.
         # A slide that is replaced under its name, or given another resolution, has a folder of its own.
         folder = self.slides_dir / f"{fingerprint(path)[:16]}{'' if mpp is None else f'_{mpp:g}'}"
-        config = self._config(mpp=mpp, output_dir=str(folder), nucleus_workers=0)
-        config.get_parsed_content("weights")
-        with config.get_parsed_content("segmenter") as segment:
+        with self._slide_segmenter(mpp=mpp, output_dir=str(folder)) as segment:
             segment(path)
         return pq.read_table(folder / stem(path) / "nuclei.parquet")
 
     @cached_property
-    def _predictor(self) -> Predictor:
-        config = self._config()
-        config.get_parsed_content("weights")
-        predictor: Predictor = config.get_parsed_content("predictor")
-        return predictor
+    def _bundled(self) -> SlideSegmenter:
+        """The segmenter of the bundle's settings, whose parts segment pictures and parts of slides."""
+        return self._slide_segmenter()
 
-    @cached_property
-    def _finder(self) -> FoundNuclei:
-        finder: FoundNuclei = self._config().get_parsed_content("finder")
-        return finder
-
-    @cached_property
-    def _tissue(self) -> TissueRule | None:
-        rule: TissueRule | None = self._config().get_parsed_content("segmenter#tissue")
-        return rule
-
-    @cached_property
-    def _tiling(self) -> Tiling:
-        tiling: Tiling = self._config().get_parsed_content("segmenter#tiling")
-        return tiling
-
-    def _config(self, **settings: Any) -> ConfigParser:
+    def _slide_segmenter(self, **settings: Any) -> SlideSegmenter:
         parser = ConfigParser(ConfigParser.load_config_file(self.root / "configs" / "inference_wsi.json"))
-        ours = {"bundle_root": str(self.root), "device": self.device, "checkpoint": str(self.weights)}
-        parser.update(ours | settings)
+        # Processes forked off a server may hang on its threads' locks.
+        ours = {"bundle_root": str(self.root), "device": self.device, "nucleus_workers": 0}
+        parser.update({**ours, "checkpoint": str(self.weights), **settings})
         if "finder" not in parser:
-            raise InputError(
-                f"{self.root / 'configs'} is of a version before 0.2.0: make the server's folder anew "
-                "(python -m monch_monai label_app), and copy versions/ into its model/monch/"
-            )
-        return parser
+            remedy = "run python -m monch_monai label_app anew, and copy versions/ into its model/monch/"
+            raise InputError(f"{self.root / 'configs'} is of a version before 0.2.0: {remedy}")
+        parser.get_parsed_content("weights")
+        segmenter: SlideSegmenter = parser.get_parsed_content("segmenter")
+        return segmenter

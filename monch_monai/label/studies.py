@@ -7,6 +7,7 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
+from monch_monai.data.images import stem
 from monch_monai.errors import InputError
 from monch_monai.label.annotations import SUFFIXES as ANNOTATION_SUFFIXES
 from monch_monai.label.errors import http_errors, not_found
@@ -22,13 +23,8 @@ PLAIN = re.compile(r"[^/\\\0]+")
 class Studies(LocalDatastore):
     """MONAI Label's local datastore, which takes what MONCH can read and refuses the rest before it is stored.
 
-    An image's id is its file's name without the suffix, and so are its labels', in `labels/TAG/`.
-
-    Args:
-        folder: the studies folder.
-        mpp: as in `open_image`.
-        auto_reload: whether files that are added or removed by others are noticed.
-        read_only: whether the folder is left as it is at the start.
+    An image's id is its file's name without the suffix, and so are its labels', in `labels/TAG/`. `mpp` is as in
+    `open_image`, the rest as in `LocalDatastore`.
     """
 
     def __init__(
@@ -46,8 +42,7 @@ class Studies(LocalDatastore):
 
     def _to_id(self, file: str) -> tuple[str, str]:
         """Name and suffix; of `a.b.png`, `a.b` and `.png`."""
-        cut = len(".nii.gz") if file.lower().endswith(".nii.gz") else len(Path(file).suffix)
-        return file[: len(file) - cut], file[len(file) - cut :]
+        return stem(file), file[len(stem(file)) :]
 
     def known(self, image_id: str) -> Path:
         """File of an image; responds with 404 where there is none."""
@@ -79,10 +74,8 @@ class Studies(LocalDatastore):
         """
         with http_errors(label_filename):
             _check_plain("tag", label_tag)
-            label = Labelled(
-                image_id, self.known(image_id), Path(label_filename), requested_part(label_info or {}), self.mpp
-            )
-            label.read()
+            image, part = self.known(image_id), requested_part(label_info or {})
+            Labelled(image_id, image, Path(label_filename), part, self.mpp).read()
         earlier = self.get_label_uri(image_id, label_tag)
         saved = super().save_label(image_id, label_filename, label_tag, label_info)
         if earlier and earlier != self.get_label_uri(image_id, label_tag):  # of another suffix: it would come back

@@ -13,12 +13,11 @@ import filelock
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list, name_to_device
 
-import monch_monai
 from monch_monai.errors import InputError
 from monch_monai.handlers.checkpoints import HISTORY, LAST, STATE
 from monch_monai.label.studies import Studies
 from monch_monai.label.training_tiles import write_labelled
-from monch_monai.label.working_copy import NEWEST, version_weights, versions
+from monch_monai.label.working_copy import NEWEST, PACKAGE_FOLDER, version_choices, version_weights, versions
 from monch_monai.runs.rules import check_device
 from monch_monai.settings import fraction, whole_number
 
@@ -40,16 +39,13 @@ class MonchTrain(TrainTask):
 
     def config(self) -> dict[str, Any]:
         """What a request can set, with the defaults."""
-        numbers = [str(number) for number in reversed(versions(self.root))]
-        return {**DEFAULTS, "version": [NEWEST, *numbers], "device": device_list()}
+        return {**DEFAULTS, "version": version_choices(self.root), "device": device_list()}
 
     def stats(self) -> dict[str, Any]:
         """The newest version, and for each trained one its epochs and its best score on the images held out."""
         known = versions(self.root)
-        return {
-            "newest": max(known, default=None),
-            "versions": {str(n): _scores(path.parent) for n, path in known.items() if n},
-        }
+        trained = {str(number): _scores(path.parent) for number, path in known.items() if number}
+        return {"newest": max(known, default=None), "versions": trained}
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any]:
         """Trains; returns the number of the new version.
@@ -61,9 +57,7 @@ class MonchTrain(TrainTask):
             with filelock.FileLock(self.root / ".training.lock", blocking=False):
                 return self._train(request, datastore)
         except filelock.Timeout as error:
-            raise InputError(
-                "a training is running already: wait for it to end, or stop it (DELETE /train/)"
-            ) from error
+            raise InputError("a training is running already: wait for it, or stop it (DELETE /train/)") from error
 
     def _train(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any]:
         settings, device = _settings(request), name_to_device(request.get("device"))
@@ -77,37 +71,25 @@ class MonchTrain(TrainTask):
         labelled = [datastore.labelled(image) for image in datastore.get_labeled_images()]
         logger.info("version %d: from version %d, on the labels of %d images", number, base, len(labelled))
         write_labelled(draft / "tiles", labelled, settings["val_split"])
-        self._run(
-            config_file=self.root / "configs" / "train.json",
-            bundle_root=self.root,
-            dataset_dir=draft / "tiles",
-            output_dir=draft,
-            checkpoint=weights,
-            device=device,
-            epochs=settings["max_epochs"],
-            batch_size=settings["batch_size"],
-            learning_rate=settings["learning_rate"],
-        )
+        places = {"bundle_root": self.root, "dataset_dir": draft / "tiles", "output_dir": draft, "checkpoint": weights}
+        sizes = {name: settings[name] for name in ("batch_size", "learning_rate")}
+        config = self.root / "configs" / "train.json"
+        self._run(config_file=config, **places, device=device, epochs=settings["max_epochs"], **sizes)
         for needless in (LAST, STATE):  # larger than the weights, and a version is not resumed
             (draft / needless).unlink()
         (self.root / "versions").mkdir(exist_ok=True)
-        draft.rename(self.root / "versions" / str(number))
-        logger.info("version %d is ready: %s", number, _scores(self.root / "versions" / str(number)))
+        version = draft.rename(self.root / "versions" / str(number))
+        logger.info("version %d is ready: %s", number, _scores(version))
         return {"version": number}
 
     def _run(self, **settings: Any) -> None:
         flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
         command = [sys.executable, "-m", "monai.bundle", "run", "training", *flags]
-        path = os.pathsep.join(p for p in (str(_package_folder()), os.environ.get("PYTHONPATH", "")) if p)
+        path = os.pathsep.join(p for p in (str(PACKAGE_FOLDER), os.environ.get("PYTHONPATH", "")) if p)
         last = ""
-        with subprocess.Popen(
-            command,
-            env={**os.environ, "PYTHONPATH": path},
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
+        environment = {**os.environ, "PYTHONPATH": path}
+        output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(command, env=environment, cwd=self.root, **output) as process:
             assert process.stdout is not None  # noqa: S101
             for line in process.stdout:
                 if line.strip():
@@ -125,10 +107,6 @@ def _settings(request: dict[str, Any]) -> dict[str, Any]:
     for name in ("learning_rate", "val_split"):
         fraction(name, settings[name])
     return settings
-
-
-def _package_folder() -> Path:
-    return Path(monch_monai.__file__).resolve().parents[1]
 
 
 def _scores(version: Path) -> dict[str, float]:

@@ -17,6 +17,7 @@ from monch_monai.errors import InputError
 from monch_monai.geometry import TILE_SIZE, Level0Box, WorkingBox, WorkingGrid
 from monch_monai.label.images import is_slide, open_image
 from monch_monai.label.labels import Reviewed, read_labels
+from monch_monai.settings import number
 from monch_monai.slides import grid_of, read_working
 
 logger = logging.getLogger(__name__)
@@ -91,8 +92,7 @@ def write_labelled(dataset_dir: str | Path, labelled: Sequence[Labelled], val_sp
     """
     if not labelled:
         raise InputError("no image has a label yet: submit one, then train")
-    if not isinstance(val_split, int | float) or not 0 <= val_split < 1:
-        raise InputError(f"val_split is {val_split!r}; give the share of the images held out, from 0 to below 1")
+    number("val_split", val_split, least=0, below=1, unit="the share of the images held out, ")
     ordered = sorted(labelled, key=lambda each: hashlib.sha256(each.name.encode()).hexdigest())
     held_out = max(1, round(val_split * len(ordered))) if val_split and len(ordered) > 1 else 0
     parts = {"train": ordered[held_out:], "validation": ordered[:held_out]}

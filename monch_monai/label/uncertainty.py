@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import entropy
 
 from monch_monai.classes import NUCLEUS_CLASSES
 
@@ -14,12 +15,9 @@ def nucleus_uncertainty(probs: NDArray[np.floating]) -> NDArray[np.float64]:
     Args:
         probs: `[K, 5]`, in [0, 1]: mean probability of each nucleus class over the nucleus's pixels.
     """
-    p = np.asarray(probs, np.float64)
-    total = p.sum(axis=1, keepdims=True)
-    shares = np.divide(p, total, out=np.full_like(p, 1 / p.shape[1]), where=total > 0)
-    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    entropy: NDArray[np.float64] = -(shares * logs).sum(axis=1) / np.log(len(NUCLEUS_CLASSES))
-    return entropy
+    weights = np.where(probs.any(axis=1, keepdims=True), probs, 1.0)
+    uncertainty: NDArray[np.float64] = entropy(weights, axis=1) / np.log(len(NUCLEUS_CLASSES))
+    return uncertainty
 
 
 def mean_uncertainty(probs: NDArray[np.floating]) -> float:

@@ -27,6 +27,8 @@ sys.path.insert(0, {package!r})  # the folder that holds monch_monai; change it 
 from monch_monai.label.app import MonchApp  # noqa: E402, F401
 '''
 NEWEST = "newest"
+PACKAGE_FOLDER = Path(monch_monai.__file__).resolve().parents[1]
+"""The folder that holds this package."""
 
 
 def bundle_root(app_dir: str | Path) -> Path:
@@ -65,8 +67,7 @@ def write_working_copy(
         shutil.copytree(source / "configs", root / "configs")
         (root / "models").mkdir()
         shutil.copyfile(weights, root / "models" / "model.pt")
-        package = Path(monch_monai.__file__).resolve().parents[1]
-        (draft / "main.py").write_text(MAIN.format(package=str(package)), encoding="utf-8")
+        (draft / "main.py").write_text(MAIN.format(package=str(PACKAGE_FOLDER)), encoding="utf-8")
         if target.exists():
             target.rmdir()
         draft.rename(target)
@@ -81,6 +82,11 @@ def versions(root: Path) -> dict[int, Path]:
     trained = {int(p.parent.name): p for p in (root / "versions").glob("*/best.pt") if p.parent.name.isdigit()}
     known = {0: root / "models" / "model.pt", **dict(sorted(trained.items()))}
     return {number: path for number, path in known.items() if path.is_file()}  # a client may have had one deleted
+
+
+def version_choices(root: Path) -> list[str]:
+    """What a request can give as `version`: the newest, or a number."""
+    return [NEWEST, *(str(number) for number in reversed(versions(root)))]
 
 
 def version_weights(root: Path, version: str | int = NEWEST) -> tuple[int, Path]:

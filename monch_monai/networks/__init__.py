@@ -7,13 +7,6 @@ from monch_monai.networks.onnx import OnnxNetwork, network_or_export
 from monch_monai.networks.pretrained import initialise_weights, parameter_groups
 
 __all__ = [
-    "Monch",
-    "OnnxNetwork",
-    "export_network",
-    "initialise_weights",
-    "load_checkpoint",
-    "network_or_export",
-    "parameter_groups",
-    "reference_density",
-    "refuse_another_encoder",
-]
+    "Monch", "OnnxNetwork", "export_network", "initialise_weights", "load_checkpoint", "network_or_export",
+    "parameter_groups", "reference_density", "refuse_another_encoder",
+]  # fmt: skip

@@ -13,7 +13,7 @@ from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint
 from monch_monai.networks.monch import Monch
 from monch_monai.prompts import ATTRIBUTES
-from monch_monai.settings import flag, whole_number
+from monch_monai.settings import flag, whole_number, word
 
 PROMPTS = ("attributes", "names", "random")
 
@@ -70,8 +70,7 @@ def initialise_weights(
         if checkpoint is not None and not resume:
             load_checkpoint(network, checkpoint)
         return None
-    if prompts not in PROMPTS:
-        raise InputError(f"prompts is {prompts!r}: give one of {', '.join(PROMPTS)}")
+    word("prompts", prompts, PROMPTS)
     origin = None if resume else _load(network, encoder_weights, text_weights, checkpoint, prompts)
     if instance_norm:
         use_instance_norm(network.image_encoder)
@@ -103,8 +102,7 @@ def _load(
 ) -> Origin:
     if checkpoint is not None:
         if prompts != PROMPTS[0]:
-            kept = "a checkpoint keeps its own: leave --prompts or --checkpoint out"
-            raise InputError(f"prompts is {prompts}, but {kept}")
+            raise InputError(f"prompts is {prompts}, but a checkpoint keeps its own: leave one of the two out")
         path = load_checkpoint(network, checkpoint)
         digest = sha256(path)
         network.provenance = network.provenance.child(digest)

@@ -11,22 +11,7 @@ from monch_monai.predict.predictor import NetworkPredictor, Predictor
 from monch_monai.predict.stitching import MemoryCache, TileCache, cut, paste, run_tiles
 
 __all__ = [
-    "Cell",
-    "ClassMapd",
-    "Lattice",
-    "LatticeInferer",
-    "MemoryCache",
-    "MixedPrecisionInferer",
-    "NetworkPredictor",
-    "Prediction",
-    "Predictor",
-    "TileCache",
-    "Tiling",
-    "class_map",
-    "classify",
-    "cpu_capabilities",
-    "cut",
-    "has_fast_bfloat16",
-    "paste",
-    "run_tiles",
-]
+    "Cell", "ClassMapd", "Lattice", "LatticeInferer", "MemoryCache", "MixedPrecisionInferer", "NetworkPredictor",
+    "Prediction", "Predictor", "TileCache", "Tiling", "class_map", "classify", "cpu_capabilities", "cut",
+    "has_fast_bfloat16", "paste", "run_tiles",
+]  # fmt: skip

@@ -56,10 +56,9 @@ def classify(logits: Tensor, name: str = "the network") -> tuple[Tensor, Tensor]
         InputError: a logit is NaN.
     """
     if torch.isnan(logits).any():
-        raise InputError(
-            f"{name}: {int(torch.isnan(logits).sum())} of {logits.numel()} logits are NaN; use another checkpoint or "
-            "--amp false, or train again with a lower learning rate or without amp"
-        )
+        found = f"{int(torch.isnan(logits).sum())} of {logits.numel()} logits are NaN"
+        remedy = "use another checkpoint or --amp false, or train again with a lower learning rate or without amp"
+        raise InputError(f"{name}: {found}; {remedy}")
     return class_map(logits), logits[..., 1:, :, :].sigmoid().half()
 
 

@@ -9,9 +9,8 @@ it. Neighbouring tiles overlap; neighbouring cells touch.
 import math
 from dataclasses import dataclass
 
-from monch_monai.errors import InputError
 from monch_monai.geometry import TILE_SIZE, WorkingBox
-from monch_monai.settings import whole_number
+from monch_monai.settings import number, whole_number
 
 Cell = tuple[int, int]
 """Column and row of a tile in the lattice."""
@@ -39,10 +38,7 @@ class Tiling:
     def __post_init__(self) -> None:
         """Refuses what makes no lattice."""
         whole_number("tile_size", self.tile_size, least=LEAST_TILE)
-        if not isinstance(self.overlap, int | float) or not 0 <= self.overlap <= MOST_OVERLAP:
-            raise InputError(
-                f"overlap is {self.overlap!r}; give a share of the tile, a number from 0 to {MOST_OVERLAP}"
-            )
+        number("overlap", self.overlap, least=0, most=MOST_OVERLAP, unit="a share of the tile, ")
         whole_number("batch_size", self.batch_size, least=1)
 
     def over(self, image: WorkingBox) -> "Lattice":

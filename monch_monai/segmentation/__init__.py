@@ -11,27 +11,7 @@ from monch_monai.segmentation.plan import Plan
 from monch_monai.segmentation.regions import REGION, Region, margin_px, regions
 
 __all__ = [
-    "PROBS",
-    "REGION",
-    "SCHEMA",
-    "FoundNuclei",
-    "GeoJsonFile",
-    "GivenNuclei",
-    "ImageNuclei",
-    "NucleusFinder",
-    "ParquetFile",
-    "Pipeline",
-    "Plan",
-    "Region",
-    "RegionStore",
-    "Seconds",
-    "SegmentedRegion",
-    "Workers",
-    "find_nuclei",
-    "margin_px",
-    "nucleus_finder",
-    "polygons_of",
-    "regions",
-    "segment_part",
-    "segment_regions",
-]
+    "PROBS", "REGION", "SCHEMA", "FoundNuclei", "GeoJsonFile", "GivenNuclei", "ImageNuclei", "NucleusFinder",
+    "ParquetFile", "Pipeline", "Plan", "Region", "RegionStore", "Seconds", "SegmentedRegion", "Workers", "find_nuclei",
+    "margin_px", "nucleus_finder", "polygons_of", "regions", "segment_part", "segment_regions",
+]  # fmt: skip

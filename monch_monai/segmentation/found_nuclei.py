@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
+from scipy.ndimage import center_of_mass
 from skimage.measure import regionprops_table
 
 from monch_monai.geometry import WorkingBox, WorkingGrid
@@ -15,15 +16,7 @@ from monch_monai.segmentation.nuclei_table import SCHEMA, circularity, table
 
 
 class FoundNuclei:
-    """Finds nuclei by `WatershedNuclei`.
-
-    Args:
-        separation_um: as in `WatershedNuclei`.
-        min_area_um2: as in `WatershedNuclei`.
-
-    Raises:
-        InputError: a number is not one that `WatershedNuclei` takes.
-    """
+    """Finds nuclei by `WatershedNuclei`, with its arguments and its errors."""
 
     originals: list[dict[str, Any]] | None = None
 
@@ -45,27 +38,24 @@ class FoundNuclei:
         watershed = WatershedNuclei(grid.mpp.mean, self.separation_um, self.min_area_um2)
         nuclei = watershed(view.class_map, view.probs)
         corner = np.array([view_box.x, view_box.y])
-        ours = core.owns(centroids(nuclei.instance_map) + corner)
+        places = centroids(nuclei.instance_map) + corner
+        ours = core.owns(places)
         if not ours.any():
             return SCHEMA.empty_table()
         number = np.zeros(len(ours) + 1, np.int32)
         number[1:][ours] = np.arange(1, ours.sum() + 1)
         instance_map = number[nuclei.instance_map]
-        shapes = regionprops_table(instance_map, properties=("area", "perimeter", "centroid"))
-        place = np.stack([shapes["centroid-1"], shapes["centroid-0"]], axis=1) + 0.5 + corner
+        shapes = regionprops_table(instance_map, properties=("area", "perimeter"))
         polygons = [
             shapely.transform(polygon, lambda points: grid.to_level0(points + corner).round(2))
             for polygon in outlines(instance_map)
         ]
         roundness = circularity(shapes["area"], shapes["perimeter"])
         areas = shapes["area"] * grid.mpp.x * grid.mpp.y
-        return table(nuclei.classes[ours], nuclei.probs[ours], grid.to_level0(place), areas, roundness, polygons)
+        return table(nuclei.classes[ours], nuclei.probs[ours], grid.to_level0(places[ours]), areas, roundness, polygons)
 
 
 def centroids(instance_map: NDArray[np.integer]) -> NDArray[np.float64]:
     """Mean (x, y) `[K, 2]` of the pixels of nuclei 1 to K, pixel centres at halves."""
-    y, x = np.nonzero(instance_map)
-    ids = instance_map[y, x]
-    area = np.bincount(ids)[1:]
-    sums = [np.bincount(ids, weights=values)[1:] for values in (x, y)]
-    return np.stack(sums, axis=1) / area[:, None] + 0.5 if len(area) else np.zeros((0, 2))
+    middles = center_of_mass(instance_map > 0, instance_map, np.arange(1, instance_map.max() + 1))
+    return np.reshape(middles, (-1, 2))[:, ::-1] + 0.5

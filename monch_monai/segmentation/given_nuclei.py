@@ -52,9 +52,8 @@ class GivenNuclei:
             features = content["features"] if isinstance(content, dict) else content
             polygons = np.array([shapely.force_2d(shape(f["geometry"])) for f in features], dtype=object)
         except Exception as error:  # whatever a file of another kind makes of these
-            raise InputError(
-                f"nuclei {path} is no GeoJSON of outlines ({one_line(error)}): export polygons as GeoJSON"
-            ) from error
+            reason = f"is no GeoJSON of outlines ({one_line(error)})"
+            raise InputError(f"nuclei {path} {reason}: export polygons as GeoJSON") from error
         kinds = {polygon.geom_type for polygon in polygons} - {"Polygon", "MultiPolygon"}
         if kinds:
             raise InputError(f"nuclei {path} holds a {min(kinds)}; expected polygons: export outlines, not centres")

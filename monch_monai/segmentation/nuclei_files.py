@@ -62,11 +62,7 @@ class GeoJsonFile:
 
 class ParquetFile:
     """The table of nuclei as GeoParquet 1.1, a row group a region; coordinates are px of level 0, without a reference
-    system.
-
-    Args:
-        path: to write.
-        about: kept as the metadata `monch`.
+    system. The metadata `monch` are `about`.
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:

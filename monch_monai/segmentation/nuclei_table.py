@@ -12,12 +12,7 @@ SCHEMA = pa.schema(
     [
         ("class_index", pa.uint8()),
         ("class_name", pa.string()),
-        ("x", pa.float64()),
-        ("y", pa.float64()),
-        ("area_um2", pa.float64()),
-        ("circularity", pa.float64()),
-        ("mean_prob", pa.float64()),
-        *((name, pa.float64()) for name in PROBS),
+        *((name, pa.float64()) for name in ("x", "y", "area_um2", "circularity", "mean_prob", *PROBS)),
         ("source", pa.int64()),
         ("geometry", pa.binary()),
     ]
@@ -37,16 +32,9 @@ def table(
     polygons: list[shapely.Polygon],
     sources: NDArray[np.integer] | None = None,
 ) -> pa.Table:
-    """K nuclei as `SCHEMA`.
+    """K nuclei as `SCHEMA`: each argument holds K of them; outlines and centroids `[K, 2]` (x, y) are px of level 0.
 
-    Args:
-        classes: `[K]`.
-        probs: `[K, 5]`, mean of each class over the nucleus's pixels.
-        centroids: `[K, 2]` (x, y), px of level 0.
-        areas_um2: `[K]`.
-        circularities: `[K]`.
-        polygons: K outlines, px of level 0.
-        sources: `[K]`, places in another tool's file.
+    `probs` `[K, 5]` are means of each class over the nucleus's pixels, `sources` places in another tool's file.
     """
     mean = probs[np.arange(len(classes)), classes.astype(int) - 1] if len(classes) else np.zeros(0)
     columns = {
@@ -61,7 +49,7 @@ def table(
         "source": [None] * len(classes) if sources is None else sources,
         "geometry": shapely.to_wkb(np.asarray(polygons, dtype=object)),
     }
-    return pa.table({name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}, SCHEMA)
+    return pa.table(columns, SCHEMA)
 
 
 def circularity(area: NDArray[np.floating], perimeter: NDArray[np.floating]) -> NDArray[np.float64]:

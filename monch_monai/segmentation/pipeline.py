@@ -120,14 +120,9 @@ class Pipeline:
         store: RegionStore,
         report: Callable[[Region, int | None], None],
     ) -> Seconds:
-        """Segments regions, in their order, and keeps each.
+        """Segments regions of the plan, in their order, and keeps each in the store.
 
-        Args:
-            plan: of the slide.
-            regions: those of the plan to do.
-            finder: makes nuclei.
-            store: keeps what is finished.
-            report: called with a region and None after the network, and with its number of nuclei when it is kept.
+        `report` is called with a region and None after the network, and with its number of nuclei when it is kept.
 
         Raises:
             InputError: the slide is damaged, or a worker was killed.
@@ -169,10 +164,9 @@ class Pipeline:
         except BrokenProcessPool as error:
             self.__exit__()
             self.__enter__()  # for the next slide
-            raise InputError(
-                f"{slide.name}: a process that finds nuclei was killed, perhaps for want of memory: run again to"
-                " resume, with a smaller --region_size or fewer --nucleus_workers"
-            ) from error
+            problem = f"{slide.name}: a process that finds nuclei was killed, perhaps for want of memory"
+            remedy = "run again to resume, with a smaller --region_size or fewer --nucleus_workers"
+            raise InputError(f"{problem}: {remedy}") from error
         finally:
             pending: list[Future[Any]] = [*(f for _, f in reading), *(f for _, f in finishing)]
             for one in pending:

@@ -11,21 +11,7 @@ from monch_monai.slides.tissue import Tissue
 from monch_monai.slides.working_image import FACTORS, PIXELS, AtImageSized, AtWorkingResolutiond, image_grid
 
 __all__ = [
-    "FACTORS",
-    "PIXELS",
-    "SUFFIXES",
-    "AtImageSized",
-    "AtWorkingResolutiond",
-    "ImageSlide",
-    "LightenedSlide",
-    "Slide",
-    "Tissue",
-    "grid_of",
-    "image_grid",
-    "is_dicom_folder",
-    "open_slide",
-    "overview",
-    "read_working",
-    "tissue_and_lightening",
-    "tissue_overview",
-]
+    "FACTORS", "PIXELS", "SUFFIXES", "AtImageSized", "AtWorkingResolutiond", "ImageSlide", "LightenedSlide", "Slide",
+    "Tissue", "grid_of", "image_grid", "is_dicom_folder", "open_slide", "overview", "read_working",
+    "tissue_and_lightening", "tissue_overview",
+]  # fmt: skip

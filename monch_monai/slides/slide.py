@@ -87,9 +87,7 @@ class ImageSlide(Slide):
 
     def __init__(self, pixels: NDArray[np.uint8], mpp: float, name: str = "the image") -> None:
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise InputError(
-                f"{name} is {pixels.dtype} {list(pixels.shape)}; expected RGB [H, W, 3] of 8 bits a channel"
-            )
+            raise InputError(f"{name} is {pixels.dtype} {list(pixels.shape)}; expected uint8 RGB [H, W, 3]")
         self.pixels, self.name, self.mpp = pixels, name, Mpp(mpp, mpp)
         height, width = pixels.shape[:2]
         self.size, self.sizes, self.downsamples = Size(width, height), ((width, height),), (1.0,)

@@ -155,7 +155,7 @@ def test_words_are_attributes_or_names_or_none():
     assert torch.equal(made["names"][:, 0], made["names"][:, 1])
     assert not torch.allclose(made["names"][0], made["names"][1])
     assert not torch.allclose(made["attributes"][:, 0], made["attributes"][:, 1])
-    with pytest.raises(InputError, match="prompts is 'name': give one of attributes, names, random"):
+    with pytest.raises(InputError, match="prompts is 'name'; give attributes, names or random"):
         initialise_weights(small_network("sam2", text_dim=1024), "none", prompts="name")
 
 

@@ -33,7 +33,7 @@ def leaves_images_as_they_are(segmenter):
 def watched(segmenter):
     """What the segmenter's network sees: a list that its tiles are added to."""
     seen = []
-    segmenter.__dict__["_predictor"] = lambda tiles: seen.append(tiles) or _nothing(tiles)
+    segmenter._bundled.pipeline.predictor = lambda tiles: seen.append(tiles) or _nothing(tiles)
     return seen
 
 

@@ -24,21 +24,11 @@ def high_pass(x: Tensor, cutoff: float, residual: bool) -> Tensor:
     images = x.shape[0] if x.ndim == 4 else 1
     image_stride, channel_stride = x.stride()[:2] if x.ndim == 4 else (0, height * width)
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    _filter[(channels, images)](
-        x,
-        _projection(height, cutoff, wide, x.device),
-        _projection(width, cutoff, wide, x.device),
-        filtered,
-        height,
-        width,
-        image_stride,
-        channel_stride,
-        x.stride(-2),
-        x.stride(-1),
-        2.0 if residual else 1.0,
-        BLOCK_Y=max(SMALLEST_SIDE, triton.next_power_of_2(height)),
-        BLOCK_X=max(SMALLEST_SIDE, triton.next_power_of_2(width)),
-    )
+    low_y, low_x = (_projection(side, cutoff, wide, x.device) for side in (height, width))
+    strides = (image_stride, channel_stride, x.stride(-2), x.stride(-1))
+    block_y, block_x = (max(SMALLEST_SIDE, triton.next_power_of_2(side)) for side in (height, width))
+    weight = 2.0 if residual else 1.0
+    _filter[(channels, images)](x, low_y, low_x, filtered, height, width, *strides, weight, block_y, block_x)
     return filtered
 
 
@@ -51,20 +41,9 @@ def _projection(side: int, cutoff: float, dtype: torch.dtype, device: torch.devi
 
 @triton.jit
 def _filter(
-    x,
-    low_y,
-    low_x,
-    filtered,
-    height,
-    width,
-    image_stride,
-    channel_stride,
-    row_stride,
-    column_stride,
-    weight,
-    BLOCK_Y: tl.constexpr,
-    BLOCK_X: tl.constexpr,
-):
+    x, low_y, low_x, filtered, height, width, image_stride, channel_stride, row_stride, column_stride, weight,
+    BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
+):  # fmt: skip
     """One map: `weight * x - low_y x low_x`, by the projections themselves, which are symmetric."""
     rows, columns = tl.arange(0, BLOCK_Y), tl.arange(0, BLOCK_X)
     row_inside, column_inside = rows < height, columns < width

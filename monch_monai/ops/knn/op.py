@@ -46,16 +46,13 @@ def knn(features: Tensor, k: int = 9, dilation: int = 1) -> Tensor:
         [[[0, 2], [1, 3], [2, 0], [3, 1]]]
     """
     if features.ndim != 3 or not features.is_floating_point():
-        raise ValueError(
-            f"knn takes floating features [B, N, D]; got {list(features.shape)} of {features.dtype}: flatten maps first"
-        )
+        given = f"{list(features.shape)} of {features.dtype}"
+        raise ValueError(f"knn takes floating features [B, N, D]; got {given}: flatten maps first")
     if k < 1 or dilation < 1:
         raise ValueError(f"knn takes k >= 1 and dilation >= 1; got k = {k}, dilation = {dilation}")
     if k * dilation > features.shape[1]:
-        raise ValueError(
-            f"knn needs at least k * dilation = {k * dilation} nodes; got {features.shape[1]}: "
-            "lower k or the dilation, or give a larger map"
-        )
+        needed = f"knn needs at least k * dilation = {k * dilation} nodes"
+        raise ValueError(f"{needed}; got {features.shape[1]}: lower k or the dilation, or give a larger map")
     if is_traced():
         return _traced(features, k, dilation)
     nearest: Tensor = _knn(features, k, dilation)

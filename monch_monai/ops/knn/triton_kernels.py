@@ -19,38 +19,18 @@ def knn(features: Tensor, k: int, dilation: int) -> Tensor:
     nearest = torch.empty((batch, count, k), dtype=torch.int64, device=nodes.device)
     kept = max(FEWEST_KEPT, triton.next_power_of_2(k * dilation))
     if nearest.numel():
-        _nearest[(triton.cdiv(count, ROWS), batch)](
-            nodes,
-            nodes.square().sum(dim=-1),
-            nearest,
-            count,
-            dim,
-            k,
-            dilation,
-            1.0 / STEP,
-            KEPT=kept,
-            ROWS=ROWS,
-            COLUMNS=max(COLUMNS, kept),
-            DEPTH=DEPTH,
-        )
+        squared_norms = nodes.square().sum(dim=-1)
+        blocks = {"KEPT": kept, "ROWS": ROWS, "COLUMNS": max(COLUMNS, kept), "DEPTH": DEPTH}
+        grid = (triton.cdiv(count, ROWS), batch)
+        _nearest[grid](nodes, squared_norms, nearest, count, dim, k, dilation, 1.0 / STEP, **blocks)
     return nearest
 
 
 @triton.jit
 def _nearest(
-    nodes,
-    squared_norms,
-    nearest,
-    count,
-    dim,
-    k,
-    dilation,
-    steps_per_unit,
-    KEPT: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    DEPTH: tl.constexpr,
-):
+    nodes, squared_norms, nearest, count, dim, k, dilation, steps_per_unit,
+    KEPT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
+):  # fmt: skip
     """One block of nodes against all nodes of its image.
 
     A candidate is one int64: steps apart above, index below, inverted, so that the largest is the nearest and of

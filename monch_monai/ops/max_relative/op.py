@@ -38,15 +38,13 @@ def max_relative(nodes: Tensor, neighbours: Tensor) -> Tensor:
         [[[1.0, 0.0], [0.0, 2.0]]]
     """
     if nodes.ndim != 3 or not nodes.is_floating_point():
-        raise ValueError(
-            f"max_relative takes floating nodes [B, N, D]; got {list(nodes.shape)} of {nodes.dtype}: flatten maps first"
-        )
+        given = f"{list(nodes.shape)} of {nodes.dtype}"
+        raise ValueError(f"max_relative takes floating nodes [B, N, D]; got {given}: flatten maps first")
     fits = neighbours.ndim == 3 and neighbours.shape[:2] == nodes.shape[:2] and neighbours.shape[2] > 0
     if not fits or neighbours.dtype != torch.int64:
-        raise ValueError(
-            f"max_relative takes int64 neighbours [{nodes.shape[0]}, {nodes.shape[1]}, K] of these nodes; got "
-            f"{list(neighbours.shape)} of {neighbours.dtype}: give what knn returns"
-        )
+        expected = f"int64 neighbours [{nodes.shape[0]}, {nodes.shape[1]}, K] of these nodes"
+        given = f"{list(neighbours.shape)} of {neighbours.dtype}"
+        raise ValueError(f"max_relative takes {expected}; got {given}: give what knn returns")
     relative: Tensor = (reference.max_relative if is_traced() else _max_relative)(nodes, neighbours)
     return relative
 

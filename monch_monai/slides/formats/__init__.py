@@ -6,7 +6,7 @@ from openslide import OpenSlideError
 
 from monch_monai.errors import InputError, one_line
 from monch_monai.geometry import COARSEST_MPP, Mpp
-from monch_monai.slides.formats.dicom import is_dicom_folder, open_dicom
+from monch_monai.slides.formats.dicom import DicomSlide, is_dicom_folder
 from monch_monai.slides.formats.openslide import OpenSlideSlide
 from monch_monai.slides.formats.tiff import TiffSlide
 from monch_monai.slides.slide import Slide
@@ -31,7 +31,7 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
         raise InputError(f"{path} does not exist: give a slide")
     slide: Slide
     if is_dicom_folder(path):
-        slide = open_dicom(path)
+        slide = DicomSlide(path)
     else:
         try:
             slide = OpenSlideSlide(path)
@@ -45,7 +45,6 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
         slide.mpp = Mpp(mpp, mpp)
     if slide.mpp is None:
         slide.close()
-        raise InputError(
-            f"{path} states no resolution of up to {COARSEST_MPP:g} µm/px: give --mpp, µm per pixel (40x is about 0.25)"
-        )
+        missing = f"{path} states no resolution of up to {COARSEST_MPP:g} µm/px"
+        raise InputError(f"{missing}: give --mpp, µm per pixel (40x is about 0.25)")
     return slide

@@ -20,7 +20,7 @@ class DicomSlide(Slide):
     """The pyramid of a folder of DICOM files.
 
     Raises:
-        InputError: wsidicom is not installed.
+        InputError: wsidicom is not installed, or cannot read them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,14 +29,18 @@ class DicomSlide(Slide):
         except ImportError as error:
             raise InputError(f"{folder} is DICOM: pip install wsidicom to read it") from error
         self.name = str(folder)
-        self.file = WsiDicom.open(folder)
         self.lock = threading.Lock()
-        levels = list(self.file.levels)
+        try:
+            self.file = WsiDicom.open(folder)
+            levels, mpp = list(self.file.levels), self.file.mpp
+        except Exception as error:  # of many types, on files that are damaged
+            reason = f"cannot be read as a DICOM slide ({one_line(error)})"
+            raise InputError(f"{folder} {reason}: replace or remove it") from error
         self.indices = [level.level for level in levels]  # powers of two; levels may be missing
         self.sizes = tuple((level.size.width, level.size.height) for level in levels)
         self.size = Size(*self.sizes[0])
         self.downsamples = tuple(float(2**level.level) for level in levels)
-        self.mpp = Mpp.stated(self.file.mpp.width, self.file.mpp.height)
+        self.mpp = Mpp.stated(mpp.width, mpp.height)
 
     def _pixels(self, level: int, box: LevelBox) -> NDArray[np.uint8]:
         with self.lock:
@@ -46,19 +50,3 @@ class DicomSlide(Slide):
     def close(self) -> None:
         """Closes the files."""
         self.file.close()
-
-
-def open_dicom(folder: Path) -> DicomSlide:
-    """The slide of a folder of DICOM files.
-
-    Raises:
-        InputError: wsidicom is not installed, or cannot read them.
-    """
-    try:
-        return DicomSlide(folder)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{folder} cannot be read as a DICOM slide ({one_line(error)}): replace or remove it"
-        ) from error
