@@ -103,9 +103,8 @@ def print_peak(size: int, region_size: int = 2048) -> None:
         path = Path(folder) / "slide.tif"
         write_large(path, size)
         start, began = measurement.restart_peak(), time.perf_counter()
-        with SlideSegmenter(
-            Path(folder) / "out", dark, workers=Workers(region_size=region_size), tissue=DEFAULT_RULE
-        ) as segmenter:
+        workers = Workers(region_size=region_size)
+        with SlideSegmenter(Path(folder) / "out", dark, workers=workers, tissue=DEFAULT_RULE) as segmenter:
             summary = segmenter(path)
             assert segmenter.pipeline.processes is not None
             worker = segmenter.pipeline.processes.submit(measurement.status_mib, "VmHWM").result()

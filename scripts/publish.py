@@ -69,12 +69,8 @@ def _to_github(archive: Path, apart: list[Path], repo: str, sends: bool) -> None
     entry = {"checksum": hashlib.sha1(archive.read_bytes()).hexdigest(), "source": url}  # as MONAI's zoo
     write_text_atomically(archive.with_name(MODEL_INFO), json.dumps({archive.stem: entry}, indent=4) + "\n")
     command = ["gh", "release", "create", tag, *map(str, files), "--repo", repo, "--title", f"MONCH {__version__}"]
-    command += [
-        "--target",
-        git("rev-parse", "HEAD").strip(),
-        "--notes",
-        f"SHA-256 of {archive.name}: {sha256(archive)}",
-    ]
+    notes = f"SHA-256 of {archive.name}: {sha256(archive)}"
+    command += ["--target", git("rev-parse", "HEAD").strip(), "--notes", notes]
     print(f"GitHub repository {repo}, release {tag}:")
     for path in files:
         print(f"{path.stat().st_size:>12,}  {sha256(path)}  {path.name}")

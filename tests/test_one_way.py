@@ -12,7 +12,7 @@ from monch_monai.geometry import Level0Box
 from monch_monai.label.segmenter import Segmenter
 from monch_monai.segmentation import GeoJsonFile
 from monch_monai.stain import lightened
-from tests.bundle.conftest import run_bundle
+from tests.bundle.conftest import fork_bundle, run_bundle
 from tests.fakes.slides import write_slide
 from tests.fakes.trained import tissue, trained_monch, write_small_bundle
 
@@ -56,7 +56,7 @@ def from_table(table, path: Path) -> list[tuple]:
 
 def test_a_field_has_the_same_nuclei_as_a_picture_as_a_slide_and_through_label(bundle, field, tmp_path):
     for config, data in (("inference", field / "png"), ("inference_wsi", field / "field.tif")):
-        done = run_bundle(
+        done = fork_bundle(
             "--config_file", bundle / "configs" / f"{config}.json", "--bundle_root", bundle, "--dataset_dir", data,
             "--output_dir", tmp_path / config,
         )  # fmt: skip

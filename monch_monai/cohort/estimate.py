@@ -22,12 +22,8 @@ def estimate(plan: Plan, pipeline: Pipeline, gzip: bool) -> str:
     """A line of tissue area, tiles, time, memory and output size.
 
     Time is that of the network alone, from one batch timed here after another that warms up. Memory may be off by half,
-    the size of the results by a factor of three: it goes by a usual density of nuclei.
-
-    Args:
-        plan: of the slide.
-        pipeline: what would run it.
-        gzip: whether GeoJSON would be compressed.
+    the size of the results by a factor of three: it goes by a usual density of nuclei, and by whether GeoJSON is
+    compressed.
     """
     tile, batch = plan.lattice.tile, plan.lattice.batch
     blank = np.full((batch, tile, tile, 3), 230, np.uint8)

@@ -20,11 +20,7 @@ TILE = 512
 
 
 class FileCache:
-    """The predictions of tiles, in files: each tile is run once although regions overlap.
-
-    Args:
-        folder: to keep them in, made where it does not exist.
-    """
+    """The predictions of tiles, in files: each tile is run once although regions overlap."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,11 +49,7 @@ class FileCache:
 
 
 class WorkFolder:
-    """Hidden folder of one slide's finished regions: of each its class map, in squares, and then its nuclei.
-
-    Args:
-        path: the folder.
-    """
+    """Hidden folder of one slide's finished regions: of each its class map, in squares, and then its nuclei."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,12 +73,9 @@ class WorkFolder:
         return self._nuclei(core).is_file()
 
     def keep(self, core: WorkingBox, class_map: NDArray[np.uint8], nuclei: pa.Table) -> None:
-        """Keeps a region, which is finished when its nuclei are written.
+        """Keeps the class map `[H, W]` of a region's core, then its nuclei, with which the region is finished.
 
-        Args:
-            core: of the region, its corner a multiple of `TILE`.
-            class_map: `[H, W]` of the core.
-            nuclei: as `nuclei_table.SCHEMA`.
+        The corner of the core is a multiple of `TILE`; nuclei are as `nuclei_table.SCHEMA`.
         """
         squares = {
             f"{(core.y + y) // TILE}_{(core.x + x) // TILE}": class_map[y : y + TILE, x : x + TILE]
@@ -108,8 +97,7 @@ class WorkFolder:
         if not path.is_file():
             return None
         with np.load(path) as squares:
-            name = f"{row}_{column}"
-            square: NDArray[np.uint8] | None = squares.get(name)
+            square: NDArray[np.uint8] | None = squares.get(f"{row}_{column}")
         return square
 
     def tile_cache(self) -> FileCache:

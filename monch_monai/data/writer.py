@@ -103,10 +103,8 @@ def write_tiles(
         lock.unlink(missing_ok=True)
         raise
     except OSError as error:
-        raise InputError(
-            f"{target} could not be written to the end ({error}): remove the cause and run the same command again, "
-            f"which resumes the work kept in {partial}"
-        ) from error
+        remedy = f"remove the cause and run the same command again, which resumes the work kept in {partial}"
+        raise InputError(f"{target} could not be written to the end ({error}): {remedy}") from error
 
 
 def free_folder(dataset_dir: str | Path) -> Path:

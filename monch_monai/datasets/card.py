@@ -21,14 +21,9 @@ LARGEST = 256
 
 
 def write_card(folder: Path, inventory: Inventory, title: str, findings: list[str], seed: int = 0) -> str:
-    """Writes `card.md`, `tissue_by_class.png` and `contact_sheet.png` into `folder`; returns the card's text.
+    """Writes `card.md`, `tissue_by_class.png` and `contact_sheet.png` into a dataset's folder; returns the card's text.
 
-    Args:
-        folder: of the dataset; its folds are read for the contact sheet.
-        inventory: of the dataset.
-        title: of the card.
-        findings: lines of the card's last section.
-        seed: chooses the tiles of the contact sheet.
+    The findings are the lines of its last section; `seed` chooses the tiles of the contact sheet.
     """
     sections = [
         f"# {title}",

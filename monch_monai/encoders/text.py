@@ -106,10 +106,9 @@ class ConchText(TextEncoder):
         """
         vocabulary = folder / self.VOCABULARY
         if not vocabulary.is_file():
-            source = (
-                f"copy {self.VOCABULARY} of conch/open_clip_custom/tokenizers of https://github.com/mahmoodlab/CONCH"
-            )
-            raise InputError(f"CONCH's vocabulary is not beside its weights: {source} to {folder}")
+            source = "conch/open_clip_custom/tokenizers of https://github.com/mahmoodlab/CONCH"
+            remedy = f"copy {self.VOCABULARY} of {source} to {folder}"
+            raise InputError(f"CONCH's vocabulary is not beside its weights: {remedy}")
         try:
             from tokenizers import Tokenizer
         except ImportError as error:

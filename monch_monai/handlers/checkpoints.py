@@ -106,13 +106,10 @@ class Checkpoints:
         except InputError:
             raise
         except Exception as error:  # unpickling, zip, key and shape errors have no common base
-            raise InputError(
-                f"{path} cannot be resumed from with this config ({one_line(error)}): start anew"
-            ) from error
-        rate = self.optimizer.param_groups[0]["lr"]
-        logger.info(
-            "resumed after epoch %d of %s, at its learning rate %g and on its schedule", engine.state.epoch, path, rate
-        )
+            why = one_line(error)
+            raise InputError(f"{path} cannot be resumed from with this config ({why}): start anew") from error
+        epoch, rate = engine.state.epoch, self.optimizer.param_groups[0]["lr"]
+        logger.info("resumed after epoch %d of %s, at its learning rate %g and on its schedule", epoch, path, rate)
         for score in self.history.scores(since=self._share_best()):
             self._stop_early(engine, score)
 
@@ -132,12 +129,8 @@ class Checkpoints:
         row = self.history.add(engine.state.epoch)
         best, name = self._share_best(), self.history.metric
         if best is None and len(self.history.scores()) == 1 and name in row:
-            logger.warning(
-                "epoch %d has no %s: no nucleus in the validation part; until one has, %s is of the last epoch",
-                row["epoch"],
-                name,
-                BEST,
-            )
+            lacks = "epoch %d has no %s: no nucleus in the validation part; until one has, %s is of the last epoch"
+            logger.warning(lacks, row["epoch"], name, BEST)
         if idist.get_rank() == 0:
             self._write(engine, is_best=best is None or best is row)
         if name in row:

@@ -85,12 +85,7 @@ class Segmenter:
         return self._bundled.class_table
 
     def __call__(self, path: str | Path, part: Level0Box | None = None, mpp: float | None = None) -> Segmented:
-        """Nuclei of a part of an image, or of the whole.
-
-        Args:
-            path: the image's file.
-            part: of the image; it may reach beyond it.
-            mpp: as in `open_image`.
+        """Nuclei of a part of an image, which may reach beyond it, or of the whole; `mpp` is as in `open_image`.
 
         Raises:
             InputError: no pixel of the part lies in the image, or the image cannot be read.

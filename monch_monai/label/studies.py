@@ -23,13 +23,8 @@ PLAIN = re.compile(r"[^/\\\0]+")
 class Studies(LocalDatastore):
     """MONAI Label's local datastore, which takes what MONCH can read and refuses the rest before it is stored.
 
-    An image's id is its file's name without the suffix, and so are its labels', in `labels/TAG/`.
-
-    Args:
-        folder: the studies folder.
-        mpp: as in `open_image`.
-        auto_reload: whether files that are added or removed by others are noticed.
-        read_only: whether the folder is left as it is at the start.
+    An image's id is its file's name without the suffix, and so are its labels', in `labels/TAG/`. `mpp` is as in
+    `open_image`, the rest as in `LocalDatastore`.
     """
 
     def __init__(

@@ -71,17 +71,10 @@ class MonchTrain(TrainTask):
         labelled = [datastore.labelled(image) for image in datastore.get_labeled_images()]
         logger.info("version %d: from version %d, on the labels of %d images", number, base, len(labelled))
         write_labelled(draft / "tiles", labelled, settings["val_split"])
-        self._run(
-            config_file=self.root / "configs" / "train.json",
-            bundle_root=self.root,
-            dataset_dir=draft / "tiles",
-            output_dir=draft,
-            checkpoint=weights,
-            device=device,
-            epochs=settings["max_epochs"],
-            batch_size=settings["batch_size"],
-            learning_rate=settings["learning_rate"],
-        )
+        places = {"bundle_root": self.root, "dataset_dir": draft / "tiles", "output_dir": draft, "checkpoint": weights}
+        sizes = {name: settings[name] for name in ("batch_size", "learning_rate")}
+        config = self.root / "configs" / "train.json"
+        self._run(config_file=config, **places, device=device, epochs=settings["max_epochs"], **sizes)
         for needless in (LAST, STATE):  # larger than the weights, and a version is not resumed
             (draft / needless).unlink()
         (self.root / "versions").mkdir(exist_ok=True)

@@ -49,15 +49,10 @@ def nucleus_class_rows(
 def nucleus_organ_rows(panoptic: NDArray[np.float64], tissues: Sequence[str]) -> list[Row]:
     """A row an organ, in order of names: mPQ and bPQ over its images by PanNuke's rule, and strictly."""
     official, strict = pannuke_pq(panoptic, tissues), pannuke_pq(panoptic, tissues, strict=True)
+    scores = {"mpq": official.mpq_by_tissue, "bpq": official.bpq_by_tissue}
+    scores |= {"mpq_strict": strict.mpq_by_tissue, "bpq_strict": strict.bpq_by_tissue}
     return [
-        {
-            "organ": organ,
-            "images": list(tissues).count(organ),
-            "mpq": official.mpq_by_tissue[organ],
-            "bpq": official.bpq_by_tissue[organ],
-            "mpq_strict": strict.mpq_by_tissue[organ],
-            "bpq_strict": strict.bpq_by_tissue[organ],
-        }
+        {"organ": organ, "images": list(tissues).count(organ), **{name: of[organ] for name, of in scores.items()}}
         for organ in official.mpq_by_tissue
     ]
 

@@ -88,13 +88,8 @@ class Topology(nn.Module):
 class MultiGrainedFeatures(nn.Module):
     """High-frequency, convolutional and topological features of the three scales (Fig. 1, section 3.2).
 
-    Args:
-        channels: C.
-        high_pass: False replaces the high-frequency module by a convolution (Table 4).
-        topology: False replaces the topological module by a convolution (Table 4).
-        cutoff: of the high-pass filter, a share of the spectrum.
-        k: neighbours of a node of the graph.
-        dilation: of the graph.
+    Where `high_pass` or `topology` is False, a convolution replaces the module (Table 4); `cutoff` is that of
+    `HighFrequency`, `k` and `dilation` are those of `Topology`.
     """
 
     def __init__(self, channels: int, high_pass: bool, topology: bool, cutoff: float, k: int, dilation: int) -> None:

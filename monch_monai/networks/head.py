@@ -51,15 +51,9 @@ class TextHead(nn.Module):
         self.folded: nn.Conv2d | None = None
 
     def forward(self, merged: Tensor, skips: Sequence[Tensor], text: Tensor) -> Tensor:
-        """Logits at the resolution of the finest map given.
+        """Logits `[B, T, h, w]` of `merged [B, C, H, W]` and class features `text [T, D]`, at the finest map's size.
 
-        Args:
-            merged: `[B, C, H, W]`.
-            skips: the encoder's finer maps, finest first; one of the size of `merged` is added before a step up.
-            text: class features `[T, D]`.
-
-        Returns:
-            `[B, T, h, w]`.
+        `skips` are the encoder's finer maps, finest first; one of the size of `merged` is added before a step up.
         """
         x = self.enter(merged)
         *steps, last = self.visual

@@ -41,15 +41,10 @@ class PromptDecoder(nn.Module):
         self.merge = conv_norm_act(2 * channels, channels)
 
     def forward(self, features: Scales, text: Tensor, blend: Tensor) -> Tensor:
-        """Merged feature.
+        """Merged feature `[B, C, 2H, 2W]`.
 
-        Args:
-            features: `F^h [B, C, 2H, 2W]`, `F^v [B, C, H, W]`, `F^t [B, C, H/2, W/2]`.
-            text: sentence features `F^T [N, D]`.
-            blend: `[B, C, 2H, 2W]`.
-
-        Returns:
-            `[B, C, 2H, 2W]`.
+        Features are `F^h [B, C, 2H, 2W]`, `F^v [B, C, H, W]`, `F^t [B, C, H/2, W/2]`; `text` are the sentences'
+        `F^T [N, D]`, and the blend is `[B, C, 2H, 2W]`.
         """
         high, conv, topo = features
         grid = high.shape[-2:]

@@ -108,12 +108,7 @@ def tile_logits(
 ) -> Tensor:
     """Logits `[B, T, H, W]` float32 for RGB tiles `[B, 3, H, W]` of 0 to 255.
 
-    Args:
-        tiles: as they are in an image.
-        network: logits for normalised images.
-        mean: of each channel, of values in [0, 1].
-        std: standard deviation of each channel.
-        inferer: applies the network.
+    `inferer` applies `network` to normalised tiles; `mean` and `std` are by channel, of values in [0, 1].
     """
     centre, spread = (torch.tensor(v, dtype=torch.float32, device=tiles.device).view(1, 3, 1, 1) for v in (mean, std))
     images = ((tiles / 255 - centre) / spread).contiguous(memory_format=torch.channels_last)

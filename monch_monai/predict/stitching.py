@@ -42,11 +42,6 @@ def run_tiles(
 ) -> Iterator[tuple[Cell, T]]:
     """Each tile with what `run` returns for it. All batches have the size `lattice.batch`, the last one filled up with
     its last tile: what a network returns for a tile may depend on the size of the batch, and on nothing else in it.
-
-    Args:
-        cells: tiles to run.
-        lattice: of the tiles.
-        run: from the tiles of a batch to one result for each.
     """
     left = iter(cells)
     while some := list(islice(left, lattice.batch)):

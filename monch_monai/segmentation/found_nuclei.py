@@ -16,15 +16,7 @@ from monch_monai.segmentation.nuclei_table import SCHEMA, circularity, table
 
 
 class FoundNuclei:
-    """Finds nuclei by `WatershedNuclei`.
-
-    Args:
-        separation_um: as in `WatershedNuclei`.
-        min_area_um2: as in `WatershedNuclei`.
-
-    Raises:
-        InputError: a number is not one that `WatershedNuclei` takes.
-    """
+    """Finds nuclei by `WatershedNuclei`, with its arguments and its errors."""
 
     originals: list[dict[str, Any]] | None = None
 

@@ -38,13 +38,9 @@ class ImageNuclei(NamedTuple):
 
 
 def find_nuclei(prediction: Prediction, grid: WorkingGrid, finder: NucleusFinder, image: Level0Box) -> ImageNuclei:
-    """Nuclei of an image whose prediction is in memory: the same that a run of the image as a slide finds.
+    """Nuclei of an image whose prediction, `[H, W]` working px, is in memory: the same that it has as a slide.
 
-    Args:
-        prediction: `[H, W]` in working pixels.
-        grid: the working pixels.
-        finder: makes nuclei.
-        image: the whole image.
+    `image` is the box of the whole image, px of level 0.
     """
     tables = [SCHEMA.empty_table()]
     for region in regions(grid.box, grid, Tiling().over(grid.box)):

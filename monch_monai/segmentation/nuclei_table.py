@@ -31,7 +31,7 @@ def table(
     polygons: list[shapely.Polygon],
     sources: NDArray[np.integer] | None = None,
 ) -> pa.Table:
-    """K nuclei as `SCHEMA`.
+    """K nuclei as `SCHEMA`: each argument holds K of them; outlines and centroids `[K, 2]` (x, y) are px of level 0.
 
     Args:
         classes: `[K]`.

@@ -120,14 +120,9 @@ class Pipeline:
         store: RegionStore,
         report: Callable[[Region, int | None], None],
     ) -> Seconds:
-        """Segments regions, in their order, and keeps each.
+        """Segments regions of the plan, in their order, and keeps each in the store.
 
-        Args:
-            plan: of the slide.
-            regions: those of the plan to do.
-            finder: makes nuclei.
-            store: keeps what is finished.
-            report: called with a region and None after the network, and with its number of nuclei when it is kept.
+        `report` is called with a region and None after the network, and with its number of nuclei when it is kept.
 
         Raises:
             InputError: the slide is damaged, or a worker was killed.

@@ -36,14 +36,9 @@ def regions(
     side: int = REGION,
     needed: Callable[[WorkingBox], bool] = lambda box: True,
 ) -> Iterator[Region]:
-    """Regions that cover a part of a slide or image, row by row.
+    """Regions that cover a part of a slide or image, row by row; their cores have a `side` in working px.
 
-    Args:
-        part: what to cover.
-        grid: the working pixels.
-        lattice: of the tiles.
-        side: of a core, px.
-        needed: whether a box must be segmented; cores and cells that need not be are left out.
+    Cores and cells that are not `needed` are left out.
     """
     margin = margin_px(grid)
     for core in part.common(grid.box).squares(side):
@@ -77,15 +72,10 @@ def predict_region(
     margin: int,
     cache: TileCache | None = None,
 ) -> Prediction:
-    """Prediction of a region's view; background where no tile was to run.
+    """Prediction of a region's view by the RGB pixels of its tiles' hull; background where no tile was to run.
 
-    Args:
-        pixels: RGB of the hull of the region's tiles.
-        region: to predict.
-        lattice: of the tiles.
-        predictor: predicts tiles.
-        margin: of regions, px.
-        cache: predictions of an earlier region's tiles; those that another region needs too are added.
+    `margin` is that of regions, px. `cache` holds predictions of earlier regions' tiles; those that another region
+    needs too are added.
     """
     hull = lattice.hull(region.cells) if region.cells else region.view
     inner = region.core.grown(-margin)  # no other region sees this

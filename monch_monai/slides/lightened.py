@@ -13,12 +13,7 @@ from monch_monai.stain import DEFAULT_RULE, TissueRule, lightened, lightening, t
 
 
 class LightenedSlide(Slide):
-    """A slide with the optical density of each colour channel multiplied by a factor.
-
-    Args:
-        slide: as it is.
-        factors: by channel, as `monch_monai.stain.lightening` returns them.
-    """
+    """A slide with the optical density of each channel multiplied by a factor of `monch_monai.stain.lightening`."""
 
     def __init__(self, slide: Slide, factors: Sequence[float]) -> None:
         self.slide, self.factors = slide, tuple(factors)
@@ -38,11 +33,8 @@ def tissue_and_lightening(
 ) -> tuple[Tissue, tuple[float, ...]]:
     """Tissue of a slide, and the factors that lighten it to a reference by the density of that; 1 without a reference.
 
-    Args:
-        slide: as it is.
-        grid: its working pixels.
-        reference_density: mean optical density of the tissue trained on, by channel.
-        rule: finds the tissue; None takes all of the slide for tissue, and measures density by the default rule.
+    The reference is the mean optical density of the tissue trained on, by channel. Where `rule` is None, all of the
+    slide is tissue, and its density is measured by the default rule.
 
     Raises:
         InputError: the slide's file is damaged.

@@ -12,7 +12,7 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks import initialise_weights
 from monch_monai.report import EvaluatedRun
-from tests.bundle.conftest import CONFIGS, run_bundle
+from tests.bundle.conftest import CONFIGS, fork_bundle, run_bundle
 
 NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}
 OWN = {"mean", "std", "learning_rate", "instance_norm", "network_def", "loss", "optimizer#params", "feature_maps"}
@@ -68,7 +68,7 @@ def test_a_baseline_trains_by_the_recipe_and_is_evaluated(name: str, tile_size: 
         "training", "--config_file", str([plain, recipe, baseline]), "--epochs", 1, "--val_interval", 1, *settings
     )
     assert training.returncode == 0, training.stderr
-    done = run_bundle("--config_file", str([plain, evaluate, baseline]), "--inference_time#repeats", 2, *settings)
+    done = fork_bundle("--config_file", str([plain, evaluate, baseline]), "--inference_time#repeats", 2, *settings)
     assert done.returncode == 0, done.stderr
     run = EvaluatedRun.read(tmp_path)
     assert (run.system, run.provenance.image_weights.kind) == (NAMES[name], "checkpoint")

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 import monch_monai
 from monch_monai.errors import InputError
 from tests.bundle.conftest import REPOSITORY
+from tests.fakes.processes import forked
 from tests.fakes.served import served
 
 ZIP = f"monch_v{monch_monai.__version__}.zip"
@@ -29,6 +30,11 @@ ZIP = f"monch_v{monch_monai.__version__}.zip"
 def run_script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(REPOSITORY / "scripts" / name), *map(str, arguments)]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def fork_script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The same in a fork of this process."""
+    return forked(REPOSITORY / "scripts" / name, *arguments, cwd=REPOSITORY)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +70,7 @@ def test_the_zip_holds_one_folder_with_all_that_is_tracked_of_bundle_and_package
 
 
 def test_two_builds_are_the_same_bytes(dist: Path, tmp_path: Path) -> None:
-    assert run_script("package_bundle.py", "--output", tmp_path).returncode == 0
+    assert fork_script("package_bundle.py", "--output", tmp_path).returncode == 0
     for name in (ZIP, f"{ZIP}.sha256"):
         assert (tmp_path / name).read_bytes() == (dist / name).read_bytes()
 
@@ -103,7 +109,7 @@ def test_monai_unpacks_nothing_outside_its_folder(tmp_path: Path, name: str) -> 
 
 def test_weights_travel_with_their_safetensors_twin_or_are_listed_with_their_sha256(tmp_path: Path) -> None:
     torch.save({"a": torch.arange(6.0).reshape(2, 3).T}, tmp_path / "best.pt")
-    done = run_script("package_bundle.py", "--output", tmp_path / "with", "--model", tmp_path / "best.pt")
+    done = fork_script("package_bundle.py", "--output", tmp_path / "with", "--model", tmp_path / "best.pt")
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(tmp_path / "with" / ZIP) as archive:
         archive.extractall(tmp_path / "with")
@@ -112,7 +118,7 @@ def test_weights_travel_with_their_safetensors_twin_or_are_listed_with_their_sha
     assert torch.equal(load_file(models / "model.safetensors")["a"], torch.arange(6.0).reshape(2, 3).T)
 
     with served(tmp_path / "without") as address:
-        done = run_script(
+        done = fork_script(
             "package_bundle.py", "--output", tmp_path / "without", "--model", tmp_path / "best.pt",
             "--weights_url", f"{address}/",
         )  # fmt: skip
@@ -143,7 +149,7 @@ class Trap:
 def test_weights_that_are_more_than_tensors_are_not_packed(tmp_path: Path, content: object, problem: str) -> None:
     if content is not None:
         torch.save(content, tmp_path / "model.pt")
-    done = run_script("package_bundle.py", "--output", tmp_path / "dist", "--model", tmp_path / "model.pt")
+    done = fork_script("package_bundle.py", "--output", tmp_path / "dist", "--model", tmp_path / "model.pt")
     assert done.returncode == 1
     assert problem in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -152,7 +158,8 @@ def test_weights_that_are_more_than_tensors_are_not_packed(tmp_path: Path, conte
 
 @pytest.mark.parametrize("place", ["github", "huggingface"])
 def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(tmp_path: Path, dist: Path, place: str) -> None:
-    done = run_script("publish.py", "--to", place, "--repo", "owner/monch", "--output", tmp_path)
+    run = run_script if place == "github" else fork_script
+    done = run("publish.py", "--to", place, "--repo", "owner/monch", "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     listed = {line[2]: line[:2] for line in lines if len(line) == 3 and len(line[1]) == 64}
@@ -177,14 +184,14 @@ def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(tmp_path: Path, di
     ],
 )
 def test_publish_refuses_in_one_line(tmp_path: Path, given: list[str], problem: str) -> None:
-    done = run_script("publish.py", *given, "--output", tmp_path / "dist")
+    done = fork_script("publish.py", *given, "--output", tmp_path / "dist")
     assert done.returncode == 1
     assert problem in done.stderr.splitlines()[-1]
     assert not (tmp_path / "dist").exists()
 
 
 def test_monai_finds_a_release_by_what_publish_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run_script("publish.py", "--to", "github", "--repo", "owner/zoo", "--output", tmp_path).returncode == 0
+    assert fork_script("publish.py", "--to", "github", "--repo", "owner/zoo", "--output", tmp_path).returncode == 0
     get = requests.get
     with served(tmp_path) as address:  # in the place of GitHub, whose address MONAI has built in
         hub = "https://raw.githubusercontent.com/owner/zoo/main/models"
@@ -209,7 +216,7 @@ def test_a_model_with_adapters_is_refused(tmp_path: Path) -> None:
     torch.save(
         {"qkv.base_layer.weight": torch.zeros(1), "qkv.lora_A.default.weight": torch.zeros(1)}, tmp_path / "m.pt"
     )
-    done = run_script("package_bundle.py", "--output", tmp_path / "dist", "--model", tmp_path / "m.pt")
+    done = fork_script("package_bundle.py", "--output", tmp_path / "dist", "--model", tmp_path / "m.pt")
     assert done.returncode == 1
     assert "has adapters" in done.stderr
     assert not (tmp_path / "dist" / ZIP).exists()
@@ -271,7 +278,7 @@ def test_the_latest_version_moves_and_a_version_does_not(tmp_path: Path, monkeyp
 def test_weights_are_not_laid_upon_themselves(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(1)}, tmp_path / "model.pt")
     before = (tmp_path / "model.pt").read_bytes()
-    done = run_script(
+    done = fork_script(
         "package_bundle.py", "--output", tmp_path, "--model", tmp_path / "model.pt", "--weights_url", "https://a/b"
     )
     assert done.returncode == 1

@@ -21,7 +21,7 @@ from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.errors import InputError, find_input_error
 from monch_monai.networks.provenance import Provenance, read_provenance
 from monch_monai.stain import LightenTissued, lightened
-from tests.bundle.conftest import CONFIGS, REPOSITORY, run_bundle
+from tests.bundle.conftest import CONFIGS, REPOSITORY, fork_bundle, run_bundle
 
 Trained = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -215,7 +215,7 @@ def test_inference_leaves_no_part_behind(inferred: Trained) -> None:
 def test_a_yaml_overlay_runs(trained: Trained, dataset: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "mine.yaml"
     overlay.write_text("epochs: 1\nnetwork_def#topology: false\n", encoding="utf-8")
-    done = run_bundle(
+    done = fork_bundle(
         "--config_file", f"['{CONFIGS}/train.json','{overlay}']", "--dataset_dir", dataset,
         "--output_dir", tmp_path / "out", "--batch_size", 2, "--encoder_weights", "none",
     )  # fmt: skip
@@ -301,7 +301,8 @@ def test_the_command_refuses_in_one_line_and_touches_nothing(case: str, tmp_path
     files = [CONFIGS / f"{name}.json"] if name.startswith("inference") else [CONFIGS / "train.json"]
     files += {"evaluate": [CONFIGS / "evaluate.json"], "old": [old]}.get(name, [])
     words = ["--config_file", str([str(file) for file in files]), "--output_dir", out, *given]
-    done = run_bundle(*["training"] * (name in ("train", "old")), *words)
+    run = run_bundle if case == "unknown setting" else fork_bundle
+    done = run(*["training"] * (name in ("train", "old")), *words)
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] == [last_line(done)]
     assert problem in last_line(done)
@@ -336,7 +337,7 @@ def test_training_refuses_and_touches_nothing(
 def test_inference_refuses_in_one_line(
     given: str, problem: str, trained: Trained, images: Path, tmp_path: Path
 ) -> None:
-    done = run_bundle(
+    done = fork_bundle(
         "--config_file", CONFIGS / "inference.json", "--dataset_dir", given.format(folder=images),
         "--output_dir", tmp_path / "out", "--checkpoint", trained[0] / "best.pt",
     )  # fmt: skip
@@ -352,7 +353,7 @@ def test_training_overwrites_nothing_and_writes_only_in_its_folder(dataset: Path
     (out / "best.pt").write_bytes(b"the first")
     (out / "mine.txt").write_text("not ours", encoding="utf-8")
     before = sorted((REPOSITORY / "bundle").rglob("*")), sorted(dataset.rglob("*"))
-    done = run_bundle(
+    done = fork_bundle(
         "training", "--config_file", CONFIGS / "train.json", "--dataset_dir", dataset, "--output_dir", out,
         "--epochs", 1, "--batch_size", 4, "--encoder_weights", "none", cwd=elsewhere,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from monch_monai.datasets.synthetic import synthetic_tile
-from tests.bundle.conftest import CONFIGS, run_bundle
+from tests.bundle.conftest import CONFIGS, fork_bundle, run_bundle
 from tests.fakes.slides import paint, write_slide
 
 Trained = tuple[Path, subprocess.CompletedProcess[str]]
@@ -67,7 +67,7 @@ def test_the_record_tells_weights_and_settings(segmented: Trained, trained: Trai
 
 
 def test_a_dry_run_tells_and_writes_nothing(trained: Trained, cohort: Path, tmp_path: Path) -> None:
-    done = run_bundle(
+    done = fork_bundle(
         "--config_file", CONFIGS / "inference_wsi.json", "--dataset_dir", cohort / "one.tif", "--dry_run", "true",
         "--output_dir", tmp_path / "out", "--checkpoint", trained[0] / "best.pt",
     )  # fmt: skip

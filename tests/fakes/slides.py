@@ -23,11 +23,15 @@ class Nucleus(NamedTuple):
 
 def colours(tiles):
     """Prediction for RGB tiles: the class whose colour is nearest, where one is near."""
-    distance = np.abs(tiles[..., None, :].astype(int) - COLOURS).sum(axis=-1)
-    near = distance.min(axis=-1) < 90
-    class_map = np.where(near, distance.argmin(axis=-1) + 1, 0).astype(np.uint8)
-    probs = np.stack([class_map == index for index in range(1, 6)], axis=1) * np.float16(0.75)
-    return Prediction(class_map, probs.astype(np.float16))
+    channels = np.moveaxis(tiles, -1, 0).astype(np.int16)
+    nearest = np.full(channels.shape[1:], 90, np.int16)
+    class_map = np.zeros(channels.shape[1:], np.uint8)
+    for index, colour in enumerate(COLOURS.astype(np.int16), start=1):
+        distance = sum(np.abs(channel - value) for channel, value in zip(channels, colour, strict=True))
+        class_map[distance < nearest] = index
+        nearest = np.minimum(nearest, distance)
+    of_class = class_map[:, None] == np.arange(1, 6, dtype=np.uint8)[:, None, None]
+    return Prediction(class_map, np.where(of_class, np.float16(0.75), np.float16(0)))
 
 
 def paint(nuclei, size, ground=GROUND):

@@ -104,10 +104,9 @@ def decode(masks: NDArray[Any], name: str) -> Maps:
     background, nucleus = masks[..., BACKGROUND] > 0, maps.classes > 0
     ids = [np.unique(values[..., c][values[..., c] > 0]) for c in range(BACKGROUND)]
     together = np.concatenate(ids)
-    shared = together.size - np.unique(together).size
     more = {
         "void_pixels": int(np.count_nonzero(~background & ~nucleus)),
         "background_conflicts": int(np.count_nonzero(background & nucleus)),
-        "shared_ids": shared,
+        "shared_ids": together.size - np.unique(together).size,
     }
     return maps._replace(remarks={**maps.remarks, **more})

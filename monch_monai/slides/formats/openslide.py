@@ -15,9 +15,6 @@ from monch_monai.slides.slide import Slide
 class OpenSlideSlide(Slide):
     """A slide read by OpenSlide. What was not scanned is white, or of the background that the file names.
 
-    Args:
-        path: of the file.
-
     Raises:
         OpenSlideError: OpenSlide cannot read the file.
     """
