@@ -37,16 +37,19 @@ class Commands:
         datasets.prepare_pannuke(source, out)
 
     @SetParseFns(source=str, out=str)
-    def prepare_consep(self, source: str, out: str, validation_fields: tuple[str, ...] = VALIDATION_FIELDS) -> None:
+    def prepare_consep(
+        self, source: str, out: str, validation_fields: tuple[str, ...] = VALIDATION_FIELDS, types: bool = False
+    ) -> None:
         """Writes CoNSeP to OUT as a prepared dataset, split by field.
 
         Args:
             source: folder with Train/ and Test/, or with Images/ and Labels/.
             out: folder to make.
             validation_fields: fields held out of training, such as "['train_6','train_9']".
+            types: keeps CoNSeP's seven types instead of merging them into PanNuke's classes.
         """
         fields = [validation_fields] if isinstance(validation_fields, str) else [str(f) for f in validation_fields]
-        datasets.prepare_consep(source, out, fields)
+        datasets.prepare_consep(source, out, fields, types)
 
     @SetParseFns(source=str)
     def doctor(self, source: str) -> None:

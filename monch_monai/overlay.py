@@ -26,8 +26,8 @@ def draw_contours(
 ) -> Picture:
     """Copy of `image [H, W, 3]` with the outline of each region of `class_map [H, W]` in the colour of its value.
 
-    Value 0 and those without a colour are not drawn. Outlines lie inside the regions, `width` pixels wide. Touching regions of one class share one outline, unless
-    `instance_map [H, W]` separates them.
+    Value 0 and those without a colour are not drawn. Outlines lie inside the regions, `width` pixels wide. Touching
+    regions of one class share one outline, unless `instance_map [H, W]` separates them.
     """
     regions = class_map if instance_map is None else instance_map
     edge = maximum_filter(find_boundaries(regions, connectivity=2), 2 * width - 1)

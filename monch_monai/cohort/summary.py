@@ -36,14 +36,16 @@ class Counts:
     def as_dict(self, tissue_mm2: float) -> dict[str, object]:
         """Counts, densities per mm² of tissue, mean areas in µm², and ratios; None where the divisor is 0.
 
-        `inflammatory_share` is that of all nuclei. Classes of PanNuke are counted with the classes that are kinds of them;
-        a ratio of one that the table does not have is None. `tumour_infiltration` is inflammatory nuclei for each neoplastic one
+        `inflammatory_share` is that of all nuclei. `tumour_infiltration` is inflammatory nuclei for each neoplastic one
         and stands for tumour-infiltrating lymphocytes as far as the classes go: inflammatory cells are not only
-        lymphocytes, and it does not ask where they lie.
+        lymphocytes, and it does not ask where they lie. A class counts with its parent, and a ratio of what the table
+        has no class of is None.
         """
         total = int(self.nuclei.sum())
         by_class = {c.name: int(self.nuclei[c.index]) for c in self.class_table.nuclei}
-        means = {c.name: _ratio(float(self.area_um2[c.index]), int(self.nuclei[c.index])) for c in self.class_table.nuclei}
+        means = {
+            c.name: _ratio(float(self.area_um2[c.index]), int(self.nuclei[c.index])) for c in self.class_table.nuclei
+        }
         return {
             "nuclei": by_class,
             "nuclei_total": total,

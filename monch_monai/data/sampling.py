@@ -167,4 +167,5 @@ def _shares(weights: Sequence[float] | None, tiles: Tiles | SeveralTiles) -> NDA
     usable = all(isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < math.inf for v in given)
     if len(given) != number or not usable:
         raise InputError(f"dataset_weights is {weights!r}; give {number} numbers above 0, one for each of dataset_dir")
-    return np.array(given) / np.sum(given)
+    shares: NDArray[np.float64] = np.array(given) / np.sum(given)
+    return shares

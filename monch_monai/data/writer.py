@@ -78,7 +78,7 @@ def write_tiles(
         with filelock.FileLock(lock, blocking=False):
             _open_draft(partial, json.dumps(draft, indent=2))
             for name, fold in folds.items():
-                _write_fold(partial / name, fold)
+                _write_fold(partial / name, fold, vocabulary.names)
             for name in folds:
                 files = sorted([*(f"{n}.npy" for n in LAYOUT), "tiles.csv"])
                 draft["folds"][name]["sha256"] = {file: sha256(partial / name / file) for file in files}
@@ -139,7 +139,7 @@ def _open_draft(partial: Path, draft: str) -> None:
     path.write_text(draft, encoding="utf-8")
 
 
-def _write_fold(folder: Path, fold: Fold) -> None:
+def _write_fold(folder: Path, fold: Fold, labels: Sequence[str]) -> None:
     """Appends the tiles that are missing; those already written follow from the lengths of the files."""
     folder.mkdir(exist_ok=True)
     table = folder / "tiles.csv"
@@ -160,7 +160,7 @@ def _write_fold(folder: Path, fold: Fold) -> None:
                     raise ValueError(f"fold {folder.name} was to hold {fold.count} tiles; got more")
                 for array, pixels in zip(arrays, (tile.image, tile.classes, tile.instances), strict=True):
                     array.append(pixels)
-                row = {"tissue": tile.tissue, "source": tile.source, **count_tile(tile), **tile.remarks}
+                row = {"tissue": tile.tissue, "source": tile.source, **count_tile(tile, labels), **tile.remarks}
                 _write_all(table_file, (b"" if written else _csv(row)) + _csv(row.values()))
                 written += 1
                 progress.update()

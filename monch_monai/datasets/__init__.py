@@ -1,10 +1,11 @@
 """Where prepared datasets come from: PanNuke, CoNSeP, a sample of real tissue, and tiles made by code."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import ignite.distributed as idist
 
-from monch_monai.data import Tiles
+from monch_monai.data import SeveralTiles, Tiles
 from monch_monai.datasets.consep import prepare_consep
 from monch_monai.datasets.pannuke import prepare_pannuke
 from monch_monai.datasets.sample import prepare_sample
@@ -13,15 +14,20 @@ from monch_monai.datasets.synthetic import write_synthetic
 __all__ = ["open_tiles", "prepare_consep", "prepare_pannuke", "prepare_sample", "write_synthetic"]
 
 
-def open_tiles(dataset_dir: str | Path | None, sample_dir: str | Path) -> Tiles:
-    """The prepared dataset in `dataset_dir`, or where that is None the sample of real tissue, made in `sample_dir`.
+def open_tiles(dataset_dir: str | Path | Sequence[str] | None, sample_dir: str | Path) -> Tiles | SeveralTiles:
+    """The prepared dataset or datasets in `dataset_dir`, or where that is None the sample of real tissue.
+
+    The sample is made in `sample_dir` where it is not there yet.
 
     Of the processes of one machine the first makes the sample.
 
     Raises:
-        InputError: `dataset_dir` is no prepared dataset (see `Tiles`), or the sample cannot be made.
+        InputError: `dataset_dir` is no prepared dataset (see `Tiles`), several have one name, or the sample cannot be
+            made.
     """
+    if isinstance(dataset_dir, list | tuple):
+        return SeveralTiles([Tiles(each) for each in dataset_dir])
     if dataset_dir is not None:
-        return Tiles(dataset_dir)
+        return Tiles(str(dataset_dir))
     with idist.one_rank_first(local=True):
         return Tiles(prepare_sample(sample_dir))

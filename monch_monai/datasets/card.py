@@ -80,10 +80,16 @@ def contact_sheet(folder: Path, inventory: Inventory, seed: int = 0) -> NDArray[
     wanted = {places[i] for i in chosen}
     rows = -(-len(chosen) // SHEET)
     cells = np.full((rows * SHEET, LARGEST + 4, LARGEST + 4, 3), 255, np.uint8)
-    tiles = ((fold, i, tile) for fold in inventory.folds for i, tile in enumerate(read_tiles(folder / fold, inventory.vocabulary.names)))
+    tiles = (
+        (fold, i, tile)
+        for fold in inventory.folds
+        for i, tile in enumerate(read_tiles(folder / fold, inventory.vocabulary.names))
+    )
     shown = (tile for fold, i, tile in tiles if (fold, i) in wanted)
     for cell, tile in zip(cells, shown, strict=False):
-        picture = draw_contours(np.asarray(tile.image), np.asarray(tile.classes), inventory.vocabulary.colors)[:LARGEST, :LARGEST]
+        picture = draw_contours(np.asarray(tile.image), np.asarray(tile.classes), inventory.vocabulary.colors)[
+            :LARGEST, :LARGEST
+        ]
         cell[: picture.shape[0], : picture.shape[1]] = picture
     sheet: NDArray[np.uint8] = montage(cells, fill=(255, 255, 255), grid_shape=(rows, SHEET), channel_axis=-1)
     return sheet

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+from numpy.typing import NDArray
 
-from monch_monai.class_table import IGNORE_INDEX, PANNUKE
+from monch_monai.class_table import IGNORE_INDEX, PANNUKE, Vocabulary, find_class_table
 from monch_monai.data.images import read_rgb
 from monch_monai.data.tiles import Tile, read_tiles
 from monch_monai.data.writer import Fold, free_folder, write_tiles
@@ -28,13 +29,13 @@ from monch_monai.datasets.inventory import take_inventory
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.geometry import TILE_SIZE
+from monch_monai.settings import flag
 
 logger = logging.getLogger(__name__)
 
-_INDEX = {c.name: c.index for c in PANNUKE.nuclei}
 _NAMES = ("inflammatory", "epithelial", "neoplastic", *3 * ["connective"])
-CLASS_OF_TYPE = np.array([0, IGNORE_INDEX, *(_INDEX[name] for name in _NAMES)], np.uint8)
-"""Class of each raw type, 0 to 7."""
+CLASS_OF_TYPE = np.array([0, IGNORE_INDEX, *map(PANNUKE.names.index, _NAMES)], np.uint8)
+"""Class of each raw type, 0 to 7, where types are merged into PanNuke's classes."""
 VALIDATION_FIELDS = ("train_6", "train_9", "train_15", "train_17", "train_22")
 """Held-out fields: between them every class that CoNSeP has, healthy epithelium being in three fields of 27 only."""
 
@@ -43,7 +44,10 @@ STEP = 186
 
 
 def prepare_consep(
-    source: str | Path, output_dir: str | Path, validation_fields: Sequence[str] = VALIDATION_FIELDS
+    source: str | Path,
+    output_dir: str | Path,
+    validation_fields: Sequence[str] = VALIDATION_FIELDS,
+    types: bool | str = False,
 ) -> Path:
     """Writes CoNSeP as a prepared dataset, split by field.
 
@@ -56,11 +60,15 @@ def prepare_consep(
         source: the folder with `Train/` (and `Test/`), or a folder with `Images/` and `Labels/`.
         output_dir: the folder to make.
         validation_fields: names of the fields held out.
+        types: whether nuclei keep CoNSeP's seven types, those of the class table `consep`, instead of being merged into
+            PanNuke's classes.
 
     Raises:
         InputError: `source` has no fields, a field to hold out is missing, none is left for training, or a field is
             damaged or not as in CoNSeP.
     """
+    vocabulary = Vocabulary.of_table(find_class_table("consep") if flag("types", types) else PANNUKE)
+    value_of_type = np.arange(8, dtype=np.uint8) if flag("types", types) else CLASS_OF_TYPE
     free_folder(output_dir)
     root = Path(source)
     train_dir = next((p for p in (root / "Train", root / "CoNSeP" / "Train", root) if (p / "Images").is_dir()), None)
@@ -78,9 +86,9 @@ def prepare_consep(
     if size < TILE_SIZE:
         raise InputError(f"{first} is {size} px high; CoNSeP's fields are of 1000x1000 px")
     folds = {
-        "train": _tiles(training, size),
-        "validation": _whole(held_out, size),
-        "validation_tiles": _tiles(held_out, size),
+        "train": _tiles(training, size, value_of_type),
+        "validation": _whole(held_out, size, value_of_type),
+        "validation_tiles": _tiles(held_out, size, value_of_type),
     }
     splits = {
         "1": {"train": ["train"], "validation": ["validation"]},
@@ -88,14 +96,16 @@ def prepare_consep(
     }
     if train_dir != root and (train_dir.parent / "Test" / "Images").is_dir():
         test = _find(train_dir.parent / "Test")
-        folds["test"] = _whole(test, size)
+        folds["test"] = _whole(test, size, value_of_type)
         fields |= test
         for parts in splits.values():
             parts["test"] = ["test"]
 
     def finish(folder: Path) -> None:
         totals = {name: fold.count for name, fold in folds.items()}
-        inventory = take_inventory({name: read_tiles(folder / name, vocabulary.names) for name in folds}, totals, vocabulary)
+        inventory = take_inventory(
+            {name: read_tiles(folder / name, vocabulary.names) for name in folds}, totals, vocabulary
+        )
         inventory.check_colors()
         overlap = "tiles of a field overlap and held-out fields are here twice, so that nuclei count more than once"
         print(write_card(folder, inventory, "CoNSeP", [*inventory.findings(), overlap]))
@@ -105,6 +115,7 @@ def prepare_consep(
         folds,
         splits,
         finish,
+        vocabulary,
         name="CoNSeP",
         source=" | ".join(f"{name} {sha256(path)[:12]} {sha256(_labels(path))[:12]}" for name, path in fields.items()),
         license="none stated by its authors; cite Graham et al. (2019); for research only",
@@ -114,8 +125,8 @@ def prepare_consep(
     return Path(output_dir)
 
 
-def read_field(path: Path, size: int) -> Tile:
-    """The field whose picture is `path`, whole, of `size` pixels a side.
+def read_field(path: Path, size: int, value_of_type: NDArray[np.uint8] = CLASS_OF_TYPE) -> Tile:
+    """The field whose picture is `path`, whole, of `size` pixels a side, with the value of each of types 0 to 7.
 
     Raises:
         InputError: the picture or its labels are missing, damaged or of another size, or do not fit together.
@@ -134,7 +145,7 @@ def read_field(path: Path, size: int) -> Tile:
         raise InputError(f"{labels} holds types from {types.min():g} to {types.max():g}; CoNSeP has 0 to 7")
     if ((types > 0) != (instances > 0)).any() or not 0 <= instances.min() <= instances.max() < 2**16:
         raise InputError(f"{labels}: its type map and its instance map do not show the same nuclei")
-    return Tile(image, CLASS_OF_TYPE[types.astype(np.uint8)], instances.astype(np.uint16), "Colon", path.stem)
+    return Tile(image, value_of_type[types.astype(np.uint8)], instances.astype(np.uint16), "Colon", path.stem)
 
 
 def _find(part: Path) -> dict[str, Path]:
@@ -152,18 +163,18 @@ def _labels(picture: Path) -> Path:
     return picture.parents[1] / "Labels" / f"{picture.stem}.mat"
 
 
-def _whole(fields: dict[str, Path], size: int) -> Fold:
+def _whole(fields: dict[str, Path], size: int, value_of_type: NDArray[np.uint8]) -> Fold:
     paths = list(fields.values())
-    return Fold(len(paths), lambda start: (read_field(path, size) for path in paths[start:]), size)
+    return Fold(len(paths), lambda start: (read_field(path, size, value_of_type) for path in paths[start:]), size)
 
 
-def _tiles(fields: dict[str, Path], size: int) -> Fold:
+def _tiles(fields: dict[str, Path], size: int, value_of_type: NDArray[np.uint8]) -> Fold:
     edges = sorted({*range(0, size - TILE_SIZE, STEP), size - TILE_SIZE})
     per_field = len(edges) ** 2
 
     def cut(start: int) -> Iterator[Tile]:
         for path in list(fields.values())[start // per_field :]:
-            field = read_field(path, size)
+            field = read_field(path, size, value_of_type)
             yield from (field.cut(y, x, TILE_SIZE) for y, x in product(edges, edges))
 
     return Fold(per_field * len(fields), lambda start: islice(cut(start), start % per_field, None), TILE_SIZE)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.draw import ellipse
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, ClassTable, Vocabulary
 from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.tissues import TISSUES
@@ -26,10 +26,13 @@ LOOKS = {
 STROMA = (232, 180, 208)
 
 
-def synthetic_tile(rng: np.random.Generator, size: int = 256, nuclei: int = 20) -> Tile:
+def synthetic_tile(
+    rng: np.random.Generator, size: int = 256, nuclei: int = 20, class_table: ClassTable = PANNUKE
+) -> Tile:
     """One tile with `nuclei` nuclei, the classes in turn, each a filled ellipse that touches no other.
 
-    Fewer are placed where room is short. Instance ids count up in the order of placement.
+    A class that is none of `LOOKS` has a look of its own by its place in the table. Fewer are placed where room is
+    short. Instance ids count up in the order of placement.
     """
     image = np.full((size, size, 3), STROMA, dtype=np.float64)
     image += gaussian_filter(rng.normal(size=(size, size)), 6)[..., None] * 120
@@ -38,8 +41,8 @@ def synthetic_tile(rng: np.random.Generator, size: int = 256, nuclei: int = 20) 
     for attempt in range(nuclei * 8):
         if placed == nuclei:
             break
-        nucleus = PANNUKE.nuclei[attempt % len(PANNUKE.nuclei)]
-        axes, color, roughness = LOOKS[nucleus.name]
+        nucleus = class_table.nuclei[attempt % len(class_table.nuclei)]
+        axes, color, roughness = LOOKS.get(nucleus.name) or _look(nucleus.index)
         y, x = rng.uniform(0, size, 2)
         angle, scale = rng.uniform(0, np.pi), rng.uniform(0.85, 1.15)
         around = ellipse(y, x, axes[0] * scale + 2, axes[1] * scale + 2, (size, size), angle)
@@ -54,20 +57,38 @@ def synthetic_tile(rng: np.random.Generator, size: int = 256, nuclei: int = 20) 
     return Tile(pixels, classes, instances, TISSUES[int(rng.integers(len(TISSUES)))], "synthetic")
 
 
+def _look(index: int) -> tuple[tuple[int, int], tuple[int, int, int], int]:
+    """Half axes, colour and roughness of the nuclei of the class of an index, unlike those of its neighbours."""
+    rng = np.random.default_rng(index)
+    long, short = int(rng.integers(6, 18)), int(rng.integers(5, 12))
+    red, green, blue = (int(rng.integers(low, low + 90)) for low in (40, 30, 90))
+    return (long, short), (red, green, blue), int(rng.integers(2, 20))
+
+
 def write_synthetic(
-    dataset_dir: str | Path, train: int = 8, validation: int = 4, tile_size: int = 256, seed: int = 0
+    dataset_dir: str | Path,
+    train: int = 8,
+    validation: int = 4,
+    tile_size: int = 256,
+    seed: int = 0,
+    class_table: ClassTable = PANNUKE,
 ) -> None:
     """Writes a prepared dataset (`monch_monai.data.tiles`) of synthetic tiles, the same for the same seed."""
     counts = {"train": train, "validation": validation}
 
     def tiles(fold: int, start: int) -> Iterator[Tile]:
         rng = np.random.default_rng([seed, fold])
-        return islice((synthetic_tile(rng, tile_size) for _ in count()), start, list(counts.values())[fold])
+        return islice(
+            (synthetic_tile(rng, tile_size, class_table=class_table) for _ in count()),
+            start,
+            list(counts.values())[fold],
+        )
 
     write_tiles(
         dataset_dir,
         {name: Fold(n, partial(tiles, fold), tile_size) for fold, (name, n) in enumerate(counts.items())},
         splits={"1": {"train": ["train"], "validation": ["validation"]}},
+        vocabulary=Vocabulary.of_table(class_table),
         name="synthetic",
         source=f"monch_monai.datasets.synthetic, seed {seed}",
         license="Apache-2.0",

@@ -15,9 +15,7 @@ from monch_monai.handlers.items import ImageRecords, class_map_of, name_of
 BINS = 15
 
 
-def calibration_counts(
-    probs: NDArray[np.floating], label: NDArray[np.uint8], labels: LabelSets
-) -> NDArray[np.float64]:
+def calibration_counts(probs: NDArray[np.floating], label: NDArray[np.uint8], labels: LabelSets) -> NDArray[np.float64]:
     """By nucleus class and bin of probability: pixels, sum of probabilities, pixels of the class, `[T - 1, 15, 3]`.
 
     Args:
@@ -64,7 +62,7 @@ class Calibration(ImageRecords[NDArray[np.float64]]):
         """Counts a batch."""
         for item in engine.state.output:
             probs = torch.as_tensor(item["probs"]).cpu().numpy()
-            self.records[name_of(item)] = calibration_counts(probs, class_map_of(item, "label"))
+            self.records[name_of(item)] = calibration_counts(probs, class_map_of(item, "label"), self.labels)
 
     def write(self, engine: Engine) -> None:
         """Writes the file."""

@@ -18,6 +18,7 @@ from monch_monai.errors import InputError, one_line
 from monch_monai.files import write_atomically
 from monch_monai.handlers.history import History, Row
 from monch_monai.networks import refuse_another_encoder
+from monch_monai.networks.provenance import read_provenance
 from monch_monai.settings import flag, whole_number
 
 logger = logging.getLogger(__name__)
@@ -117,6 +118,9 @@ class Checkpoints:
         """Refuses a state that would load, but train on as another recipe."""
         began = {"a moving average": "average" in state, "a schedule": state["schedule"]}
         goes_on = {"a moving average": "average" in self.parts, "a schedule": type(self.lr_scheduler).__name__}
+        stored, own = (read_provenance(of) for of in (state["network"], self.network.state_dict()))
+        if stored is not None and own is not None:
+            began["classes"], goes_on["classes"] = stored.class_table.names, own.class_table.names
         for name in began:
             if began[name] != goes_on[name]:
                 raise InputError(

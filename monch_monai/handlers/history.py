@@ -65,7 +65,9 @@ class History:
         if state.epoch == epoch:
             row[self.metric] = float(state.metrics.get(self.metric, math.nan))
             counts = state.metric_details.get("image_counts")
-            row |= {} if counts is None else {f"dice {r.name}": r.dice for r in score_rows(counts.matrix)}
+            row |= (
+                {} if counts is None else {f"dice {r.name}": r.dice for r in score_rows(counts.matrix, counts.labels)}
+            )
         self.rows.append(row)
         return row
 

@@ -71,8 +71,8 @@ class MeanDice(Metric):
                 matrix = confusion_matrix(pred, label, self.labels).numpy()
             except ValueError as error:
                 raise InputError(f"{name}: {error}; check the tile's label and the network's output") from error
-            origin = (str(item.get(key) or UNKNOWN) for key in ("tissue", "source", "dataset"))
-            self.records[name] = Record(*origin, matrix)
+            tissue, source, dataset = (str(item.get(key) or UNKNOWN) for key in ("tissue", "source", "dataset"))
+            self.records[name] = Record(tissue, source, dataset, matrix)
 
     def compute(self) -> float:
         """Mean Dice, NaN where no class is present."""

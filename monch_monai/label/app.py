@@ -26,6 +26,7 @@ from monch_monai.label.strategies import RandomChoice, Uncertainty
 from monch_monai.label.studies import Studies
 from monch_monai.label.train import MonchTrain
 from monch_monai.label.working_copy import bundle_root
+from monch_monai.networks import class_table
 
 MODEL = "monch"
 
@@ -73,13 +74,8 @@ class MonchApp(MONAILabelApp):
         """The studies folder; MONAI Label's own datastores for what is not local."""
         if self.studies.startswith(("http://", "https://")):
             return super().init_datastore()
-        return Studies(
-            self.studies,
-            self.mpp,
-            self.class_table,
-            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
-            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
-        )
+        reload, read_only = settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, settings.MONAI_LABEL_DATASTORE_READ_ONLY
+        return Studies(self.studies, self.mpp, self.class_table, auto_reload=reload, read_only=read_only)
 
     def init_infers(self) -> dict[str, InferTask]:
         """The model."""

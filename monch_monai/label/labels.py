@@ -66,10 +66,10 @@ def read_labels(
     if classes.shape != (place.height, place.width):
         found, of = f"{classes.shape[1]}x{classes.shape[0]} px", "image" if box is None else "part it is stated for"
         raise InputError(f"label is {found}; expected {place.width}x{place.height}, the size of the {of}")
-    found = np.unique(classes)
-    if IGNORE_INDEX in found and found[found > 0].min() == IGNORE_INDEX:  # as a mask of black and white has it
+    held = np.unique(classes)
+    if IGNORE_INDEX in held and held[held > 0].min() == IGNORE_INDEX:  # as a mask of black and white has it
         expected = f"0 to {len(class_table.nuclei)}, and {IGNORE_INDEX} only for what is to be left out"
-        raise InputError(f"label holds only {', '.join(map(str, found))}; a class map holds {expected}")
+        raise InputError(f"label holds only {', '.join(map(str, held))}; a class map holds {expected}")
     probs = np.stack([classes == c.index for c in class_table.nuclei]).astype(np.float32)
     return Reviewed(place, classes, WatershedNuclei(mpp, min_area_um2=0)(classes, probs).instance_map)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from monailabel.datastore.local import LocalDatastore
 
+from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
 from monch_monai.data.images import stem
 from monch_monai.errors import InputError

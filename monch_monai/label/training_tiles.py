@@ -104,8 +104,8 @@ def write_labelled(dataset_dir: str | Path, labelled: Sequence[Labelled], val_sp
     folds = {name: _fold(part) for name, part in parts.items() if part}
     split = {"train": ["train"], "validation": ["validation" if held_out else "train"]}
     vocabulary = Vocabulary.of_table(labelled[0].class_table)
-    about = {"name": "labels submitted to MONAI Label", "labels": "reviewed by hand"}
-    write_tiles(dataset_dir, folds, {"1": split}, vocabulary=vocabulary, **about)
+    name, origin = "labels submitted to MONAI Label", "reviewed by hand"
+    write_tiles(dataset_dir, folds, {"1": split}, vocabulary=vocabulary, name=name, labels=origin)
 
 
 def _fold(part: Sequence[Labelled]) -> Fold:

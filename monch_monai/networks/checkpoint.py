@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from monch_monai.class_table import PANNUKE, ClassTable, find_class_table
 from monch_monai.encoders import Origin, merge_adapters
 from monch_monai.encoders.instance_norm import INSTANCE_NORM, forget_statistics
 from monch_monai.errors import InputError
@@ -100,6 +101,31 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"checkpoint {path} is not a flat state dict of tensors: give a best.pt or last.pt")
     return state
+
+
+def class_table(
+    choice: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    onnx: str | Path | None = None,
+    of_data: ClassTable = PANNUKE,
+) -> ClassTable:
+    """The classes of a run: those chosen; else those of the weights; else those of the data.
+
+    Args:
+        choice: name of a table of the package, or a YAML file.
+        checkpoint: file of weights; those of another network than MONCH store no classes.
+        onnx: file that `export_network` wrote; read in place of `checkpoint` where it is not None.
+        of_data: classes of the data.
+
+    Raises:
+        InputError: a file cannot be read or used.
+    """
+    if choice is not None:
+        return find_class_table(choice)
+    if onnx is not None:
+        return OnnxNetwork(onnx).class_table
+    stored = None if checkpoint is None else read_provenance(read_state(checkpoint))
+    return of_data if stored is None else stored.class_table
 
 
 def reference_density(

@@ -22,8 +22,8 @@ class Nuclei(NamedTuple):
     """The nuclei of one image.
 
     `instance_map [H, W]` int32 holds 0 for background and 1 to K, in order of each nucleus's first pixel. `classes [K]`
-    uint8 and `probs [K, T - 1]` float64, the mean probability of each nucleus class over the nucleus's pixels, belong to
-    nuclei 1 to K. `mpp` is µm per pixel.
+    uint8 and `probs [K, T - 1]` float64, the mean probability of each class of nuclei over the nucleus's pixels, belong
+    to nuclei 1 to K. `mpp` is µm per pixel.
     """
 
     instance_map: NDArray[np.int32]

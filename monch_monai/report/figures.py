@@ -138,7 +138,10 @@ def draw_all(folder: Path, class_table: ClassTable, history: Path | None) -> Non
     scores, calibration = read_json(folder / "scores.json"), read_json(folder / "calibration.json")
     figures = folder / "figures"
     save(figures / "f1_by_organ.png", draw_organs(scores))
-    save(figures / "confusion.png", draw_confusion(scores["confusion_matrix"], scores.get("labels", class_table.names), class_table.names))
+    save(
+        figures / "confusion.png",
+        draw_confusion(scores["confusion_matrix"], scores.get("labels", class_table.names), class_table.names),
+    )
     if calibration is not None:
         save(figures / "reliability.png", draw_reliability(calibration, class_table))
     if history is not None:

@@ -40,7 +40,7 @@ def table_1(runs: Sequence[EvaluatedRun]) -> Table:
         row = {"system": name, "source": _source(group)}
         for c in CLASS_ORDER:
             for score, key in CLASS_SCORES.items():
-                row[f"{c} {score}"] = mean_score([run.scores["classes"][c] for run in group], key)
+                row[f"{c} {score}"] = mean_score([of[c] for run in group if c in (of := run.scores["classes"])], key)
         timed = [run.time for run in group if run.time is not None]
         measured = {conditions(time) for time in timed}  # times of unlike machines have no mean
         milliseconds = statistics.mean(time["median_ms"] for time in timed) if len(measured) == 1 else None
@@ -112,7 +112,8 @@ def f1_table(number: int, runs: Sequence[EvaluatedRun]) -> Table:
 
 
 def _our_row(label: str, group: Sequence[EvaluatedRun]) -> dict[str, Any]:
-    scores = {c: mean_score([run.scores["classes"][c] for run in group], "dice") for c in CLASS_ORDER}
+    classes = [run.scores["classes"] for run in group]
+    scores = {c: mean_score([of[c] for of in classes if c in of], "dice") for c in CLASS_ORDER}
     return {"row": label, "source": _source(group), **scores}
 
 

@@ -49,6 +49,13 @@ def _formats(name: str, value: Any) -> Any:
     return value
 
 
+def _paths(name: str, value: Any) -> Any:
+    """One path, or a list of them; None where it is not given."""
+    for path in value if isinstance(value, list | tuple) and value else [value]:
+        _optional(text)(name, path)
+    return value
+
+
 _POSITIVE, _COUNT = partial(whole_number, least=1), partial(whole_number, least=0)
 _MPP = "µm per pixel (40x is about 0.25), "
 
@@ -110,7 +117,8 @@ SLIDE_RULES: dict[str, Check] = {
 PATHS: dict[str, Check] = {
     "bundle_root": text,
     "output_dir": text,
-    **dict.fromkeys(("dataset_dir", "checkpoint", "encoder_weights", "text_weights", "onnx"), _optional(text)),
+    "dataset_dir": _paths,
+    **dict.fromkeys(("classes", "checkpoint", "encoder_weights", "text_weights", "onnx"), _optional(text)),
 }
 """Settings that other settings are made of, so that a command line is checked for them before any is resolved."""
 

@@ -83,7 +83,9 @@ class ParquetFile:
         column = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"], "crs": None}
         geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
         self.class_table = class_table
-        schema = named(SCHEMA.empty_table(), class_table).schema.with_metadata({"geo": json.dumps(geo), "monch": json.dumps(about)})
+        schema = named(SCHEMA.empty_table(), class_table).schema.with_metadata(
+            {"geo": json.dumps(geo), "monch": json.dumps(about)}
+        )
         self.writer = pq.ParquetWriter(path, schema)
 
     def add(self, nuclei: pa.Table) -> None:

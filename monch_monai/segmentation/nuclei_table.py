@@ -1,5 +1,7 @@
 """The nuclei of a region, as rows in level-0 coordinates: the same table from a worker process to the files."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import shapely
@@ -17,8 +19,8 @@ SCHEMA = pa.schema(
     ]
 )
 """A row a nucleus: centroid `x`, `y` in px of level 0; area in µm²; circularity 4π area / perimeter², at most 1;
-`mean_prob` that of its class, over its pixels; `probs` those of all classes of nuclei; `source` the place of its outline in another tool's file, else null;
-`geometry` its outline as WKB, px of level 0.
+`mean_prob` that of its class, over its pixels; `probs` those of all classes of nuclei; `source` the place of its
+outline in another tool's file, else null; `geometry` its outline as WKB, px of level 0.
 """
 
 
@@ -61,7 +63,7 @@ def named(nuclei: pa.Table, class_table: ClassTable) -> pa.Table:
     """A table of `SCHEMA` as files have it: with `class_name`, and `prob_CLASS` for each class of nuclei in `probs`."""
     names = pa.array(class_table.names).take(nuclei["class_index"])
     probs = np.reshape(nuclei["probs"].to_pylist(), (nuclei.num_rows, len(class_table.nuclei)))
-    columns = {}
+    columns: dict[str, Any] = {}
     for column in nuclei.column_names:
         if column == "probs":
             columns |= {f"prob_{c.name}": probs[:, i] for i, c in enumerate(class_table.nuclei)}
