@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from monch_monai.prompts import ATTRIBUTES
+from monch_monai.class_table import PANNUKE
 
 from monch_monai.encoders import ClipResNet50, Origin
 from monch_monai.networks import Monch
@@ -149,14 +149,14 @@ def test_other_prompts_change_the_logits():
     network, image = small_monch().eval(), noise(1, 3, 64, 64)
     with torch.no_grad():
         before = network(image)
-        network.set_prompts(ATTRIBUTES, SmallText())
+        network.describe(PANNUKE, SmallText())
         after = network(image)
     assert (before - after).abs().max() > 1e-2
 
 
 def test_prompts_are_encoded_in_class_order_and_averaged_by_class():
     network, text = small_monch(), SmallText()
-    network.set_prompts(ATTRIBUTES, text)
+    network.describe(PANNUKE, text)
     assert text.sentences == [sentence for sentences in ATTRIBUTES.values() for sentence in sentences]
     features = text.encode(text.sentences)
     assert torch.equal(network.text_features, features)
@@ -183,7 +183,7 @@ def test_a_wrong_number_of_prompts_is_refused(prompts):
 
 def test_text_features_of_another_dimension_are_refused():
     with pytest.raises(ValueError, match=r"text features are \[18, 23\]; the network takes \[18, 24\]"):
-        small_monch().set_prompts(ATTRIBUTES, SmallText(dim=23))
+        small_monch().describe(PANNUKE, SmallText(dim=23))
 
 
 def test_stand_in_text_features_are_the_same_unit_vectors_whatever_the_seed():
@@ -194,7 +194,7 @@ def test_stand_in_text_features_are_the_same_unit_vectors_whatever_the_seed():
 
 def test_the_state_dict_carries_text_features_and_provenance():
     trained, fresh = small_monch(seed=1).eval(), small_monch(seed=2).eval()
-    trained.set_prompts(ATTRIBUTES, SmallText())
+    trained.describe(PANNUKE, SmallText())
     trained.provenance = replace(trained.provenance, image_weights=Origin("file", "µ.pt", sha256="0123"))
     fresh.load_state_dict(trained.state_dict())
     assert torch.equal(fresh.text_features, SmallText().encode(range(18)))
@@ -244,4 +244,4 @@ def test_folded_the_head_is_a_plain_convolution_with_the_same_logits():
 
 def test_folded_the_network_takes_no_other_prompts():
     with pytest.raises(ValueError, match="folded to the prompts it has; give prompts to the one it was folded from"):
-        small_monch().folded().set_prompts(ATTRIBUTES, SmallText())
+        small_monch().folded().describe(PANNUKE, SmallText())

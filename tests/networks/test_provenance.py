@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from monai.networks.utils import copy_model_state
-from monch_monai.prompts import ATTRIBUTES
+from monch_monai.class_table import PANNUKE
 from torch import nn
 
 from monch_monai.class_table import PANNUKE
@@ -186,7 +186,7 @@ def test_other_words_and_other_word_orders_have_other_hashes():
 
 def test_prompts_that_are_set_are_recorded():
     network = small_monch()
-    network.set_prompts(ATTRIBUTES, SmallText())
+    network.describe(PANNUKE, SmallText())
     assert network.provenance == network.provenance.with_words(ATTRIBUTES, "small_text", RANDOM)
 
 

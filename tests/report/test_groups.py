@@ -2,7 +2,7 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
-from monch_monai.prompts import ATTRIBUTES
+from monch_monai.class_table import PANNUKE
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.encoders import RANDOM, Origin
