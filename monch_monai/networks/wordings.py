@@ -16,7 +16,7 @@ def some_of_each(features: Tensor, counts: Sequence[int], draw: bool) -> Tensor:
     """Features `[T, S, D]` of S sentences of each of T classes, whose features `[N, D]` lie one class after another.
 
     S is three, or the fewest that a class has. Where they are drawn, that is without replacement and by PyTorch's
-    generator of the CPU; else they are the first of each class.
+    generator of the CPU; else, and where no class has more, they are the first of each class.
 
     Args:
         features: at least as many rows as `counts` add up to.
@@ -25,7 +25,7 @@ def some_of_each(features: Tensor, counts: Sequence[int], draw: bool) -> Tensor:
     """
     number = min(LEAST_SENTENCES, *counts)
     starts = [sum(counts[:index]) for index in range(len(counts))]
-    if not draw:
+    if not draw or max(counts) == number:
         return torch.stack([features[start : start + number] for start in starts])
     rows = [start + torch.randperm(count)[:number] for start, count in zip(starts, counts, strict=True)]
     return features[torch.stack(rows).to(features.device)]

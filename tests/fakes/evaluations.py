@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from monch_monai.class_table import PANNUKE
 from PIL import Image
 
 from monch_monai.class_table import PANNUKE

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.data import Tile
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.losses import PerClassBCE
 from monch_monai.networks import Monch
-from monch_monai.class_table import PANNUKE
 from tests.fakes.network import SmallText, small_monch
 
 BUNDLE = Path(__file__).parents[2] / "bundle"

@@ -2,11 +2,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from monch_monai.class_table import PANNUKE
 
+from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.encoders import ClipResNet50, Origin
 from monch_monai.networks import Monch
 from monch_monai.networks.prompt_decoder import QUERIES
+from tests.fakes.labels import some_classes
 from tests.fakes.network import TEXT_DIM, SmallText, noise, small_monch
 
 SIZES = [(256, 256), (32, 32), (33, 70), (64, 96)]
@@ -145,7 +146,7 @@ def test_dropping_a_query_leaves_out_what_it_alone_asks(dropped, unasked):
     assert {".".join(name.split(".")[:2]) for name in idle} == unasked
 
 
-def test_other_prompts_change_the_logits():
+def test_other_words_change_the_logits():
     network, image = small_monch().eval(), noise(1, 3, 64, 64)
     with torch.no_grad():
         before = network(image)
@@ -154,42 +155,80 @@ def test_other_prompts_change_the_logits():
     assert (before - after).abs().max() > 1e-2
 
 
-def test_prompts_are_encoded_in_class_order_and_averaged_by_class():
-    network, text = small_monch(), SmallText()
+def words_of(table, number=None):
+    return [sentence for c in table.classes for sentence in c.sentences[:number]]
+
+
+def test_sentences_are_encoded_in_class_order_and_averaged_by_class():
+    network, text = small_monch().eval(), SmallText()
     network.describe(PANNUKE, text)
-    assert text.sentences == [sentence for sentences in ATTRIBUTES.values() for sentence in sentences]
-    features = text.encode(text.sentences)
-    assert torch.equal(network.text_features, features)
-    by_hand = torch.stack([(features[3 * c] + features[3 * c + 1] + features[3 * c + 2]) / 3 for c in range(6)])
-    assert (network.class_features() - by_hand).abs().max() < 1e-6
+    assert text.sentences == words_of(PANNUKE)
+    features, counts = text.encode(text.sentences), [len(c.sentences) for c in PANNUKE.classes]
+    assert torch.equal(network.text_features[: len(features)], features)
+    assert len(network.text_features) % 256 == 0
+    assert not network.text_features[len(features) :].any()
+    first = torch.stack([features[sum(counts[:c]) : sum(counts[:c]) + 3] for c in range(6)])
+    assert torch.equal(network.sentences(), first)
 
 
-def without_last_class():
-    return dict(list(ATTRIBUTES.items())[:-1])
+def test_each_step_of_training_draws_three_sentences_a_class():
+    network = small_monch().train()
+    network.describe(PANNUKE, SmallText())
+    counts = network.provenance.words.counts
+    torch.manual_seed(0)
+    drawn = [network.sentences() for _ in range(40)]
+    for c, count in enumerate(counts):
+        own = network.text_features[sum(counts[:c]) : sum(counts[:c]) + count]
+        places = [[int((own - row).abs().sum(dim=1).argmin()) for row in step[c]] for step in drawn]
+        assert all(len(set(three)) == 3 for three in places)
+        assert {place for three in places for place in three} == set(range(count))
+        assert all(torch.equal(own[three], step[c]) for three, step in zip(places, drawn, strict=True))
+    torch.manual_seed(0)
+    assert all(torch.equal(network.sentences(), step) for step in drawn)
 
 
-def with_a_sentence_more():
-    return {**ATTRIBUTES, "dead": (*ATTRIBUTES["dead"], "One more.")}
+@pytest.mark.parametrize(("words", "number"), [("fixed", 3), ("names", 1)])
+def test_words_may_be_the_first_three_sentences_or_the_names(words, number):
+    network, text = small_monch().train(), SmallText()
+    network.describe(PANNUKE, text, words)
+    assert text.sentences == (words_of(PANNUKE, 3) if words == "fixed" else PANNUKE.names)
+    assert network.sentences().shape == (6, number, 24)
+    assert network.provenance.words.kind == words
 
 
-@pytest.mark.parametrize("prompts", [without_last_class(), with_a_sentence_more(), {}])
-def test_a_wrong_number_of_prompts_is_refused(prompts):
-    network = small_monch()
-    before = network.text_features.clone()
-    with pytest.raises(ValueError, match="prompts need 6 classes of 3 sentences each; got"):
-        network.set_prompts(prompts, SmallText())
-    assert torch.equal(network.text_features, before)
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_no_parameter_depends_on_the_classes(classes):
+    table, image = some_classes(classes), noise(1, 3, 64, 64)
+    one, other = small_monch(class_table=table).eval(), small_monch(seed=2).eval()
+    one.describe(table, SmallText())
+    assert one(image).shape[1] == classes
+    other.load_state_dict(one.state_dict())
+    assert other.class_table == table
+    with torch.no_grad():
+        assert torch.equal(one(image), other(image))
+    shapes = [{name: v.shape for name, v in made.state_dict().items()} for made in (one, small_monch())]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_network_takes_other_classes_and_keeps_what_it_knew_of_those_it_had():
+    network = small_monch(class_shares=[0.7, 0.1, 0.1, 0.05, 0.01, 0.04])
+    before = dict(zip(PANNUKE.names, network.head.prior.tolist(), strict=False))
+    table = ClassTable("mine", (*PANNUKE.classes[:2], replace(some_classes(3).classes[2], parent="connective")))
+    network.describe(table, SmallText())
+    assert network.class_table.names == ["background", "neoplastic", "class 2"]
+    kept = [before["background"], before["neoplastic"], before["connective"]]
+    assert network.head.prior.tolist() == [*kept, *[0.0] * 61]
 
 
 def test_text_features_of_another_dimension_are_refused():
-    with pytest.raises(ValueError, match=r"text features are \[18, 23\]; the network takes \[18, 24\]"):
+    with pytest.raises(ValueError, match="text features have 23 numbers; the network takes 24"):
         small_monch().describe(PANNUKE, SmallText(dim=23))
 
 
 def test_stand_in_text_features_are_the_same_unit_vectors_whatever_the_seed():
     one, other = small_monch(seed=1), small_monch(seed=2)
-    assert torch.equal(one.text_features, other.text_features)
-    assert (one.text_features.norm(dim=-1) - 1).abs().max() < 1e-6
+    assert torch.equal(one.sentences(), other.sentences())
+    assert (one.sentences().norm(dim=-1) - 1).abs().max() < 1e-6
 
 
 def test_the_state_dict_carries_text_features_and_provenance():
@@ -197,7 +236,7 @@ def test_the_state_dict_carries_text_features_and_provenance():
     trained.describe(PANNUKE, SmallText())
     trained.provenance = replace(trained.provenance, image_weights=Origin("file", "µ.pt", sha256="0123"))
     fresh.load_state_dict(trained.state_dict())
-    assert torch.equal(fresh.text_features, SmallText().encode(range(18)))
+    assert torch.equal(fresh.text_features, trained.text_features)
     assert fresh.provenance == trained.provenance
     assert (fresh.provenance.encoder, fresh.provenance.words.kind) == ("small", "attributes")
     assert str(fresh.provenance.image_weights) == "file µ.pt, SHA-256 0123"
@@ -212,11 +251,12 @@ def test_the_state_dict_holds_tensors_alone():
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("seed", range(3))
-def test_first_logits_are_near_the_class_priors(training, seed):
-    network = small_monch(seed=seed).train(training)
+def test_first_logits_are_near_the_shares_of_the_classes(training, seed):
+    shares = [0.8332, 0.0864, 0.0177, 0.0373, 0.0007, 0.0247]
+    network = small_monch(seed=seed, class_shares=shares).train(training)
     with torch.no_grad():
         logits = network(noise(2, 3, 96, 96, seed=seed))
-    priors = torch.logit(torch.tensor(PIXEL_SHARES))
+    priors = torch.logit(torch.tensor(shares))
     assert logits.abs().max() < 12
     assert (logits.mean(dim=(0, 2, 3)) - priors).abs().max() < 1.5
 
@@ -242,6 +282,6 @@ def test_folded_the_head_is_a_plain_convolution_with_the_same_logits():
     assert "head.text.weight" in parameter_names(network)
 
 
-def test_folded_the_network_takes_no_other_prompts():
-    with pytest.raises(ValueError, match="folded to the prompts it has; give prompts to the one it was folded from"):
+def test_folded_the_network_takes_no_other_words():
+    with pytest.raises(ValueError, match="folded to the words it has; describe the one it was folded from"):
         small_monch().folded().describe(PANNUKE, SmallText())

@@ -2,13 +2,13 @@ import copy
 import json
 import pickle
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from monai.networks.utils import copy_model_state
-from monch_monai.class_table import PANNUKE
 from torch import nn
 
 from monch_monai.class_table import PANNUKE
@@ -27,12 +27,17 @@ from monch_monai.networks.provenance import (
     recipe,
 )
 from tests.encoders.test_encoders import small_network
+from tests.fakes.labels import some_classes
 from tests.fakes.network import SmallText, small_monch
+
+
+def text_encoder(name="small_text", origin=Origin("file", "clip.pt", sha256="ab" * 32)):  # noqa: B008
+    return SimpleNamespace(name=name, origin=origin)
+
 
 FULL = replace(
     Provenance("small", Origin("hub", "timm/µ", "0123"), recipe={"learning_rate": 0.5, "loss": {"_target_": "Loss"}}),
-    classes=tuple((c.name, c.color) for c in PANNUKE.classes),
-).with_words(ATTRIBUTES, "small_text", Origin("file", "clip.pt", sha256="ab" * 32))
+).with_words(PANNUKE, [c.sentences for c in PANNUKE.classes], "attributes", text_encoder())
 EARLIER = {
     "small: random": ("attributes", RANDOM, ("small", RANDOM)),
     "small: hub timm/x.openai, revision 0123456789ab": (
@@ -83,8 +88,8 @@ def test_a_network_starts_from_random_weights_and_random_words():
         "random",
         None,
     )
-    assert record.classes == tuple((c.name, c.color) for c in PANNUKE.classes)
-    assert small_monch(num_classes=2, class_priors=(0.5, 0.5)).provenance.classes == ()
+    assert record.class_table == PANNUKE
+    assert small_monch(class_table=some_classes(2)).provenance.class_table == some_classes(2)
 
 
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
@@ -177,17 +182,19 @@ def test_a_training_that_goes_on_names_its_parent_by_file_and_method(tmp_path):
 
 
 def test_other_words_and_other_word_orders_have_other_hashes():
-    other = {**ATTRIBUTES, "dead": (*ATTRIBUTES["dead"][:2], "One more.")}
-    turned = dict(reversed(ATTRIBUTES.items()))
-    found = {FULL.with_words(words, "t", RANDOM).words.sha256 for words in (ATTRIBUTES, other, turned)}
+    words = [list(c.sentences) for c in PANNUKE.classes]
+    other, turned = [*words[:-1], [*words[-1][:2], "One more."]], [words[0], *reversed(words[1:])]
+    found = {FULL.with_words(PANNUKE, w, "attributes", text_encoder()).words.sha256 for w in (words, other, turned)}
     assert len(found) == 3
-    assert FULL.with_words({c.name: [c.name] * 3 for c in PANNUKE.classes}, "t", RANDOM).words.kind == "names"
 
 
 def test_prompts_that_are_set_are_recorded():
     network = small_monch()
     network.describe(PANNUKE, SmallText())
-    assert network.provenance == network.provenance.with_words(ATTRIBUTES, "small_text", RANDOM)
+    words = [c.sentences for c in PANNUKE.classes]
+    made = network.provenance.with_words(PANNUKE, words, "attributes", text_encoder(origin=RANDOM))
+    assert network.provenance == made
+    assert made.words.counts == tuple(len(c.sentences) for c in PANNUKE.classes)
 
 
 def test_the_provenance_of_a_wrapped_network_is_its_own():
