@@ -64,9 +64,14 @@ def tile_sampler(
             given, tiles are drawn with replacement.
 
     Raises:
-        InputError: the strength is not a number from 0 to 1, or `dataset_weights` are not one positive number for each
-            dataset.
+        InputError: the strength is not a number from 0 to 1, `dataset_weights` are not one positive number for each
+            dataset, or the folds have tiles of several sizes.
     """
+    sizes = {tiles.sizes[fold] for fold in folds}
+    if len(sizes) > 1:
+        raise InputError(
+            f"training tiles of {', '.join(map(str, sorted(sizes)))} px: all must be of one size, so prepare them again"
+        )
     weights = _weights(tiles, folds, strength, labels, dataset_weights)
     return RandomSampler(tiles.rows(folds)) if weights is None else WeightedRandomSampler(list(weights), len(weights))
 
@@ -132,6 +137,11 @@ def tiles_at_once(batch_size: int, accumulation_steps: int = 1, processes: int =
         by = f"{processes} processes in {accumulation_steps} accumulation steps"
         raise InputError(f"batch_size {batch_size} cannot be shared by {by}: give a multiple of {shares}")
     return batch_size // shares
+
+
+def evaluated_at_once(tiles: Tiles | SeveralTiles, folds: Sequence[str], batch_size: int) -> int:
+    """Tiles of an evaluation that pass through the network together: `batch_size`, or 1 where folds differ in size."""
+    return batch_size if len({tiles.sizes[fold] for fold in folds}) == 1 else 1
 
 
 def _weights(

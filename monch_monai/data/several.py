@@ -19,6 +19,7 @@ class SeveralTiles:
 
     Attributes:
         folds: number of tiles of each fold.
+        sizes: height and width of the tiles of each fold, px.
         fingerprint: SHA-256 over the fingerprints of the datasets.
 
     Raises:
@@ -32,6 +33,7 @@ class SeveralTiles:
             raise InputError(f"dataset_dir has two folders of one name in {names}: rename one")
         self.datasets = list(datasets)
         self.folds = {f"{name}/{fold}": n for name, dataset in self.named.items() for fold, n in dataset.folds.items()}
+        self.sizes = {f"{name}/{fold}": n for name, dataset in self.named.items() for fold, n in dataset.sizes.items()}
         prints = "\n".join(dataset.fingerprint for dataset in datasets)
         self.fingerprint = hashlib.sha256(prints.encode()).hexdigest()
 

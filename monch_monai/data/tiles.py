@@ -84,6 +84,7 @@ class Tiles:
 
     Attributes:
         folds: number of tiles of each fold.
+        sizes: height and width of the tiles of each fold, px.
         vocabulary: what the values of its class maps stand for.
         fingerprint: SHA-256 over the files of all folds, as recorded when they were written.
 
@@ -109,13 +110,13 @@ class Tiles:
                 self.splits: dict[str, dict[str, list[str]]] = self.manifest["splits"]
                 self.fingerprint = str(self.manifest["fingerprint"])
                 self.folds = {name: int(fold["tiles"]) for name, fold in self.manifest["folds"].items()}
-                sizes = {name: int(fold["tile_size"]) for name, fold in self.manifest["folds"].items()}
+                self.sizes = {name: int(fold["tile_size"]) for name, fold in self.manifest["folds"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{manifest} is damaged ({error}): {AGAIN}") from error
         if form not in KNOWN:
             expected = " or ".join(f"{name} {version}" for name, version in KNOWN)
             raise InputError(f"{manifest} is of format {form[0]} {form[1]}; expected {expected}: {AGAIN}")
-        for fold, size in sizes.items():
+        for fold, size in self.sizes.items():
             for name, (dtype, trailing) in LAYOUT.items():
                 shape = (self.folds[fold], size, size, *trailing)
                 self._check(self.dir / fold / f"{name}.npy", np.dtype(dtype), shape)
