@@ -12,5 +12,6 @@ from monch_monai.data.writer import Fold, write_tiles
 __all__ = [
     "ClassMapReader", "Fold", "InstanceMapReader", "RGBReader", "RankTileSampler", "ReadableImages", "SeveralTiles",
     "Tile", "TileLabels", "Tiles",
-    "evaluated_at_once", "read_instance_map", "record_reference_density", "tile_sampler", "tiles_at_once", "write_tiles",
+    "evaluated_at_once", "read_instance_map", "record_reference_density", "tile_sampler", "tiles_at_once",
+    "write_tiles",
 ]  # fmt: skip
