@@ -7,8 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
-    ("errors",),
-    ("files", "settings", "classes", "prompts", "ops"),
+    ("errors", "files"),
+    ("wheels", "settings", "classes", "prompts", "ops"),
     ("geometry", "encoders", "losses", "metrics", "overlay"),
     ("stain", "nuclei", "networks"),
     ("data", "predict", "baselines"),
