@@ -99,8 +99,7 @@ class Monch(nn.Module):
         # The coarse map halves the middle one, and must hold a node for each of the k * dilation nearest.
         self.stride = math.lcm(2 * middle_stride, strides[-1], image_encoder.multiple)
         self.min_size = self.stride * math.ceil(math.sqrt(k * dilation))
-        stand_in = torch.randn(num_classes * num_sentences, text_dim, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("text_features", F.normalize(stand_in, dim=-1))
+        self.register_buffer("text_features", _directions(num_classes * num_sentences, text_dim))
         self.text_features: Tensor
         self._provenance = Provenance(image_encoder.name, classes=CLASS_TABLE if num_classes == len(CLASSES) else ())
         self.register_load_state_dict_pre_hook(_convert_earlier)  # type: ignore[no-untyped-call]
@@ -152,6 +151,19 @@ class Monch(nn.Module):
         """Mean sentence feature of each class, `[T, D]`."""
         sentences: Tensor = self.text_features.unflatten(0, (self.num_classes, -1))
         return sentences.mean(dim=1)
+
+    def use_text_dim(self, text_dim: int) -> None:
+        """Takes text features of `text_dim` dimensions: where it is another, makes them and their layers anew, random.
+
+        Their parameters are new objects, so this comes before an optimiser is made of them.
+        """
+        if text_dim != self.text_features.shape[1]:
+            device = self.text_features.device
+            if self.decoder is not None:
+                self.decoder.use_text_dim(text_dim)
+            self.head.use_text_dim(text_dim)
+            self.text_features = _directions(len(self.text_features), text_dim)
+            self.to(device)
 
     def set_prompts(self, prompts: Mapping[str, Sequence[str]], text_encoder: TextEncoder) -> None:
         """Replaces the text features by those of other sentences.
@@ -211,6 +223,11 @@ class Monch(nn.Module):
 
 def _convert_earlier(network: Monch, state: dict[str, Any], prefix: str, *_: Any) -> None:
     convert_earlier(state, prefix)
+
+
+def _directions(count: int, dim: int) -> Tensor:
+    """`count` random unit vectors `[count, dim]`, always the same."""
+    return F.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(0)), dim=-1)
 
 
 def _joined(maps: Sequence[Tensor]) -> Tensor:
