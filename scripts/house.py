@@ -7,8 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
-    ("errors",),
-    ("files", "settings", "class_table", "tissues", "ops"),
+    ("errors", "files"),
+    ("wheels", "settings", "class_table", "tissues", "ops"),
     ("geometry", "encoders", "losses", "metrics", "overlay"),
     ("stain", "nuclei", "networks"),
     ("data", "predict", "baselines"),

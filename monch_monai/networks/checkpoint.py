@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     """Loads a flat state dict of tensors, such as `best.pt` or `model.safetensors`, into `network`; returns its path.
 
-    Adapters in the file are merged with the weights they adapt, so the network needs none. Files of earlier versions
-    load too.
+    Adapters in the file are merged with the weights they adapt, so the network needs none. The network takes text
+    features of the dimension that the file has. Files of earlier versions load too.
 
     Raises:
         InputError: `path` does not exist, holds more than tensors, is damaged, or is of another network.
@@ -37,8 +37,11 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"checkpoint {file} does not exist: give --checkpoint the file of a trained model")
-    state, expected = read_state(file), network.state_dict()
-    refuse_another_encoder(expected, state, file)
+    state = read_state(file)
+    refuse_another_encoder(network.state_dict(), state, file)
+    if isinstance(network, Monch):
+        network.use_text_dim(text_dim_of(state, network))
+    expected = network.state_dict()
     convert_earlier(state)
     state = merge_adapters(state)
     if DENSITY in expected:
@@ -84,6 +87,12 @@ def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor
     if ours is not None and theirs is not None and ours.encoder != theirs.encoder:
         overlays = f"{ours.encoder}: use the overlay of that name in configs/encoders/ (clip_rn50 needs none)"
         raise InputError(f"checkpoint {file} has the encoder {theirs.encoder}, the config's network {overlays}")
+
+
+def text_dim_of(state: Mapping[str, Tensor], network: Monch) -> int:
+    """D of the text features in a state dict; of those of `network`, where it has none or they are no matrix."""
+    found = state.get("text_features")
+    return (network.text_features if found is None or found.ndim != 2 else found).shape[1]
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:

@@ -39,6 +39,14 @@ class TextHead(nn.Module):
         self.enter = nn.Conv2d(channels, head_channels, 1)
         self.skips = nn.ModuleList(nn.Conv2d(c, head_channels, 1) for c in skip_channels)
         self.visual = nn.ModuleList(conv_norm_act(head_channels, head_channels) for _ in range(len(skip_channels) + 1))
+        self.use_text_dim(text_dim)
+        self.register_buffer("prior", torch.zeros(MOST_CLASSES))
+        self.prior: Tensor
+        self.folded: nn.Conv2d | None = None
+
+    def use_text_dim(self, text_dim: int) -> None:
+        """Makes the layer that turns text into kernels anew, for features of `text_dim` dimensions."""
+        head_channels = self.enter.out_channels
         self.text = nn.Linear(text_dim, head_channels * 9 + 1)
         # A step of Adam moves a kernel by the learning rate times the sum of |text|, nearly sqrt(D) for a unit vector:
         # 26 times what it moves an ordinary weight by, and logits run away. Scaled by D^(-1/4) it is 5 times, which
@@ -46,9 +54,6 @@ class TextHead(nn.Module):
         self.text_scale = text_dim**-0.25
         nn.init.normal_(self.text.weight, std=(head_channels * 9) ** -0.5 / self.text_scale)
         nn.init.zeros_(self.text.bias)
-        self.register_buffer("prior", torch.zeros(MOST_CLASSES))
-        self.prior: Tensor
-        self.folded: nn.Conv2d | None = None
 
     def forward(self, merged: Tensor, skips: Sequence[Tensor], text: Tensor) -> Tensor:
         """Logits `[B, T, h, w]` of `merged [B, C, H, W]` and class features `text [T, D]`, at the finest map's size.

@@ -11,16 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
-from monch_monai.class_table.class_table import LEAST_SENTENCES
 from monch_monai.encoders import ImageEncoder, TextEncoder
 from monch_monai.encoders.instance_norm import normalisation
 from monch_monai.errors import InputError
-from monch_monai.networks.blocks import conv_norm_act
+from monch_monai.networks.blocks import conv_norm_act, joined, resized
 from monch_monai.networks.features import Fusion, MultiGrainedFeatures, Rescale
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
 from monch_monai.networks.provenance import Provenance, Words, convert_earlier
-from monch_monai.networks.wordings import filled_up, logits_of_classes, random_directions, some_of_each, starting_logits
+from monch_monai.networks.wordings import (
+    carried_over,
+    filled_up,
+    logits_of_classes,
+    random_directions,
+    some_of_each,
+    starting_logits,
+    words_of,
+)  # fmt: skip
 from monch_monai.ops.choice import is_traced
 from monch_monai.settings import flag
 
@@ -120,7 +127,7 @@ class Monch(nn.Module):
         """
         padded = self.pad(image)
         maps = self.image_encoder(padded)
-        skips, middle = maps[: self.skips], self.project(_joined(maps[self.skips :]))
+        skips, middle = maps[: self.skips], self.project(joined(maps[self.skips :]))
         scales = self.rescale(middle)  # fine, middle, coarse
         features = self.features(scales)  # high, conv, topo
         text = self.sentences()
@@ -132,7 +139,7 @@ class Monch(nn.Module):
         logits = F.interpolate(logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False)
         height, width = image.shape[-2:]
         if is_traced():
-            return _resized(logits, height, width)
+            return resized(logits, height, width)
         return logits[..., :height, :width]
 
     def pad(self, image: Tensor) -> Tensor:
@@ -140,7 +147,7 @@ class Monch(nn.Module):
         height, width = image.shape[-2:]
         padded_height, padded_width = self._padded(height), self._padded(width)
         if is_traced():
-            return _resized(image, padded_height, padded_width)
+            return resized(image, padded_height, padded_width)
         return F.pad(image, (0, padded_width - width, 0, padded_height - height), mode="replicate")
 
     def _padded(self, size: Any) -> Any:
@@ -160,6 +167,19 @@ class Monch(nn.Module):
         """The classes, in the order of the maps."""
         return self._provenance.class_table
 
+    def use_text_dim(self, text_dim: int) -> None:
+        """Takes text features of `text_dim` dimensions: where it is another, makes them and their layers anew, random.
+
+        Their parameters are new objects, so this comes before an optimiser is made of them.
+        """
+        if text_dim != self.text_features.shape[1]:
+            device = self.text_features.device
+            if self.decoder is not None:
+                self.decoder.use_text_dim(text_dim)
+            self.head.use_text_dim(text_dim)
+            self.text_features = filled_up(random_directions(sum(self._provenance.words.counts), text_dim))
+            self.to(device)
+
     def describe(self, class_table: ClassTable, text_encoder: TextEncoder, words: str = "attributes") -> None:
         """Takes the classes of a table, and the text features of its words.
 
@@ -171,21 +191,17 @@ class Monch(nn.Module):
             words: `attributes`, all sentences of each class; `fixed`, the first three; or `names` alone.
 
         Raises:
-            ValueError: the encoder's features have another dimension than the network's, or the network is folded.
-            InputError: a sentence has more tokens than the text encoder reads.
+            ValueError: the encoder's features have another dimension than the network's, a sentence has more tokens
+                than it reads, or the network is folded.
         """
         if self.head.folded is not None:
             raise ValueError("this network is folded to the words it has; describe the one it was folded from")
-        first = {"attributes": None, "fixed": LEAST_SENTENCES}
-        of_class = [[c.name] if words == "names" else list(c.sentences[: first[words]]) for c in class_table.classes]
+        of_class = words_of(class_table, words)
         features = text_encoder.encode([sentence for sentences in of_class for sentence in sentences])
         if features.shape[1] != self.text_features.shape[1]:
             taken = self.text_features.shape[1]
             raise ValueError(f"text features have {features.shape[1]} numbers; the network takes {taken}")
-        known = dict(zip(self.class_table.names, self.head.prior.tolist(), strict=False))
-        rare = min(known.values())
-        prior = [known.get(c.name, known.get(c.in_pannuke or "", rare)) for c in class_table.classes]
-        self.head.prior.copy_(logits_of_classes(prior))
+        self.head.prior.copy_(carried_over(self.head.prior, self.class_table, class_table))
         self.text_features = filled_up(features).to(self.text_features)
         self.provenance = self.provenance.with_words(class_table, of_class, words, text_encoder)
 
@@ -230,21 +246,3 @@ def _fit_state(network: Monch, state: dict[str, Any], prefix: str, *_: Any) -> N
         state[features] = filled_up(state[features])
         if state[features].shape[1] == network.text_features.shape[1]:
             network.text_features = network.text_features.new_zeros(state[features].shape)
-
-
-def _joined(maps: Sequence[Tensor]) -> Tensor:
-    """Maps `[B, c, H, W]`, concatenated along channels; all are resized to the first, which is the finest."""
-    first, *coarser = maps
-    size = first.shape[-2:]
-    up = [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in coarser]
-    return torch.cat([first, *up], dim=1) if up else first
-
-
-def _resized(x: Tensor, height: int, width: int) -> Tensor:
-    """`[..., H, W]` cropped to `[..., height, width]`, or its last row and column repeated up to there.
-
-    By index, so that a graph made for all sizes need not distinguish the two cases.
-    """
-    for dim, size in ((-2, height), (-1, width)):
-        x = x.index_select(dim, torch.arange(size, device=x.device).clamp(max=x.shape[dim] - 1))
-    return x

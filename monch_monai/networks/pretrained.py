@@ -4,14 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from monch_monai.encoders import Origin, add_adapters, load_published, use_instance_norm
+from monch_monai.encoders import TEXT_ENCODERS, Origin, add_adapters, load_published, use_instance_norm
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
-from monch_monai.networks.checkpoint import load_checkpoint
+from monch_monai.networks.checkpoint import load_checkpoint, read_state, text_dim_of
 from monch_monai.networks.monch import Monch
-from monch_monai.settings import flag, whole_number, word
+from monch_monai.settings import flag, whole_number
 
 PROMPTS = ("attributes", "fixed", "names", "random")
 
@@ -26,11 +27,12 @@ def initialise_weights(
     lora_rank: int = 0,
     prompts: str = "attributes",
     instance_norm: bool | str = False,
+    text_encoder: str | None = None,
 ) -> Origin | None:
     """Loads published weights into the network's image encoder and computes the text features of its class table.
 
-    The network keeps the features, not the text tower. Another network than MONCH stays as it is or loads `checkpoint`;
-    settings of encoder and words are refused, since it has neither.
+    The network keeps the features, not the text tower, and takes the dimension that they have. Another network than
+    MONCH stays as it is or loads `checkpoint`; settings of encoder and words are refused, since it has neither.
 
     Args:
         network: changed in place.
@@ -44,6 +46,7 @@ def initialise_weights(
             class `names` alone, or `random` directions. A checkpoint keeps its own.
         instance_norm: True exchanges the image encoder's batch normalisation for instance normalisation. Weights that
             were trained with instance normalisation keep it whatever this is.
+        text_encoder: see `monch_monai.encoders.load_published`. A checkpoint keeps its own.
 
     Returns:
         Where the weights that training starts from came from; None when resuming, or for another network. The network's
@@ -60,7 +63,7 @@ def initialise_weights(
         given = {
             "encoder_weights": encoder_weights not in ("auto", "none"), "text_weights": text_weights is not None,
             "freeze": freeze, "lora_rank": lora_rank > 0, "prompts": prompts != PROMPTS[0],
-            "instance_norm": instance_norm,
+            "instance_norm": instance_norm, "text_encoder": text_encoder is not None,
         }  # fmt: skip
         for name in (name for name, is_set in given.items() if is_set):
             other = type(network).__name__
@@ -68,8 +71,17 @@ def initialise_weights(
         if checkpoint is not None and not resume:
             load_checkpoint(network, checkpoint)
         return None
-    word("prompts", prompts, PROMPTS)
-    origin = None if resume else _load(network, encoder_weights, text_weights, checkpoint, prompts)
+    if prompts not in PROMPTS:
+        raise InputError(f"prompts is {prompts!r}: give one of {', '.join(PROMPTS)}")
+    if checkpoint is not None:
+        _refuse_other_words(prompts, text_encoder)
+    if resume:
+        origin = None
+        network.use_text_dim(_resumed_text_dim(network, text_encoder, checkpoint))
+    elif checkpoint is not None:
+        origin = _load_checkpoint(network, checkpoint)
+    else:
+        origin = _load_published(network, encoder_weights, text_weights, text_encoder, prompts)
     if instance_norm:
         use_instance_norm(network.image_encoder)
     if freeze:
@@ -95,18 +107,35 @@ def parameter_groups(network: Monch, learning_rate: float, layer_decay: float = 
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
-def _load(
-    network: Monch, encoder_weights: str, text_weights: str | None, checkpoint: str | Path | None, prompts: str
-) -> Origin:
+def _refuse_other_words(prompts: str, text_encoder: str | None) -> None:
+    for name, given, default in (("prompts", prompts, PROMPTS[0]), ("text_encoder", text_encoder, None)):
+        if given != default:
+            raise InputError(f"{name} is {given}, but a checkpoint keeps its own: leave --{name} or --checkpoint out")
+
+
+def _resumed_text_dim(network: Monch, text_encoder: str | None, checkpoint: str | Path | None) -> int:
+    """D of the text features that a training began with, by the settings it is resumed with."""
     if checkpoint is not None:
-        if prompts != PROMPTS[0]:
-            raise InputError(f"prompts is {prompts}, but a checkpoint keeps its own: leave one of the two out")
-        path = load_checkpoint(network, checkpoint)
-        digest = sha256(path)
-        network.provenance = network.provenance.child(digest)
-        return Origin("checkpoint", path.name, sha256=digest)
-    text_encoder, origin = load_published(network.image_encoder, encoder_weights, text_weights)
+        return text_dim_of(read_state(checkpoint), network)
+    if text_encoder is None:
+        return network.text_features.shape[1]
+    with torch.device("meta"):
+        return TEXT_ENCODERS[text_encoder]()[0].dim
+
+
+def _load_checkpoint(network: Monch, checkpoint: str | Path) -> Origin:
+    path = load_checkpoint(network, checkpoint)
+    digest = sha256(path)
+    network.provenance = network.provenance.child(digest)
+    return Origin("checkpoint", path.name, sha256=digest)
+
+
+def _load_published(
+    network: Monch, encoder_weights: str, text_weights: str | None, text_encoder: str | None, prompts: str
+) -> Origin:
+    text, origin = load_published(network.image_encoder, encoder_weights, text_weights, text_encoder)
     network.provenance = replace(network.provenance, image_weights=origin)
+    network.use_text_dim(text.dim)
     if prompts != "random":
-        network.describe(network.class_table, text_encoder, prompts)
+        network.describe(network.class_table, text, prompts)
     return origin

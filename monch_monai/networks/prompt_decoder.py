@@ -39,6 +39,12 @@ class PromptDecoder(nn.Module):
             {name: CrossAttention(channels, dim, num_heads) for name, dim in source_dims.items() if name in queries}
         )
         self.merge = conv_norm_act(2 * channels, channels)
+        self.channels, self.num_heads = channels, num_heads
+
+    def use_text_dim(self, text_dim: int) -> None:
+        """Makes the stage that attends to text anew, for sentence features of `text_dim` dimensions."""
+        if "topo" in self.attend:
+            self.attend["topo"] = CrossAttention(self.channels, text_dim, self.num_heads)
 
     def forward(self, features: Scales, text: Tensor, blend: Tensor) -> Tensor:
         """Merged feature `[B, C, 2H, 2W]`.

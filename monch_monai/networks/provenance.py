@@ -29,7 +29,7 @@ OF_ONE_RUN = (
     "reference_density",
 )  # fmt: skip
 """Recorded settings that differ between runs of one method."""
-RECORDED_ELSEWHERE = ("prompts", "instance_norm")
+RECORDED_ELSEWHERE = ("prompts", "text_encoder", "instance_norm")
 """Recorded settings that a provenance has fields for."""
 PARTS = ("loss", "optimizer", "lr_scheduler", "ema", "train#preprocessing")
 """Parts of a training's config that belong to its method."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from monch_monai.class_table.class_table import LEAST_SENTENCES, MOST_CLASSES
+from monch_monai.class_table.class_table import LEAST_SENTENCES, MOST_CLASSES, ClassTable
 
 ROWS = 256
 """Rows that text features are filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
@@ -29,6 +29,22 @@ def some_of_each(features: Tensor, counts: Sequence[int], draw: bool) -> Tensor:
         return torch.stack([features[start : start + number] for start in starts])
     rows = [start + torch.randperm(count)[:number] for start, count in zip(starts, counts, strict=True)]
     return features[torch.stack(rows).to(features.device)]
+
+
+def words_of(class_table: ClassTable, kind: str) -> list[list[str]]:
+    """Words that describe each class: all its sentences (`attributes`), the first three (`fixed`), or its name."""
+    number = {"attributes": None, "fixed": LEAST_SENTENCES}
+    return [[c.name] if kind == "names" else list(c.sentences[: number[kind]]) for c in class_table.classes]
+
+
+def carried_over(prior: Tensor, had: ClassTable, class_table: ClassTable) -> Tensor:
+    """Starting logits `[MOST_CLASSES]` of the classes of a table, from those `prior` of the classes that it replaces.
+
+    A class has that of its name, else of the class of PanNuke that it is a kind of, else that of the rarest.
+    """
+    known = dict(zip(had.names, prior.tolist(), strict=False))
+    rarest = min(known.values())
+    return logits_of_classes([known.get(c.name, known.get(c.in_pannuke or "", rarest)) for c in class_table.classes])
 
 
 def random_directions(rows: int, dim: int) -> Tensor:

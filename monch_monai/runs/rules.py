@@ -8,6 +8,7 @@ import torch
 
 from monch_monai.cohort.work_folder import TILE
 from monch_monai.data.tiles import PARTS
+from monch_monai.encoders import TEXT_ENCODERS
 from monch_monai.errors import InputError, one_line
 from monch_monai.geometry import COARSEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
@@ -72,6 +73,7 @@ RULES: dict[str, Check] = {
     "lora_rank": _COUNT,
     "instance_norm": flag,
     "prompts": partial(word, words=PROMPTS),
+    "text_encoder": _optional(partial(word, words=[*TEXT_ENCODERS])),
     "augmentation": fraction,
     "stain_jitter": fraction,
     "sampling_strength": fraction,

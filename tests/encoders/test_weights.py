@@ -59,7 +59,7 @@ def write_vocabulary(folder: Path) -> None:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     ends = [(word, words[word]) for word in ("<start_of_text>", "<end_of_text>")]
     made.post_processor = processors.TemplateProcessing(single="<start_of_text> $A <end_of_text>", special_tokens=ends)
-    made.save(str(folder / ConchText.VOCABULARY))
+    made.save(str(folder / ConchText.vocabulary))
 
 
 @pytest.mark.parametrize("family", SMALL)
@@ -170,7 +170,7 @@ def test_an_encoder_with_words_of_its_own_takes_no_others(tmp_path: Path) -> Non
 
 def test_conch_without_its_vocabulary_says_where_it_is(tmp_path: Path) -> None:
     torch.save(published("conch"), tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match=rf"copy {ConchText.VOCABULARY} of .*github\.com/mahmoodlab/CONCH to"):
+    with pytest.raises(InputError, match=rf"copy {ConchText.vocabulary} of .*github\.com/mahmoodlab/CONCH to"):
         load("conch", tmp_path)
 
 
@@ -318,7 +318,7 @@ def test_a_gated_hub_says_what_to_accept_and_takes_a_token_from_the_environment(
     said = without.stdout.splitlines()[0]
     assert f"sign in at {endpoint}/MahmoodLab/CONCH, accept its terms (CC BY-NC-ND 4.0), and set HF_TOKEN" in said
     # With the token the file came; what is still missing is the vocabulary, to be laid beside it.
-    assert f"copy {ConchText.VOCABULARY}" in given.stdout
+    assert f"copy {ConchText.vocabulary}" in given.stdout
     assert list(tmp_path.glob("hub/models--MahmoodLab--CONCH/snapshots/*/pytorch_model.bin"))
 
 

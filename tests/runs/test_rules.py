@@ -9,6 +9,7 @@ GOOD = {
     "training": {
         "epochs": 1, "patience": 0, "learning_rate": None, "learning_rate_drop": 3, "layer_decay": 1, "split": "all",
         "density_range": (0.7, 2), "prompts": "names", "evaluated_part": "test", "seed": 0, "device": "cpu",
+        "text_encoder": "sentence",
     },
     "inference": {"mpp": 2.0, "overlap": 0.75, "nucleus_min_area_um2": 0, "formats": "onnx"},
     "slides": {
@@ -21,6 +22,7 @@ BAD = {
         "epochs": [0, 1.0, True, "3", None, math.nan], "patience": [-1, 0.5], "learning_rate_drop": [0, 1.5],
         "learning_rate": [0, -1e-3, "a", math.inf], "layer_decay": [1.1, -0.1, math.nan, True], "lora_rank": [-1],
         "prompts": ["words", None, ["names"]], "augmentation": [2, "0.5"], "density_range": [[0, 1], [1, math.inf], 1],
+        "text_encoder": ["clip", 1, True],
         "split": [1.5, None, True, [1]], "evaluated_part": ["all", 1], "seed": [-1, 1.5, "x"],
         "num_workers": [-1, "two"], "amp": ["yes", 1, None], "device": ["gpu", "cuda:99", [1], None, "meta", 0],
     },
