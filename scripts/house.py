@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
-    ("errors", "files"),
+    ("errors",),
+    ("files",),
     ("wheels", "settings", "class_table", "tissues", "ops"),
     ("geometry", "encoders", "losses", "metrics", "overlay"),
     ("stain", "nuclei", "networks"),

@@ -22,6 +22,7 @@ import shapely
 from PIL import Image
 from skimage.draw import polygon
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.data.tiles import FORMAT, VERSION, Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError

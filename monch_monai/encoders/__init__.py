@@ -9,7 +9,7 @@ from monch_monai.encoders.sam import Sam, Sam2
 from monch_monai.encoders.sentence import SentenceText
 from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
 from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, uni
-from monch_monai.encoders.weights import TEXT_ENCODERS, load_published, starting_learning_rate
+from monch_monai.encoders.weights import TEXT_ENCODERS, load_published, load_text_encoder, starting_learning_rate
 
 __all__ = [
     "RANDOM",
@@ -29,6 +29,7 @@ __all__ = [
     "clip_vit",
     "conch",
     "load_published",
+    "load_text_encoder",
     "merge_adapters",
     "plip",
     "starting_learning_rate",

@@ -89,6 +89,44 @@ def starting_learning_rate(
     return rate
 
 
+def load_text_encoder(
+    encoder: ImageEncoder, name: str, origin: Origin, choice: str | Path = "published"
+) -> TextEncoder:
+    """The text encoder that made a network's text features, with the weights that it had.
+
+    Args:
+        encoder: the network's image encoder.
+        name: of the text encoder, as a provenance records it.
+        origin: where its weights came from, as a provenance records it.
+        choice: where the weights are now, as of `load_published`'s `text_weights`.
+
+    Raises:
+        InputError: the text encoder had random weights, which nobody has any more; it is unknown; its weights cannot be
+            found; or those found are others.
+    """
+    if not origin.pretrained:
+        raise InputError(
+            f"the words of these weights were encoded by {name} with random weights, so that other words mean nothing to "
+            "them: train with --text_encoder sentence"
+        )
+    if name in TEXT_ENCODERS:
+        text = _text_encoder(name, str(choice))
+    else:
+        publication = encoder.publication
+        if publication.text is None or publication.text().name != name:
+            raise InputError(f"the text encoder {name} of these weights is not known: use the version that made them")
+        path, found = _find(publication, encoder.name, str(choice), "text_weights")
+        text = publication.text()
+        text.origin = found
+        if path is not None:
+            text.use_files(path.parent)
+            _load(publication, path, {"text": text.tower})
+    known = [each.sha256 for each in (origin, text.origin) if each.sha256 is not None]
+    if not text.origin.pretrained or (len(known) == 2 and known[0] != known[1]):
+        raise InputError(f"the words of these weights were encoded by {name} ({origin}); text_weights is {text.origin}")
+    return text
+
+
 def _text_encoder(name: str, choice: str) -> TextEncoder:
     """One of `TEXT_ENCODERS` with the weights of the choice."""
     text, publication = TEXT_ENCODERS[word("text_encoder", name, [*TEXT_ENCODERS])]()

@@ -12,7 +12,7 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint, read_state, text_dim_of
 from monch_monai.networks.monch import Monch
-from monch_monai.settings import flag, whole_number
+from monch_monai.settings import flag, whole_number, word
 
 PROMPTS = ("attributes", "fixed", "names", "random")
 
@@ -71,8 +71,7 @@ def initialise_weights(
         if checkpoint is not None and not resume:
             load_checkpoint(network, checkpoint)
         return None
-    if prompts not in PROMPTS:
-        raise InputError(f"prompts is {prompts!r}: give one of {', '.join(PROMPTS)}")
+    word("prompts", prompts, PROMPTS)
     if checkpoint is not None:
         _refuse_other_words(prompts, text_encoder)
     if resume:

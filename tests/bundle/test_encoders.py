@@ -45,7 +45,7 @@ def test_builds_the_encoder_it_is_named_after_and_takes_its_text(name: str) -> N
         network = build(name)
         text = (network.image_encoder.publication.text or ClipText)()
     assert network.image_encoder.name == name
-    assert network.text_features.shape == (18, text.dim)
+    assert network.text_features.shape[1] == text.dim
 
 
 @pytest.mark.parametrize("name", ["clip_rn50", *NAMES])

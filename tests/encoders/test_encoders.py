@@ -136,14 +136,14 @@ def test_freezing_is_a_setting_and_holds_for_a_resumed_training_too():
 
 
 @pytest.mark.usefixtures("small_words")
-def test_words_are_attributes_or_names_or_none():
+def test_words_are_all_sentences_or_three_or_names_or_none():
     made, hashes = {}, set()
     for prompts in PROMPTS:
         network = small_network("sam2", text_dim=1024)
         before = network.text_features.clone()
         torch.manual_seed(1)
         initialise_weights(network, "none", prompts=prompts)
-        made[prompts] = network.text_features.unflatten(0, (6, 3))
+        made[prompts] = network.eval().sentences()
         assert torch.equal(network.text_features, before) is (prompts == "random")
         record = network.provenance
         assert (record.words.kind, record.image_weights) == (prompts, RANDOM)
@@ -151,11 +151,12 @@ def test_words_are_attributes_or_names_or_none():
             (None, None) if prompts == "random" else ("clip_rn50", RANDOM)
         )
         hashes.add(record.words.sha256)
-    assert len(hashes) == 3
-    assert torch.equal(made["names"][:, 0], made["names"][:, 1])
+    assert len(hashes) == len(PROMPTS)
+    assert made["names"].shape[1] == 1
     assert not torch.allclose(made["names"][0], made["names"][1])
+    assert torch.equal(made["attributes"], made["fixed"])
     assert not torch.allclose(made["attributes"][:, 0], made["attributes"][:, 1])
-    with pytest.raises(InputError, match="prompts is 'name'; give attributes, names or random"):
+    with pytest.raises(InputError, match="prompts is 'name'; give attributes, fixed, names or random"):
         initialise_weights(small_network("sam2", text_dim=1024), "none", prompts="name")
 
 

@@ -13,7 +13,7 @@ from monch_monai.encoders.sentence import MINILM
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks import initialise_weights, load_checkpoint
-from monch_monai.prompts import ATTRIBUTES
+from monch_monai.class_table import PANNUKE
 from monch_monai.wheels import cached_files
 from tests.encoders.test_encoders import small_network
 from tests.encoders.test_weights import published, saved
@@ -178,10 +178,10 @@ def sentence_network(files):
 def test_the_network_takes_the_dimension_of_the_words_and_trains(files, ppd):
     network = small_network("sam2", text_dim=1024, ppd=ppd)
     initialise_weights(network, "none", text_weights=str(files), text_encoder="sentence")
-    assert network.text_features.shape == (18, 24)
+    assert network.text_features.shape[1] == 24
     assert network.head.text_scale == pytest.approx(24**-0.25)
-    sentences = [sentence for of_class in ATTRIBUTES.values() for sentence in of_class]
-    torch.testing.assert_close(network.text_features, sentence_encoder(files).encode(sentences))
+    sentences = [sentence for c in PANNUKE.classes for sentence in c.sentences]
+    torch.testing.assert_close(network.text_features[: len(sentences)], sentence_encoder(files).encode(sentences))
     network(noise(1, 3, 96, 64)).square().mean().backward()
     assert network.head.text.weight.grad.abs().sum() > 0
     assert network.provenance.text_encoder == "sentence"
@@ -205,7 +205,7 @@ def test_a_training_is_resumed_with_the_dimension_it_began_with(begun, files, tm
     network = small_network("sam2", text_dim=1024)
     given = {"checkpoint": tmp_path / "best.pt", "text_encoder": "sentence"}
     assert initialise_weights(network, "none", resume=True, **{begun: given[begun]}) is None
-    assert network.text_features.shape == (18, SIZES["width"])
+    assert network.text_features.shape[1] == SIZES["width"]
 
 
 def test_the_published_names_are_the_full_size_architecture():
@@ -224,10 +224,10 @@ def test_the_published_files_put_a_lymphocyte_beside_the_inflammatory_sentences(
         pytest.skip("the published files are not in the cache: train once with --text_encoder sentence")
     monkeypatch.setattr(weights, "SentenceText", SentenceText)
     text = sentence_encoder("published")
-    sentences = [sentence for of_class in ATTRIBUTES.values() for sentence in of_class]
+    sentences = [sentence for c in PANNUKE.classes for sentence in c.sentences[:3]]
     features = text.encode(sentences)
     nearest = int((features @ text.encode(["lymphocyte"])[0]).argmax())
-    assert list(ATTRIBUTES)[nearest // 3] == "inflammatory"
+    assert PANNUKE.names[nearest // 3] == "inflammatory"
     config = transformers.BertConfig(
         hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
     )
