@@ -1,6 +1,5 @@
 import open_clip
 import pytest
-from monch_monai.class_table import PANNUKE
 
 from monch_monai.class_table import IGNORE_INDEX, PANNUKE
 from monch_monai.tissues import TISSUES

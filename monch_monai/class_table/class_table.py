@@ -29,6 +29,7 @@ class NucleusClass:
         sentences: descriptions of the class, each complete in itself. The first three are used where none are drawn.
         held_out: descriptions that training never draws, to measure what other words cost.
         parent: the class among `PARENTS` that this one is a kind of; None where it is of none.
+        of: names of other tables' classes that are this one.
     """
 
     index: int
@@ -37,6 +38,7 @@ class NucleusClass:
     sentences: tuple[str, ...]
     held_out: tuple[str, ...] = ()
     parent: str | None = None
+    of: tuple[str, ...] = ()
 
     @property
     def in_pannuke(self) -> str | None:
@@ -92,7 +94,10 @@ class ClassTable:
 
     def to_dict(self) -> dict[str, Any]:
         """The table as plain JSON; `from_dict` reads it."""
-        of_classes = [{n: v for n, v in asdict(c).items() if n != "index"} for c in self.classes]
+        of_classes = [
+            {n: list(v) if isinstance(v, tuple) else v for n, v in asdict(c).items() if n != "index"}
+            for c in self.classes
+        ]
         return {"name": self.name, "classes": of_classes}
 
     @classmethod
@@ -106,7 +111,7 @@ class ClassTable:
         classes = [
             NucleusClass(
                 index, c["name"], tuple(c["color"]), tuple(c["sentences"]), tuple(c.get("held_out", ())),
-                c.get("parent"),
+                c.get("parent"), tuple(c.get("of", ())),
             )
             for index, c in enumerate(record["classes"])
         ]  # fmt: skip

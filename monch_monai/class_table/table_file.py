@@ -13,7 +13,7 @@ SHIPPED = {path.stem: path for path in sorted(Path(__file__).with_name("tables")
 """Tables of the package, by name."""
 LARGEST = 256 * 1024
 """Bytes of the largest file of words that is read."""
-KEYS = ("name", "color", "sentences", "held_out", "parent")
+KEYS = ("name", "color", "sentences", "held_out", "parent", "of")
 
 
 class _Loader(yaml.SafeLoader):
@@ -46,10 +46,19 @@ def read_class_table(path: str | Path) -> ClassTable:
     """Reads a class table from YAML (or JSON, which is YAML).
 
     The file has `name` and `classes`, a list. A class has `name`, `color` (`[255, 0, 0]` or `"#ff0000"`), `sentences`,
-    and where wanted `held_out` and `parent`.
+    and where wanted `held_out`, `parent` and `of`.
 
     Raises:
         InputError: there is no such file, it is too large, no YAML, or no table that can be used.
+    """
+    return parse_class_table(load_yaml(path), str(path))
+
+
+def load_yaml(path: str | Path) -> Any:
+    """What a YAML file of words holds.
+
+    Raises:
+        InputError: there is no such file, it is too large, or no YAML.
     """
     file = Path(path)
     if not file.is_file():
@@ -59,10 +68,9 @@ def read_class_table(path: str | Path) -> ClassTable:
         size = f"{file.stat().st_size:,} bytes"
         raise InputError(f"class table {path} has {size}: give at most {LARGEST:,}, a few hundred sentences")
     try:
-        record = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 # a SafeLoader
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"class table {path} is no YAML ({one_line(error, 120)}): mend it") from error
-    return parse_class_table(record, str(path))
 
 
 def parse_class_table(record: Any, source: str) -> ClassTable:
@@ -92,14 +100,15 @@ def _parse_class(index: int, record: Any, source: str) -> NucleusClass:
     of = f"class {record.get('name', index)!r} of class table {source}"
     if unknown or missing:
         found = f"has the unknown key {unknown[0]!r}" if unknown else f"has no {missing[0]}"
-        raise InputError(f"{of} {found}: give {', '.join(KEYS[:3])}, and where wanted {' and '.join(KEYS[3:])}")
-    lists = {key: record.get(key) or [] for key in ("sentences", "held_out")}
+        raise InputError(f"{of} {found}: give {', '.join(KEYS[:3])}, and where wanted {', '.join(KEYS[3:])}")
+    lists = {key: record.get(key) or [] for key in ("sentences", "held_out", "of")}
     for key, value in lists.items():
         if not isinstance(value, list):
-            raise InputError(f"{of} has {key} that are no list: write each sentence on a line that begins with a dash")
+            raise InputError(f"{of} has {key} that are no list: write each on a line that begins with a dash")
     parent, color = record.get("parent"), _parse_color(record["color"])
     name = record["name"] if isinstance(record["name"], str) else str(record["name"])
-    return NucleusClass(index, name, color, tuple(lists["sentences"]), tuple(lists["held_out"]), parent)
+    sentences, held_out, parts = (tuple(lists[key]) for key in ("sentences", "held_out", "of"))
+    return NucleusClass(index, name, color, sentences, held_out, parent, parts)
 
 
 def _parse_color(value: Any) -> tuple[Any, ...]:

@@ -71,7 +71,8 @@ class Vocabulary:
     def sets(self, table: ClassTable) -> list[tuple[int, ...]]:
         """Class indices of another table that each label may stand for.
 
-        A class is that of the same name; else its parent; else the classes whose parent it is; else of any nucleus.
+        A class is that of the same name, or the one that names it in `of`; else its parent; else the classes whose
+        parent it is; else of any nucleus.
         """
         return [
             tuple(sorted({i for name in classes for i in self._indices(name, table)})) for _, classes in self.labels
@@ -108,6 +109,9 @@ class Vocabulary:
     def _indices(self, name: str, table: ClassTable) -> list[int]:
         if name in table.names:
             return [table.names.index(name)]
+        named = [c.index for c in table.classes if name in c.of]
+        if named:
+            return named
         of_pannuke = self.table.classes[self.table.names.index(name)].in_pannuke
         if of_pannuke in table.names:
             return [table.names.index(of_pannuke)]

@@ -26,11 +26,15 @@ class TileLabels:
     """
 
     def __init__(self, tiles: Tiles | SeveralTiles, class_table: ClassTable) -> None:
-        datasets = tiles.datasets
+        self.tiles, datasets = tiles, tiles.datasets
         self.sets: LabelSets = combined(class_table, [dataset.vocabulary for dataset in datasets])
         self._lookups: Mapping[Path, NDArray[np.uint8]] = {
             dataset.dir: dataset.vocabulary.lookup(self.sets) for dataset in datasets
         }
+
+    def in_classes(self, class_table: ClassTable) -> "TileLabels":
+        """The labels of the same datasets in other classes."""
+        return TileLabels(self.tiles, class_table)
 
     def lookup(self, reference: str) -> NDArray[np.uint8]:
         """Value in `sets` of each value, `[256]`, of the class map that `DATASET/FOLD/classes.npy#INDEX` refers to."""

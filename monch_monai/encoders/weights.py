@@ -106,8 +106,8 @@ def load_text_encoder(
     """
     if not origin.pretrained:
         raise InputError(
-            f"the words of these weights were encoded by {name} with random weights, so that other words mean nothing to "
-            "them: train with --text_encoder sentence"
+            f"the words of these weights were encoded by {name} with random weights: other words mean nothing to them; "
+            "train with --text_encoder sentence"
         )
     if name in TEXT_ENCODERS:
         text = _text_encoder(name, str(choice))

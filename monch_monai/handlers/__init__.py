@@ -7,6 +7,7 @@ from monch_monai.handlers.history import History
 from monch_monai.handlers.notable import NotableTiles
 from monch_monai.handlers.nucleus_scores import NucleusScores
 from monch_monai.handlers.overlays import OverlaySheet
+from monch_monai.handlers.own_words import OwnWords
 from monch_monai.handlers.predictions import PredictionWriter
 from monch_monai.handlers.progress import Progress, loss_of
 from monch_monai.handlers.scores import MeanDice, ScoreTable
@@ -21,6 +22,7 @@ __all__ = [
     "NotableTiles",
     "NucleusScores",
     "OverlaySheet",
+    "OwnWords",
     "PredictionWriter",
     "Progress",
     "ScoreTable",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable, find_class_table
+from monch_monai.class_table.words_file import read_wording
 from monch_monai.encoders import Origin, merge_adapters
 from monch_monai.encoders.instance_norm import INSTANCE_NORM, forget_statistics
 from monch_monai.errors import InputError
@@ -117,14 +118,16 @@ def class_table(
     checkpoint: str | Path | None = None,
     onnx: str | Path | None = None,
     of_data: ClassTable = PANNUKE,
+    words: str | Path | None = None,
 ) -> ClassTable:
-    """The classes of a run: those chosen; else those of the weights; else those of the data.
+    """The classes of a run: those chosen; else those of the weights, by other words where given; else of the data.
 
     Args:
         choice: name of a table of the package, or a YAML file.
         checkpoint: file of weights; those of another network than MONCH store no classes.
         onnx: file that `export_network` wrote; read in place of `checkpoint` where it is not None.
         of_data: classes of the data.
+        words: file as of `read_wording`.
 
     Raises:
         InputError: a file cannot be read or used.
@@ -134,7 +137,8 @@ def class_table(
     if onnx is not None:
         return OnnxNetwork(onnx).class_table
     stored = None if checkpoint is None else read_provenance(read_state(checkpoint))
-    return of_data if stored is None else stored.class_table
+    table = of_data if stored is None else stored.class_table
+    return table if words is None else read_wording(words, table).table
 
 
 def reference_density(

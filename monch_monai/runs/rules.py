@@ -120,7 +120,7 @@ PATHS: dict[str, Check] = {
     "bundle_root": text,
     "output_dir": text,
     "dataset_dir": _paths,
-    **dict.fromkeys(("classes", "checkpoint", "encoder_weights", "text_weights", "onnx"), _optional(text)),
+    **dict.fromkeys(("classes", "words", "checkpoint", "encoder_weights", "text_weights", "onnx"), _optional(text)),
 }
 """Settings that other settings are made of, so that a command line is checked for them before any is resolved."""
 

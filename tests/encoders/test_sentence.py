@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.encoders import RANDOM, Origin, SentenceText, hub, load_published, weights
 from monch_monai.encoders.sentence import MINILM
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks import initialise_weights, load_checkpoint
-from monch_monai.class_table import PANNUKE
 from monch_monai.wheels import cached_files
 from tests.encoders.test_encoders import small_network
 from tests.encoders.test_weights import published, saved

@@ -2,7 +2,6 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
-from monch_monai.class_table import PANNUKE
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.encoders import RANDOM, Origin

@@ -1,0 +1,182 @@
+"""Other words for a trained network's classes, and what they cost."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from monch_monai.class_table import ClassTable
+from monch_monai.class_table.words_file import Wording, read_wording
+from monch_monai.encoders import ImageEncoder, load_text_encoder
+from monch_monai.errors import InputError
+from monch_monai.networks.monch import Monch
+from monch_monai.networks.provenance import Provenance
+from monch_monai.networks.wordings import words_of
+
+logger = logging.getLogger(__name__)
+
+
+class WordCost(NamedTuple):
+    """How far the words of a class are from those trained on.
+
+    Attributes:
+        name: of the class.
+        cosine: mean over the class's sentences of that to the nearest wording that training drew.
+        nearest: the wording nearest to one of the sentences.
+        of: the class of that wording.
+    """
+
+    name: str
+    cosine: float
+    nearest: str
+    of: str
+
+
+class MergedClasses(nn.Module):
+    """A network some of whose maps are one class: a merged class has the largest logit of its maps.
+
+    Args:
+        network: logits `[B, M, H, W]`.
+        class_table: T classes.
+        groups: indices of the maps of each class.
+    """
+
+    def __init__(self, network: Monch, class_table: ClassTable, groups: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.network, self.groups = network, [list(group) for group in groups]
+        self._class_table = class_table
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes, in the order of the logits."""
+        return self._class_table
+
+    @property
+    def provenance(self) -> Provenance:
+        """The network's, with the merged classes."""
+        return replace(self.network.provenance, class_table=self._class_table)
+
+    @property
+    def image_encoder(self) -> ImageEncoder:
+        """The network's."""
+        return self.network.image_encoder
+
+    @property
+    def reference_density(self) -> Tensor:
+        """The network's."""
+        return self.network.reference_density
+
+    def folded(self) -> "MergedClasses":
+        """A copy for inference alone, as of `Monch.folded`."""
+        return MergedClasses(self.network.folded(), self._class_table, self.groups)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits `[B, T, H, W]` for normalised images `[B, 3, H, W]`."""
+        logits = self.network(image)
+        return torch.stack([logits[:, group].amax(dim=1) for group in self.groups], dim=1)
+
+
+class Rewording(NamedTuple):
+    """A network with other words.
+
+    Attributes:
+        network: to be run.
+        own: the same with the words that it was trained with; None where it has these.
+        wording: the other words; None where it has its own.
+        costs: of each class of nuclei.
+    """
+
+    network: nn.Module
+    own: Monch | None = None
+    wording: Wording | None = None
+    costs: Sequence[WordCost] = ()
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes of the network's logits."""
+        table: ClassTable = self.network.class_table  # type: ignore[assignment] # Monch's and MergedClasses's
+        return table
+
+
+def reword(
+    network: nn.Module,
+    checkpoint: str | Path | None = None,
+    words: str | Path | None = None,
+    text_weights: str = "published",
+    onnx: str | Path | None = None,
+) -> Rewording:
+    """Gives a trained network other words, by the text encoder that it was trained with, and logs what they cost.
+
+    Args:
+        network: with its weights loaded; changed in place.
+        checkpoint: file of the weights; only so that a config loads them first.
+        words: file as of `read_wording`; None leaves the network as it is.
+        text_weights: where the text encoder's weights are, as of `initialise_weights`.
+        onnx: an export that is to be run in place of the network, whose words cannot be changed.
+
+    Raises:
+        InputError: the words cannot be used or are for an export, the network has no words of a trained text encoder,
+            or its text encoder cannot be found.
+    """
+    if words is None:
+        return Rewording(network)
+    if onnx is not None:
+        raise InputError(f"onnx {onnx} has the words it was exported with: leave --words out, or export with --words")
+    if not isinstance(network, Monch):
+        raise InputError(f"words is a setting of MONCH, which {type(network).__name__} does not have: leave it out")
+    wording, made = read_wording(words, network.class_table), network.provenance
+    if made.text_encoder is None or made.text_weights is None:
+        raise InputError(f"words {words} cannot be used: these weights were trained with random directions, not words")
+    encoder = load_text_encoder(network.image_encoder, made.text_encoder, made.text_weights, text_weights)
+    own = copy.deepcopy(network).eval().requires_grad_(False)
+    trained = words_of(own.class_table, made.words.kind)
+    features = own.text_features[: sum(map(len, trained))]
+    try:
+        network.describe(wording.described, encoder, "names" if made.words.kind == "names" else "attributes")
+    except ValueError as error:
+        raise InputError(f"words {words} cannot be used: {error}") from error
+    costs = [
+        _cost(c.name, of_class, features, trained, own.class_table)
+        for c, of_class in zip(wording.described.classes, network.eval().sentences(), strict=True)
+    ][1:]
+    _report(costs, *_range(features, [len(of_class) for of_class in trained]))
+    groups = wording.groups()
+    merges = wording.described.names != wording.table.names
+    whole = MergedClasses(network, wording.table, groups) if merges else network
+    return Rewording(whole, own, wording, costs)
+
+
+def _cost(name: str, sentences: Tensor, features: Tensor, trained: list[list[str]], table: ClassTable) -> WordCost:
+    """Cost of the sentences `[S, D]` of a class, where `features [N, D]` are of the words trained with."""
+    cosines = sentences @ features.T  # of unit vectors
+    nearest = int(cosines.amax(dim=0).argmax())
+    words = [(word, c.name) for c, of_class in zip(table.classes, trained, strict=True) for word in of_class]
+    return WordCost(name, float(cosines.amax(dim=1).mean()), *words[nearest])
+
+
+def _range(features: Tensor, counts: Sequence[int]) -> tuple[float, float]:
+    """Least and largest cosine of a trained wording to the nearest other one of its class."""
+    nearest: list[float] = []
+    for of_class in features.split(list(counts)):
+        cosines = (of_class @ of_class.T).fill_diagonal_(-1)
+        nearest += cosines.amax(dim=1).tolist() if len(of_class) > 1 else [1.0]
+    return min(nearest), max(nearest)
+
+
+def _report(costs: Sequence[WordCost], low: float, high: float) -> None:
+    logger.info(
+        "words: cosine of each class to the nearest wordings trained on, which are %.2f to %.2f apart", low, high
+    )
+    for cost in costs:
+        logger.info("  %-24s %.2f  nearest %r of %s", cost.name, cost.cosine, cost.nearest[:80], cost.of)
+    for cost in costs:
+        if cost.cosine < low:
+            logger.warning(
+                "no wording like those of %s was trained (cosine %.2f, of trained ones at least %.2f): expect guesses",
+                cost.name, cost.cosine, low,
+            )  # fmt: skip

@@ -1,0 +1,70 @@
+import pytest
+import yaml
+
+from monch_monai.class_table import PANNUKE, Vocabulary
+from monch_monai.class_table.words_file import read_wording
+from monch_monai.errors import InputError
+
+
+def write(tmp_path, *classes):
+    path = tmp_path / "words.yaml"
+    path.write_text(yaml.safe_dump({"classes": list(classes)}), encoding="utf-8")
+    return path
+
+
+NEW = {"name": "lymphoid", "color": [1, 2, 3], "sentences": ["A lymphocyte.", "Lymphoid cells.", "A plasma cell."]}
+TUMOUR = {"name": "tumour or gland", "of": ["neoplastic", "epithelial"], "color": "#ff00ff"}
+
+
+def test_classes_are_kept_reworded_merged_and_left_out(tmp_path):
+    reworded = {"name": "connective", "sentences": ["A fibroblast.", "Spindle cells of stroma.", "A muscle cell."]}
+    wording = read_wording(write(tmp_path, TUMOUR, NEW, reworded, {"name": "dead"}), PANNUKE)
+    assert wording.table.names == ["background", "tumour or gland", "lymphoid", "connective", "dead"]
+    assert wording.described.names == ["background", "neoplastic", "epithelial", "lymphoid", "connective", "dead"]
+    assert wording.groups() == [[0], [1, 2], [3], [4], [5]]
+    known = {c.name: c for c in PANNUKE.classes}
+    made = {c.name: c for c in wording.described.classes}
+    assert made["dead"].sentences == known["dead"].sentences
+    assert made["neoplastic"].sentences == known["neoplastic"].sentences
+    assert made["connective"].sentences == tuple(reworded["sentences"])
+    assert made["connective"].color == known["connective"].color
+    assert wording.is_same("neoplastic", "tumour or gland")
+    assert not wording.is_same("neoplastic", "lymphoid")
+    assert wording.is_same("dead", "dead")
+
+
+def test_labels_of_the_weights_classes_are_of_the_class_that_they_are_merged_into(tmp_path):
+    wording = read_wording(write(tmp_path, TUMOUR, {"name": "dead"}), PANNUKE)
+    sets = Vocabulary.of_table(PANNUKE).sets(wording.table)
+    assert sets == [(0,), (1,), (1, 2), (1, 2), (2,), (1,)]
+
+
+def test_held_out_sentences_may_be_given_as_words(tmp_path):
+    classes = [{"name": c.name, "sentences": list(c.held_out)} for c in PANNUKE.classes]
+    wording = read_wording(write(tmp_path, *classes), PANNUKE)
+    assert [c.sentences for c in wording.table.classes] == [c.held_out for c in PANNUKE.classes]
+
+
+@pytest.mark.parametrize(
+    ("classes", "found"),
+    [
+        (
+            [{"name": "a", "of": ["tumour"], "color": [1, 1, 1]}],
+            r"is of \['tumour'\]: give some of neoplastic",
+        ),
+        ([{"name": "a", "of": ["background"], "color": [1, 1, 1]}], "is of"),
+        ([{**TUMOUR, "sentences": ["a", "b", "c"]}], "and no sentences"),
+        ([TUMOUR, {"name": "neoplastic"}], "twice"),
+        ([{"name": "unheard of"}], "has no color"),
+    ],
+)
+def test_words_that_cannot_be_used_are_refused(tmp_path, classes, found):
+    with pytest.raises(InputError, match=found) as refusal:
+        read_wording(write(tmp_path, *classes), PANNUKE)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_without_classes_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("- neoplastic\n")
+    with pytest.raises(InputError, match="have no list of classes"):
+        read_wording(tmp_path / "a.yaml", PANNUKE)

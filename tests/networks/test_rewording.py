@@ -1,0 +1,126 @@
+import logging
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from monch_monai.class_table import PANNUKE
+from monch_monai.encoders import clip_vit, load_text_encoder
+from monch_monai.errors import InputError
+from monch_monai.networks import reword, rewording
+from monch_monai.networks.export import Forms
+from tests.fakes.encoders import VIT
+from tests.fakes.network import SmallText, noise, small_monch
+from tests.fakes.words import BagOfWords
+
+DIM = 512
+
+
+@pytest.fixture(autouse=True)
+def bag(monkeypatch):
+    monkeypatch.setattr(rewording, "load_text_encoder", lambda encoder, name, origin, choice: BagOfWords(DIM))
+
+
+def described(**settings):
+    network = small_monch(text_dim=DIM, **settings).eval()
+    network.describe(PANNUKE, BagOfWords(DIM))
+    return network
+
+
+def write(tmp_path, *classes):
+    path = tmp_path / "words.yaml"
+    path.write_text(yaml.safe_dump({"classes": list(classes)}), encoding="utf-8")
+    return path
+
+
+def run(network):
+    with torch.no_grad():
+        return network(noise(2, 3, 64, 64))
+
+
+def test_without_words_a_network_stays_as_it_is():
+    network = described()
+    assert reword(network).network is network
+    assert reword(nn.Linear(1, 1)).own is None
+
+
+def test_the_very_words_change_nothing_and_cost_nothing(tmp_path, caplog):
+    network = described()
+    before = run(network)
+    found = reword(network, words=write(tmp_path, *PANNUKE.names))
+    assert torch.equal(run(found.network), before)
+    assert {round(cost.cosine, 5) for cost in found.costs} == {1.0}
+    assert [cost.of for cost in found.costs] == PANNUKE.names[1:]
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def test_swapped_words_swap_the_maps(tmp_path):
+    network = described(class_shares=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    before = run(network)
+    sentences = {c.name: list(c.sentences) for c in PANNUKE.classes}
+    swapped = {"neoplastic": sentences["dead"], "dead": sentences["neoplastic"]}
+    classes = [{"name": n, **({"sentences": swapped[n]} if n in swapped else {})} for n in PANNUKE.names]
+    after = run(reword(network, words=write(tmp_path, *classes)).network)
+    # The decoder's attention to all sentences does not depend on their order, the head's kernels go with the words.
+    assert (after[:, [0, 4, 2, 3, 1, 5]] - before).abs().max() < 1e-4
+
+
+def test_a_class_left_out_leaves_the_others_heads_as_they_were(tmp_path):
+    network = described(ppd=False)
+    before = run(network)
+    found = reword(network, words=write(tmp_path, "neoplastic", "dead"))
+    assert found.class_table.names == ["background", "neoplastic", "dead"]
+    assert (run(found.network) - before[:, [0, 1, 4]]).abs().max() < 1e-5
+
+
+def test_a_merged_class_has_the_largest_logit_of_its_parts_in_every_form(tmp_path):
+    network = described(ppd=False)
+    before = run(network)
+    merged = {"name": "tumour or gland", "of": ["neoplastic", "epithelial"], "color": [9, 9, 9]}
+    found = reword(network, words=write(tmp_path, merged, "dead"))
+    expected = torch.stack([before[:, 0], before[:, [1, 5]].amax(dim=1), before[:, 4]], dim=1)
+    assert (run(found.network) - expected).abs().max() < 1e-5
+    assert found.network.provenance.class_table.names == ["background", "tumour or gland", "dead"]
+    images = noise(1, 3, 256, 256)
+    with torch.no_grad():
+        assert (Forms(found.network).traced(images) - found.network(images)).abs().max() < 1e-3
+
+
+def test_a_renamed_class_keeps_its_map(tmp_path):
+    network = described()
+    before = run(network)
+    immune = {"name": "immune", "of": ["inflammatory"], "color": [9, 9, 9]}
+    found = reword(network, words=write(tmp_path, "neoplastic", immune, "connective", "dead", "epithelial"))
+    assert found.class_table.names[2] == "immune"
+    assert (run(found.network) - before).abs().max() < 1e-4
+
+
+def test_words_like_none_trained_draw_a_warning_that_names_the_class(tmp_path, caplog):
+    nonsense = {"name": "quux", "color": [1, 2, 3], "sentences": ["Blorf zindle.", "Seventeen bicycles.", "Qux qaz."]}
+    with caplog.at_level(logging.INFO):
+        found = reword(described(), words=write(tmp_path, *PANNUKE.names, nonsense))
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "no wording like those of quux was trained" in warnings[0]
+    assert found.costs[-1].cosine < min(cost.cosine for cost in found.costs[:-1])
+
+
+def test_words_are_refused_where_they_would_mean_nothing(tmp_path, monkeypatch):
+    words = write(tmp_path, *PANNUKE.names)
+    with pytest.raises(InputError, match="trained with random directions, not words"):
+        reword(small_monch(), words=words)
+    with pytest.raises(InputError, match=r"onnx a.onnx has the words it was exported with"):
+        reword(described(), words=words, onnx="a.onnx")
+    with pytest.raises(InputError, match="words is a setting of MONCH, which Linear does not have"):
+        reword(nn.Linear(1, 1), words=words)
+    monkeypatch.setattr(rewording, "load_text_encoder", load_text_encoder)
+    network = small_monch()
+    network.describe(PANNUKE, SmallText())
+    with pytest.raises(InputError, match="encoded by small_text with random weights: other words mean nothing to them"):
+        reword(network, words=words)
+
+
+def test_an_unknown_text_encoder_is_refused():
+    with pytest.raises(InputError, match="the text encoder bag of these weights is not known"):
+        load_text_encoder(clip_vit("ViT-B-16", **VIT), "bag", BagOfWords().origin)
