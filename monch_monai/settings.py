@@ -6,6 +6,9 @@ from typing import Any
 
 from monch_monai.errors import InputError
 
+MOST = 1_000_000
+"""Largest whole number that a setting may be, unless it says otherwise: more is a slip of the hand."""
+
 
 def flag(name: str, value: bool | str) -> bool:
     """`value` as a bool. From `--amp false` Fire makes the text `false`, which is accepted too.
@@ -19,14 +22,15 @@ def flag(name: str, value: bool | str) -> bool:
     return text == "true"
 
 
-def whole_number(name: str, value: int, least: int) -> int:
-    """`value`, a whole number of at least `least`.
+def whole_number(name: str, value: int, least: int, most: int = MOST) -> int:
+    """`value`, a whole number from `least` to `most`.
 
     Raises:
-        InputError: `value` is not a whole number, or below `least`.
+        InputError: `value` is not a whole number, below `least` or above `most`.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        limit = "" if isinstance(value, int) and value < least else f" and at most {most}"
+        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}{limit}")
     return value
 
 

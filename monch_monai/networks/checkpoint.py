@@ -1,6 +1,7 @@
 """Weights of a network from a file."""
 
 import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     """
     file = Path(path)
     if not file.is_file():
-        raise InputError(f"checkpoint {file} does not exist: give --checkpoint the file of a trained model")
+        found = "is a folder" if file.is_dir() else "does not exist"
+        raise InputError(f"checkpoint {file} {found}: give --checkpoint the file of a trained model")
     state = read_state(file)
     refuse_another_encoder(network.state_dict(), state, file)
     if isinstance(network, Monch):
@@ -105,6 +107,11 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     try:
         if Path(path).suffix == ".safetensors":
             return safetensors.torch.load_file(path)
+        if zipfile.is_zipfile(path):  # PyTorch does not compare the checksums of the tensors in it
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise ValueError(f"{damaged} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling, zip and safetensors errors have no common base
         raise InputError(f"checkpoint {path} cannot be read as a file of tensors: give a best.pt or last.pt") from error

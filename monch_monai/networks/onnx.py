@@ -44,7 +44,8 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         self.path, self.device = Path(path), device
         if not self.path.is_file():
-            raise InputError(f"{path} does not exist: write it with export.json, or give --onnx_file")
+            found = "is a folder" if self.path.is_dir() else "does not exist"
+            raise InputError(f"onnx {path} {found}: give --onnx the file that export.json wrote")
         self.mean, self.std = self._normalisation("mean"), self._normalisation("std")
         self.provenance = self._read_provenance()
 

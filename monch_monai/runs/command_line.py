@@ -74,10 +74,15 @@ class CommandLine:
                 if names is None:
                     break
                 if key not in names:
-                    nearest = difflib.get_close_matches(key, names, n=1, cutoff=0.0) or ["…"]
-                    meant = re.sub(rf"{re.escape(key)}(?!.*{re.escape(key)})", nearest[0], name)
-                    raise InputError(f"--{name} is not a setting of {self.config_files}: did you mean --{meant}?")
+                    remedy = "the README lists the settings"
+                    if nearest := _nearest(key, names):
+                        meant = re.sub(rf"{re.escape(key)}(?!.*{re.escape(key)})", nearest, name)
+                        remedy = f"did you mean --{meant}?"
+                    raise InputError(f"--{name} is not a setting of {self.config_files}: {remedy}")
                 known = known.get(key)
+            if self.overrides[name] is None and known is not None:
+                remedy = "MONAI would keep the config's own value: give another value, or leave the setting out"
+                raise InputError(f"--{name} is None: {remedy}")
 
     def config(self) -> dict[str, Any]:
         """The config files merged, with the overrides, before anything is resolved."""
@@ -132,6 +137,13 @@ def _names(config: Any) -> set[str] | None:
     if any(a.kind is inspect.Parameter.VAR_KEYWORD for a in arguments.values()):
         return None
     return set(config) | set(arguments) | {"_disabled_", "_mode_", "_requires_", "_desc_"}
+
+
+def _nearest(key: str, names: set[str]) -> str | None:
+    """The name that `key` may be meant for: one spelled alike, or whose words begin with its letters (`lr`)."""
+    near = difflib.get_close_matches(key, names, n=1)
+    initials = [name for name in sorted(names) if key == "".join(word[:1] for word in name.split("_"))]
+    return next(iter([*near, *initials]), None)
 
 
 def _is_flag(token: str) -> bool:

@@ -29,7 +29,7 @@ def check_device(device: str | torch.device) -> str | torch.device:
             raise TypeError("a device is a word")
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise InputError(f"device {device!r} cannot be used ({one_line(error)}): give --device cpu") from error
+        raise InputError(f"device {device!r} cannot be used ({one_line(error, 100)}): give --device cpu") from error
     return device
 
 
@@ -58,6 +58,7 @@ def _paths(name: str, value: Any) -> Any:
 
 
 _POSITIVE, _COUNT = partial(whole_number, least=1), partial(whole_number, least=0)
+_WORKERS = partial(whole_number, least=0, most=1024)
 _MPP = "µm per pixel (40x is about 0.25), "
 
 RULES: dict[str, Check] = {
@@ -66,7 +67,7 @@ RULES: dict[str, Check] = {
     "accumulation_steps": _POSITIVE,
     "val_interval": _POSITIVE,
     "patience": _COUNT,
-    "learning_rate": _optional(partial(number, above=0)),
+    "learning_rate": _optional(partial(number, above=0, most=100)),
     "learning_rate_drop": _optional(_POSITIVE),
     "layer_decay": fraction,
     "freeze": flag,
@@ -82,31 +83,31 @@ RULES: dict[str, Check] = {
     "evaluated_part": partial(word, words=PARTS),
     "resume": flag,
     "without_tensorboard": flag,
-    "seed": _COUNT,
+    "seed": partial(whole_number, least=0, most=2**32 - 1),
     "amp": flag,
-    "num_workers": _COUNT,
+    "num_workers": _WORKERS,
     "device": lambda _, value: check_device(value),
     "lighten": flag,
     "nuclei": flag,
-    "nucleus_separation_um": partial(number, above=0, unit="µm, "),
-    "nucleus_min_area_um2": partial(number, least=0, unit="µm², "),
+    "nucleus_separation_um": partial(number, above=0, most=1000, unit="µm, "),
+    "nucleus_min_area_um2": partial(number, least=0, most=1e6, unit="µm², "),
     "mpp": partial(number, above=0, most=COARSEST_MPP, unit=_MPP),
     "overlap": partial(number, least=0, most=MOST_OVERLAP),
     "sw_batch_size": _POSITIVE,
     "formats": _formats,
     "tissue": flag,
     "tissue_threshold": _optional(fraction),
-    "tissue_min_area_mm2": partial(number, least=0, unit="mm², "),
+    "tissue_min_area_mm2": partial(number, least=0, most=1e6, unit="mm², "),
     "gzip": flag,
-    "tile_size": partial(whole_number, least=LEAST_TILE),
+    "tile_size": partial(whole_number, least=LEAST_TILE, most=16_384),
     "region_size": partial(multiple, of=TILE),
-    "nucleus_workers": _COUNT,
+    "nucleus_workers": _WORKERS,
     "compile": flag,
     "dry_run": flag,
     "engine": partial(word, words=("local", "ray")),
     "ray_address": _optional(text),
     "num_cpus": _POSITIVE,
-    "num_gpus": partial(number, least=0),
+    "num_gpus": partial(number, least=0, most=1024),
     "retries": _COUNT,
     "ray_workers": _optional(_POSITIVE),
 }

@@ -105,7 +105,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    assert "does not exist" in refusal(tmp_path)
+    assert "is a folder: give --checkpoint the file of a trained model" in refusal(tmp_path)
 
 
 def test_a_text_file_is_refused(tmp_path):
@@ -116,6 +116,15 @@ def test_a_text_file_is_refused(tmp_path):
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "empty.pt").touch()
     assert "cannot be read as a file of tensors" in refusal(tmp_path / "empty.pt")
+
+
+def test_a_checkpoint_damaged_inside_a_tensor_is_refused(tmp_path):
+    path = saved(tmp_path / "best.pt", small_monch().state_dict())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)  # which PyTorch does not notice
+    assert "cannot be read as a file of tensors" in refusal(path)
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path):

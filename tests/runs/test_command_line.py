@@ -32,11 +32,23 @@ def test_a_flag_without_value_is_true(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "nearest"), [("epoch", "epochs"), ("datasetdir", "dataset_dir"), ("tran#x", "train")]
+    ("given", "nearest"),
+    [("epoch", "epochs"), ("dd", "dataset_dir"), ("datasetdir", "dataset_dir"), ("tran#x", "train")],
 )
 def test_an_unknown_setting_is_refused_with_the_nearest_name(config: Path, given: str, nearest: str) -> None:
     with pytest.raises(InputError, match=f"--{given} is not a setting of .*did you mean --{nearest}?"):
         CommandLine(["--config_file", str(config), f"--{given}", "1"]).check()
+
+
+def test_an_unknown_setting_like_none_is_refused_without_a_guess(config: Path) -> None:
+    with pytest.raises(InputError, match=r"--zzz is not a setting of .*: the README lists the settings"):
+        CommandLine(["--config_file", str(config), "--zzz", "1"]).check()
+
+
+def test_none_is_refused_where_monai_would_keep_another_value(config: Path) -> None:
+    with pytest.raises(InputError, match="--epochs is None: MONAI would keep the config's own value"):
+        CommandLine(["--config_file", str(config), "--epochs", "None"]).check()
+    CommandLine(["--config_file", str(config), "--dataset_dir", "None"]).check()
 
 
 @pytest.mark.parametrize("given", ["epochs", "train#trainer#max_epochs", "train::trainer::max_epochs", "+train"])

@@ -19,12 +19,13 @@ GOOD = {
 }  # fmt: skip
 BAD = {
     "training": {
-        "epochs": [0, 1.0, True, "3", None, math.nan], "patience": [-1, 0.5], "learning_rate_drop": [0, 1.5],
+        "epochs": [0, 1.0, True, "3", None, math.nan], "patience": [-1, 0.5, 10**20], "learning_rate_drop": [0, 1.5],
         "learning_rate": [0, -1e-3, "a", math.inf], "layer_decay": [1.1, -0.1, math.nan, True], "lora_rank": [-1],
         "prompts": ["words", None, ["names"]], "augmentation": [2, "0.5"], "density_range": [[0, 1], [1, math.inf], 1],
         "text_encoder": ["clip", 1, True],
-        "split": [1.5, None, True, [1]], "evaluated_part": ["all", 1], "seed": [-1, 1.5, "x"],
-        "num_workers": [-1, "two"], "amp": ["yes", 1, None], "device": ["gpu", "cuda:99", [1], None, "meta", 0],
+        "batch_size": [10**20],
+        "split": [1.5, None, True, [1]], "evaluated_part": ["all", 1], "seed": [-1, 1.5, "x", 2**32],
+        "num_workers": [-1, "two", 10**20], "amp": ["yes", 1, None], "device": ["gpu", "cuda:99", [1], None, "meta", 0],
     },
     "inference": {
         "mpp": [0, -1, math.nan, 2.1, "0.25", None, True], "overlap": [0.9, -1, math.nan, "a"], "nuclei": ["a.geojson"],
@@ -32,8 +33,9 @@ BAD = {
     },
     "slides": {
         "mpp": [0, math.inf, "a"], "overlap": [0.8], "nuclei": [True, 5], "tissue_threshold": [2, "a"],
-        "region_size": [512.0, 1000, 0, -512], "tile_size": [31, "256"], "engine": ["dask", None],
-        "num_gpus": [-1, math.nan], "ray_workers": [0, "all"], "ray_address": [5], "num_cpus": [0, 0.5],
+        "region_size": [512.0, 1000, 0, -512], "tile_size": [31, "256", 10**20], "engine": ["dask", None],
+        "num_gpus": [-1, math.nan], "nucleus_workers": [10**20],
+        "ray_workers": [0, "all", 10**20], "ray_address": [5], "num_cpus": [0, 0.5],
         "retries": [-1], "gzip": ["yes"],
     },
 }  # fmt: skip
