@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Level0Box
 from monch_monai.label.segmenter import Segmenter
 from monch_monai.predict import Prediction
@@ -32,9 +33,22 @@ def leaves_images_as_they_are(segmenter):
 
 def watched(segmenter):
     """What the segmenter's network sees: a list that its tiles are added to."""
-    seen = []
-    segmenter._bundled.pipeline.predictor = lambda tiles: seen.append(tiles) or _nothing(tiles)
-    return seen
+    segmenter._bundled.pipeline.predictor = watcher = Watcher()
+    return watcher.seen
+
+
+class Watcher:
+    """Finds nothing in the tiles that it keeps."""
+
+    class_table = PANNUKE
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, tiles):
+        self.seen.append(tiles)
+        shape = tiles.shape[:3]
+        return Prediction(np.zeros(shape, np.uint8), np.zeros((shape[0], 5, *shape[1:]), np.float16))
 
 
 def test_a_picture_is_seen_lightened(segmenter, tmp_path):
@@ -60,8 +74,3 @@ def test_a_part_of_a_slide_is_seen_as_light_as_the_whole(segmenter, tmp_path):
     pale, dark = (tiles[0, 100, 100].astype(float) for tiles in (seen[0], seen[-1]))
     assert (pale > pixels[0, 0]).all()
     assert np.log(dark / 255) == pytest.approx(2 * np.log(pale / 255), rel=0.05)
-
-
-def _nothing(tiles):
-    count, height, width = tiles.shape[:3]
-    return Prediction(np.zeros((count, height, width), np.uint8), np.zeros((count, 5, height, width), np.float16))
