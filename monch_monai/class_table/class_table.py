@@ -92,8 +92,10 @@ class ClassTable:
 
     def to_dict(self) -> dict[str, Any]:
         """The table as plain JSON; `from_dict` reads it."""
-        records = [asdict(c).items() for c in self.classes]
-        of_classes = [{n: list(v) if isinstance(v, tuple) else v for n, v in r if n != "index"} for r in records]
+        of_classes = [
+            {n: list(v) if isinstance(v, tuple) else v for n, v in asdict(c).items() if n != "index"}
+            for c in self.classes
+        ]
         return {"name": self.name, "classes": of_classes}
 
     @classmethod
