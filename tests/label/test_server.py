@@ -154,6 +154,7 @@ def test_batches_save_what_can_be_segmented(server: Server, studies: Path) -> No
 
 
 def test_the_least_sure_image_is_proposed(server: Server) -> None:
+    server.post("/activelearning/uncertainty", {"candidates": 100, "image": "slide.v1"})  # all its parts, at once
     proposals = [server.post("/activelearning/uncertainty", {"candidates": 100}).json() for _ in range(3)]
     assert [0 <= p["uncertainty"] <= 1 for p in proposals] == [True] * 3
     assert proposals[0]["uncertainty"] >= proposals[1]["uncertainty"] >= proposals[2]["uncertainty"]
