@@ -3,6 +3,7 @@ import pytest
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.overlay import MISTAKES, draw_contours, draw_mistakes
+from tests.fakes.labels import SEVERAL, some_classes
 
 GREY = (128, 130, 132)
 COLORS = [c.color for c in PANNUKE.classes]
@@ -31,6 +32,18 @@ def test_an_outline_lies_inside_the_region_in_the_colour_of_its_class(nucleus):
     drawn = draw_contours(image(), square(nucleus.index), COLORS)
     assert (drawn[ring(2)] == nucleus.color).all()
     assert (drawn[~ring(2)] == GREY).all()
+
+
+@pytest.mark.parametrize(("colors", "value"), [(SEVERAL.colors, 6), ([c.color for c in some_classes(3).classes], 2)])
+def test_labels_of_several_classes_and_of_other_tables_have_their_colours(colors, value):
+    drawn = draw_contours(image(), square(value), colors)
+    assert (drawn[ring(2)] == colors[value]).all()
+    assert (drawn[~ring(2)] == GREY).all()
+
+
+@pytest.mark.parametrize("value", [6, 255])
+def test_values_without_a_colour_are_not_drawn(value):
+    assert np.array_equal(draw_contours(image(), square(value), COLORS), image())
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])

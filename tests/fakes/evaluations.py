@@ -85,16 +85,16 @@ def set_score(folder, value, *keys):
     path.write_text(json.dumps(scores))
 
 
-def make_calibration(empty=("dead",)):
+def make_calibration(empty=("dead",), class_table=PANNUKE):
     """Each class has its bins at 0 and .9, of which all and none are right; a class in `empty` has no pixels."""
     filled = {"probability": [0.0, None, 0.9], "share": [1.0, None, 0.0], "expected_calibration_error": 0.9}
     nothing = {"probability": [None] * 3, "share": [None] * 3, "expected_calibration_error": None}
-    return {"bins": 3, "classes": {c.name: nothing if c.name in empty else filled for c in PANNUKE.nuclei}}
+    return {"bins": 3, "classes": {c.name: nothing if c.name in empty else filled for c in class_table.nuclei}}
 
 
-def add_everything(folder, tissue="Breast", source="here", name="tile.png", width=2000):
+def add_everything(folder, tissue="Breast", source="here", name="tile.png", width=2000, class_table=PANNUKE):
     """The files that an evaluation may also have: calibration, nuclei, two tiles and a picture of feature maps."""
-    (folder / "calibration.json").write_text(json.dumps(make_calibration()))
+    (folder / "calibration.json").write_text(json.dumps(make_calibration(class_table=class_table)))
     ends = {"low": 0.25, "high": 0.75}
     counts = {"pq": 0.3, "dq": 0.5, "sq": 0.6, "pq_pannuke": None, "pq_strict": 0.2, "f1": 0.7, "precision": 0.8}
     classes = {"dead": {**counts, "recall": 0.625, "nuclei": 40, "predicted": 30}}

@@ -20,6 +20,7 @@ from monch_monai.report.figures import (
 from monch_monai.report.paper import TABLE_2
 from monch_monai.tissues import TISSUES
 from tests.fakes.evaluations import add_everything, make_calibration, set_score, write_evaluation
+from tests.fakes.labels import SEVERAL, some_classes
 
 KEY = "f1_of_means_with_background"
 
@@ -112,6 +113,24 @@ def test_the_confusion_names_truth_down_and_prediction_across():
     assert [tick.get_text() for tick in axes.get_xticklabels()] == names
     assert [tick.get_text() for tick in axes.get_yticklabels()] == names
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "truth")
+
+
+def test_the_confusion_has_a_row_for_each_label_and_a_column_for_each_class():
+    counts = np.arange(1, 49).reshape(8, 6)
+    (axes,) = draw_confusion(counts, SEVERAL.names, PANNUKE.names).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == PANNUKE.names
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == SEVERAL.names
+    assert axes.images[0].get_array()[6, 5] == counts[6, 5] / counts[6].sum()
+
+
+def test_figures_are_of_the_classes_of_a_table_in_its_colours(tmp_path):
+    table = some_classes(3)
+    (axes,) = draw_reliability(make_calibration(class_table=table), table).axes
+    file = history(tmp_path / "h.csv", [2.5, 0.5, 0.25], columns=["epoch", "loss", "dice class 1", "dice class 2"])
+    _, right = draw_training(file, table).axes
+    for lines in (axes.lines[1:], right.lines):
+        assert [to_rgb(line.get_color()) for line in lines] == [class_color(c) for c in table.nuclei]
+    assert [line.get_label() for line in right.lines] == ["class 1", "class 2"]
 
 
 def test_reliability_has_a_line_for_each_class_with_pixels():

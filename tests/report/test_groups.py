@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import pytest
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, LabelSets
 from monch_monai.encoders import RANDOM, Origin
 from monch_monai.networks.provenance import Provenance
 from monch_monai.report import EvaluatedRun, paper_table
 from monch_monai.report.groups import label_differences, leaves
 from tests.fakes.evaluations import NETWORK, PROVENANCE, RECORD, TEXT_ENCODER, write_evaluation
+from tests.fakes.labels import some_classes
 
 HUB = Origin("hub", "timm/resnet50_clip.openai", "0123456789abcdef")
 OTHER_WORDS = [("Small.", *c.sentences[1:]) if c.name == "dead" else c.sentences for c in PANNUKE.classes]
@@ -54,6 +55,14 @@ def test_class_names_in_place_of_attributes_are_a_row_of_their_own(tmp_path):
     names = PROVENANCE.with_words(PANNUKE, NAMES, "names", TEXT_ENCODER)
     found = rows_of(write(tmp_path / "a"), write(tmp_path / "b", names))
     assert [name for name, _ in found] == ["MONCH", "prompts names"]
+
+
+def test_networks_of_other_classes_are_other_rows(tmp_path):
+    table = some_classes(3)
+    other = PROVENANCE.with_words(table, [c.sentences for c in table.classes], "attributes", TEXT_ENCODER)
+    found = rows_of(write(tmp_path / "a"), write(tmp_path / "b", other, labels=LabelSets(table)))
+    assert len({name for name, _ in found}) == 2
+    assert "class_table" in found[0][0]
 
 
 def test_splits_and_seeds_of_one_method_are_averaged(tmp_path):
