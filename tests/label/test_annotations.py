@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import shapely
@@ -6,6 +7,7 @@ import shapely
 from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.label.annotations import Outline, read_annotations
+from tests.fakes.labels import some_classes
 
 SQUARE = [(2, 3), (6, 3), (6, 9), (2, 9)]
 
@@ -72,6 +74,21 @@ def test_an_outline_drawn_across_itself_is_mended(tmp_path):
     (outline,) = read_annotations(write(tmp_path, "a.xml", asap(("dead", bow))), PANNUKE).outlines
     assert outline.polygon.is_valid
     assert outline.polygon.area == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("Class 1", "class 1"), ("class 2*", "class 2"), ("T & NK*", "T & NK*"), ("IGNORE*", "ignore"), ("dead", None)],
+)
+def test_outlines_are_of_the_classes_of_a_table(tmp_path, given, found):
+    table = some_classes(4)
+    table = replace(table, classes=(*table.classes[:3], replace(table.classes[3], name="T & NK*")))
+    path = write(tmp_path, "a.json", {"elements": [polyline(given, SQUARE)]})
+    if found is None:
+        with pytest.raises(InputError, match="class 'dead'; expected class 1, class 2, T & NK\\*, Ignore"):
+            read_annotations(path, table)
+    else:
+        assert [outline.name for outline in read_annotations(path, table).outlines] == [found]
 
 
 @pytest.mark.parametrize(
