@@ -121,4 +121,6 @@ def test_touching_nuclei_of_one_class_are_told_apart_by_their_ids():
     red = (drawn == PANNUKE.nuclei[0].color).all(axis=2)
     assert red[12, [10, 19, 20, 29]].all()
     assert not red[12, [15, 25]].any()
-    assert not (draw_contours(image(), classes, COLORS, width=1)[12, 19:21] == PANNUKE.nuclei[0].color).all(axis=1).any()
+    assert (
+        not (draw_contours(image(), classes, COLORS, width=1)[12, 19:21] == PANNUKE.nuclei[0].color).all(axis=1).any()
+    )

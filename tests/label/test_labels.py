@@ -11,6 +11,7 @@ from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
 from monch_monai.label.labels import draw, read_labels, requested_part
 from monch_monai.nuclei import outlines
+from tests.fakes.labels import some_classes
 from tests.fakes.nuclei import random_instances
 from tests.label.test_annotations import asap, write
 
@@ -90,6 +91,22 @@ def test_a_mask_of_any_format_with_its_nuclei_separated(tmp_path):
         np.testing.assert_array_equal(label.instances[classes == 5], 2)
     part = requested_part({"location": [60, 70], "size": SIZE})
     assert read_labels(tmp_path / "a.png", Level0Box(0, 0, 100, 100), 0.25, PANNUKE, part).box == part
+
+
+def test_labels_hold_the_classes_of_a_table(tmp_path):
+    classes = np.zeros((30, 40), np.uint8)
+    classes[2:12, 2:12], classes[20:28, 20:34] = 1, 2
+    Image.fromarray(classes).save(tmp_path / "a.png")
+    outlined = asap(("class 1", rectangle(2, 2, 10, 10)), ("class 2", rectangle(20, 20, 14, 8)))
+    for path in (tmp_path / "a.png", write(tmp_path, "a.xml", outlined)):
+        label = read_labels(path, WHOLE, 0.25, some_classes(3))
+        np.testing.assert_array_equal(label.classes, classes)
+        np.testing.assert_array_equal(label.instances, classes)
+    with pytest.raises(InputError, match="holds 2; its class map holds 0 to 1 and 255"):
+        read_labels(tmp_path / "a.png", WHOLE, 0.25, some_classes(2))
+    Image.fromarray(np.where(classes == 1, 255, 0).astype(np.uint8)).save(tmp_path / "b.png")
+    with pytest.raises(InputError, match="holds only 0, 255; a class map holds 0 to 2, and 255 only"):
+        read_labels(tmp_path / "b.png", WHOLE, 0.25, some_classes(3))
 
 
 def test_an_image_without_nuclei_is_a_label_too(tmp_path):
