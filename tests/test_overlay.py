@@ -3,8 +3,10 @@ import pytest
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.overlay import MISTAKES, draw_contours, draw_mistakes
+from tests.fakes.labels import SEVERAL, some_classes
 
 GREY = (128, 130, 132)
+COLORS = [c.color for c in PANNUKE.classes]
 
 
 def image(height=30, width=40):
@@ -27,29 +29,41 @@ def ring(width):
 
 @pytest.mark.parametrize("nucleus", PANNUKE.nuclei, ids=lambda c: c.name)
 def test_an_outline_lies_inside_the_region_in_the_colour_of_its_class(nucleus):
-    drawn = draw_contours(image(), square(nucleus.index))
+    drawn = draw_contours(image(), square(nucleus.index), COLORS)
     assert (drawn[ring(2)] == nucleus.color).all()
     assert (drawn[~ring(2)] == GREY).all()
 
 
+@pytest.mark.parametrize(("colors", "value"), [(SEVERAL.colors, 6), ([c.color for c in some_classes(3).classes], 2)])
+def test_labels_of_several_classes_and_of_other_tables_have_their_colours(colors, value):
+    drawn = draw_contours(image(), square(value), colors)
+    assert (drawn[ring(2)] == colors[value]).all()
+    assert (drawn[~ring(2)] == GREY).all()
+
+
+@pytest.mark.parametrize("value", [6, 255])
+def test_values_without_a_colour_are_not_drawn(value):
+    assert np.array_equal(draw_contours(image(), square(value), COLORS), image())
+
+
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_an_outline_is_as_wide_as_asked_for(width):
-    drawn = draw_contours(image(), square(1), width=width)
+    drawn = draw_contours(image(), square(1), COLORS, width=width)
     assert np.array_equal((drawn != GREY).any(axis=-1), ring(width))
 
 
 def test_nothing_is_drawn_on_an_empty_class_map():
-    assert np.array_equal(draw_contours(image(), square(0)), image())
+    assert np.array_equal(draw_contours(image(), square(0), COLORS), image())
 
 
 def test_the_edge_of_the_picture_is_no_outline():
-    assert np.array_equal(draw_contours(image(), np.full((30, 40), 3, dtype=np.uint8)), image())
+    assert np.array_equal(draw_contours(image(), np.full((30, 40), 3, dtype=np.uint8), COLORS), image())
 
 
 def test_touching_regions_of_two_classes_keep_an_outline_between_them():
     classes = np.full((30, 40), 1, dtype=np.uint8)
     classes[:, 20:] = 5
-    drawn = draw_contours(image(), classes)
+    drawn = draw_contours(image(), classes, COLORS)
     assert (drawn[:, 18:20] == PANNUKE.classes[1].color).all()
     assert (drawn[:, 20:22] == PANNUKE.classes[5].color).all()
     assert (drawn[:, :18] == GREY).all()
@@ -58,7 +72,7 @@ def test_touching_regions_of_two_classes_keep_an_outline_between_them():
 
 def test_the_image_is_left_as_it_was():
     original = image()
-    drawn = draw_contours(original, square(2))
+    drawn = draw_contours(original, square(2), COLORS)
     assert np.array_equal(original, image())
     assert drawn.dtype == np.uint8
 
@@ -103,8 +117,10 @@ def test_under_mistakes_the_image_is_pale_grey():
 def test_touching_nuclei_of_one_class_are_told_apart_by_their_ids():
     classes = square(1)
     ids = np.where(np.arange(40) < 20, classes, 2 * classes)
-    drawn = draw_contours(image(), classes, width=1, instance_map=ids)
+    drawn = draw_contours(image(), classes, COLORS, width=1, instance_map=ids)
     red = (drawn == PANNUKE.nuclei[0].color).all(axis=2)
     assert red[12, [10, 19, 20, 29]].all()
     assert not red[12, [15, 25]].any()
-    assert not (draw_contours(image(), classes, width=1)[12, 19:21] == PANNUKE.nuclei[0].color).all(axis=1).any()
+    assert (
+        not (draw_contours(image(), classes, COLORS, width=1)[12, 19:21] == PANNUKE.nuclei[0].color).all(axis=1).any()
+    )

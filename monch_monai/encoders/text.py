@@ -45,14 +45,14 @@ class TextEncoder:
         """Features `[N, D]` of `N` sentences, each of Euclidean length 1.
 
         Raises:
-            ValueError: a sentence has more tokens than the tower reads; they would be cut off silently.
+            InputError: a sentence has more tokens than the tower reads; they would be cut off silently.
         """
         rows = torch.zeros(len(sentences), self.context_length, dtype=torch.long)
         for row, sentence in zip(rows, sentences, strict=True):
             tokens = self.tokens(sentence)
             if len(tokens) > self.context_length:
                 reads = f"{self.name} reads {self.context_length}"
-                raise ValueError(f"a prompt has {len(tokens)} tokens; {reads}: shorten {sentence[:40]!r} …")
+                raise InputError(f"a prompt has {len(tokens)} tokens; {reads}: shorten {sentence[:40]!r} …")
             row[: len(tokens)] = torch.tensor(tokens)
         return F.normalize(self.tower.eval()(rows).float(), dim=-1)
 

@@ -18,7 +18,7 @@ def write_scores(folder: Path, counts: ImageCounts) -> None:
     - `scores_by_organ_and_class.csv`: a row a class of each organ.
     - `scores_by_dataset.csv`: a row a class of each dataset, where there are several.
     - `counts.csv`: a row an image, its tissue and source, and its pixel counts `TRUTH>PREDICTION`.
-    - `scores.json`: the same scores, the paper's average, and spreads over organs.
+    - `scores.json`: the same scores, the paper's average, spreads over organs, and the class table.
 
     Beside each score are the ends of its 95 % image-bootstrap interval, `…_low` and `…_high`. An undefined score is an
     empty cell, and null.
@@ -48,6 +48,7 @@ def write_scores(folder: Path, counts: ImageCounts) -> None:
         "intervals": {"method": "percentile, images resampled", "level": LEVEL, "resamples": RESAMPLES, "seed": 0},
         "confusion_matrix": counts.matrix.tolist(),
         "labels": labels.names,
+        "class_table": labels.table.to_dict(),
     }
     write_json(folder / "scores.json", scores)
 

@@ -63,7 +63,8 @@ def read_annotations(path: str | Path, class_table: ClassTable) -> Annotations:
 
 def _class_name(given: str, file: str, class_table: ClassTable) -> str:
     known = {name.casefold(): name for name in (*values(class_table), REVIEWED)}
-    name = known.get(given.strip().rstrip("*").casefold())
+    plain = given.strip().casefold()
+    name = known.get(plain) or known.get(plain.rstrip("*"))
     if name is None:
         classes = ", ".join(c.name for c in class_table.nuclei)
         raise InputError(f"{file} has an outline of class {given!r}; expected {classes}, Ignore* or Region*")

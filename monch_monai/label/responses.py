@@ -1,9 +1,10 @@
 """Segmented nuclei in the formats that MONAI Label's clients read."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 from monailabel.utils.others.pathology import create_asap_annotations_xml, create_dsa_annotations_json
@@ -35,19 +36,21 @@ def outline_response(found: Sequence[Segmented], output: str, model: str) -> tup
     }
     file = None
     if output == "asap":
-        file, _ = create_asap_annotations_xml(response, "WARNING")
+        escaped = [{"annotation": _annotation(each, escape)} for each in found]
+        file, _ = create_asap_annotations_xml({**response, "annotations": escaped}, "WARNING")
     elif output == "dsa":
         file, _ = create_dsa_annotations_json(response, "WARNING")
     return file, response
 
 
-def _annotation(found: Segmented) -> dict[str, Any]:
+def _annotation(found: Segmented, written: Callable[[str], str] = str) -> dict[str, Any]:
+    """MONAI Label's record of a part; `written` turns the name of a class into the text that stands in the file."""
     by_class: dict[str, list[list[list[float]]]] = {c.name: [] for c in found.class_table.nuclei}
     for name, polygon in zip(found.table["class_name"].to_pylist(), polygons_of(found.table), strict=True):
         by_class[name].append([[_number(v) for v in point] for point in polygon.exterior.coords[:-1]])
     return {
-        "elements": [{"label": name, "contours": contours} for name, contours in by_class.items() if contours],
-        "labels": {c.name: list(c.color) for c in found.class_table.nuclei},
+        "elements": [{"label": written(name), "contours": contours} for name, contours in by_class.items() if contours],
+        "labels": {written(c.name): list(c.color) for c in found.class_table.nuclei},
     }
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from monch_monai.class_table import ClassTable
 from monch_monai.errors import InputError
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.networks.prompt_decoder import QUERIES
@@ -66,10 +67,16 @@ class EvaluatedRun:
                 timed["median_ms"], conditions(timed)
             scores["classes"], scores["organs"], scores["over_organs"]
             run = cls(place, scores, timed, record, _provenance(record))
-            run.row, run.method  # noqa: B018 (whatever the record lacks is found here)
+            run.row, run.method, run.class_table  # noqa: B018 (whatever the record lacks is found here)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{place} is not a whole evaluation ({error!r}): evaluate again") from error
         return run
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes of the predictions; those of the network where an earlier version wrote the scores."""
+        stored = self.scores.get("class_table")
+        return self.provenance.class_table if stored is None else ClassTable.from_dict(stored)
 
     @property
     def network_def(self) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def draw_all(folder: Path, class_table: ClassTable, history: Path | None) -> Non
 
     Args:
         folder: of the evaluation.
-        class_table: the network's classes.
+        class_table: the classes of the predictions.
         history: `history.csv` of the training; None leaves the training's figure as it is.
     """
     scores, calibration = read_json(folder / "scores.json"), read_json(folder / "calibration.json")

@@ -32,9 +32,7 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
     tables = {1: table_1([run]), 2: table_2([run])}
     for number, rows in tables.items():
         write_table(folder / "tables" / f"table{number}", rows, TEXTS["notes"][f"table_{number}"])
-    draw_all(
-        folder, run.provenance.class_table, None if checkpoint is None else Path(checkpoint).parent / "history.csv"
-    )
+    draw_all(folder, run.class_table, None if checkpoint is None else Path(checkpoint).parent / "history.csv")
     loader = jinja2.PackageLoader("monch_monai.report", "")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=loader)
     environment.filters["cell"] = cell

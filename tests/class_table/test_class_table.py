@@ -1,4 +1,5 @@
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -58,6 +59,7 @@ def test_a_table_is_read_from_yaml_and_kept_as_json(tmp_path):
     assert read.classes[1].color == (10, 11, 12)
     assert (read.classes[2].held_out, read.classes[2].in_pannuke) == (("Cancer.",), "neoplastic")
     assert ClassTable.from_dict(read.to_dict()) == read
+    assert json.loads(json.dumps(read.to_dict())) == read.to_dict()
 
 
 BAD = {

@@ -3,11 +3,11 @@
 import base64
 import io
 import json
-from dataclasses import asdict
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
@@ -17,15 +17,18 @@ from monch_monai.encoders import Origin
 from monch_monai.handlers.score_files import write_scores
 from monch_monai.metrics import ImageCounts
 from monch_monai.networks.provenance import Provenance
+from tests.fakes.labels import PLAIN
 
 NETWORK = {"mgfe": True, "ppd": True, "high_pass": True, "topology": True, "queries": ["high", "conv", "topo", "text"]}
+TEXT_ENCODER = SimpleNamespace(name="clip_rn50", origin=Origin("file", "weights.pt", sha256="c0de" * 16))
+WORDS = [c.sentences for c in PANNUKE.classes]
 PROVENANCE = Provenance(
-    "clip_rn50", Origin("file", "weights.pt", sha256="c0de" * 16), normalisation="batch", recipe={"learning_rate": 5e-5}
-).with_words(ATTRIBUTES, "clip_rn50", Origin("file", "weights.pt", sha256="c0de" * 16))
+    "clip_rn50", TEXT_ENCODER.origin, normalisation="batch", recipe={"learning_rate": 5e-5}
+).with_words(PANNUKE, WORDS, "attributes", TEXT_ENCODER)
 RECORD = {
     "kind": "evaluation",
     "seed": 7,
-    "provenance": asdict(PROVENANCE),
+    "provenance": PROVENANCE.to_dict(),
     "checkpoint": {"file": "best.pt", "sha256": "c0ffee"},
     "data_fingerprint": "f00d",
     "started": "2026-01-02T03:04:05+0000",
@@ -40,25 +43,28 @@ TIME = {"median_ms": 12.5, "quartiles_ms": [12.0, 13.0], "device": "cpu", "preci
         "device_name": "abacus", "batch_size": 1, "tile_size": 256}  # fmt: skip
 
 
-def make_counts(tissues=("Breast", "Lung"), seed=0, absent=()):
-    """Two images of each tissue; classes in `absent` are in no truth."""
-    matrices = np.random.default_rng(seed).integers(1, 90, (2 * len(tissues), 6, 6))
+def make_counts(tissues=("Breast", "Lung"), seed=0, absent=(), labels=PLAIN):
+    """Two images of each tissue; labels in `absent` are in no truth."""
+    matrices = np.random.default_rng(seed).integers(1, 90, (2 * len(tissues), len(labels), len(labels.table)))
     matrices[:, list(absent)] = 0
     names = [f"images.npy#{i}" for i in range(len(matrices))]
-    return ImageCounts(names, [*tissues, *tissues], ["here"] * len(names), matrices)
+    here = ["here"] * len(names)
+    return ImageCounts(names, [*tissues, *tissues], here, here, matrices, labels)
 
 
 @cache
-def _score_files(tissues, seed, absent):
+def _score_files(tissues, seed, absent, labels):
     with TemporaryDirectory() as folder:
-        write_scores(Path(folder), make_counts(tissues, seed, absent))
+        write_scores(Path(folder), make_counts(tissues, seed, absent, labels))
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-def write_evaluation(folder, seed=0, tissues=("Breast", "Lung"), absent=(), network=None, time=None, **record):
+def write_evaluation(
+    folder, seed=0, tissues=("Breast", "Lung"), absent=(), network=None, time=None, labels=PLAIN, **record
+):
     """Scores of made-up counts and a record in which `network` and `record` differ from the usual."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in _score_files(tuple(tissues), seed, tuple(absent)).items():
+    for name, content in _score_files(tuple(tissues), seed, tuple(absent), labels).items():
         (folder / name).write_bytes(content)
     record = {**RECORD, "config": {"network_def": {**NETWORK, **(network or {})}}, **record}
     if "encoder_weights" in record:  # as earlier versions recorded
@@ -79,16 +85,16 @@ def set_score(folder, value, *keys):
     path.write_text(json.dumps(scores))
 
 
-def make_calibration(empty=("dead",)):
+def make_calibration(empty=("dead",), class_table=PANNUKE):
     """Each class has its bins at 0 and .9, of which all and none are right; a class in `empty` has no pixels."""
     filled = {"probability": [0.0, None, 0.9], "share": [1.0, None, 0.0], "expected_calibration_error": 0.9}
     nothing = {"probability": [None] * 3, "share": [None] * 3, "expected_calibration_error": None}
-    return {"bins": 3, "classes": {c.name: nothing if c.name in empty else filled for c in PANNUKE.nuclei}}
+    return {"bins": 3, "classes": {c.name: nothing if c.name in empty else filled for c in class_table.nuclei}}
 
 
-def add_everything(folder, tissue="Breast", source="here", name="tile.png", width=2000):
+def add_everything(folder, tissue="Breast", source="here", name="tile.png", width=2000, class_table=PANNUKE):
     """The files that an evaluation may also have: calibration, nuclei, two tiles and a picture of feature maps."""
-    (folder / "calibration.json").write_text(json.dumps(make_calibration()))
+    (folder / "calibration.json").write_text(json.dumps(make_calibration(class_table=class_table)))
     ends = {"low": 0.25, "high": 0.75}
     counts = {"pq": 0.3, "dq": 0.5, "sq": 0.6, "pq_pannuke": None, "pq_strict": 0.2, "f1": 0.7, "precision": 0.8}
     classes = {"dead": {**counts, "recall": 0.625, "nuclei": 40, "predicted": 30}}

@@ -28,7 +28,7 @@ def trained_monch(steps: int = 120) -> Monch:
     network = small_monch()
     encoder = network.image_encoder
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (encoder.mean, encoder.std))
-    network.describe(PANNUKE, SmallText())
+    network.describe(PANNUKE, SmallText(), words="fixed")  # random features, as many as are learned in seconds
     optimizer, loss, rng = torch.optim.Adam(network.parameters(), 3e-3), PerClassBCE(), np.random.default_rng(0)
     for _ in range(steps):
         tiles = [synthetic_tile(rng, 128, 8) for _ in range(4)]

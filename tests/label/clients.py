@@ -71,7 +71,7 @@ def inside(found: list[Found], x: int, y: int, w: int, h: int) -> list[Found]:
 def agreement(found: list[Found], instances: np.ndarray, box: tuple[int, int, int, int]) -> tuple[float, float]:
     """Share of an image's known nuclei that are found (IoU above 1/2), and of the found that are known, in a box."""
     x, y, w, h = box
-    _, ours = draw([Outline(name, polygon) for name, polygon in found], Level0Box(*box))
+    _, ours = draw([Outline(name, polygon) for name, polygon in found], Level0Box(*box), PANNUKE)
     theirs = instances[y : y + h, x : x + w]
     pairs, counts = np.unique(np.stack([ours.ravel(), theirs.ravel()]), axis=1, return_counts=True)
     area_ours, area_theirs = np.bincount(ours.ravel()), np.bincount(theirs.ravel())

@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 
 import pytest
 import shapely
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.label.annotations import Outline, read_annotations
+from tests.fakes.labels import some_classes
 
 SQUARE = [(2, 3), (6, 3), (6, 9), (2, 9)]
 
@@ -35,7 +38,7 @@ def feature(name, geometry):
 
 def test_asap_with_a_box(tmp_path):
     text = asap(("dead", SQUARE), ("Region*", [(0, 0), (9, 0), (9, 9)]), box='X="5" Y="6" W="70" H="80"')
-    found = read_annotations(write(tmp_path, "a.xml", text))
+    found = read_annotations(write(tmp_path, "a.xml", text), PANNUKE)
     assert tuple(found.box) == (5, 6, 70, 80)
     assert found.outlines == [
         Outline("dead", shapely.Polygon(SQUARE)), Outline("region", shapely.Polygon([(0, 0), (9, 0), (9, 9)]))
@@ -44,14 +47,14 @@ def test_asap_with_a_box(tmp_path):
 
 def test_points_and_lines_enclose_nothing(tmp_path):
     text = asap(("Positive", [(1, 1)]), ("dead", SQUARE[:2]), ("dead", SQUARE))
-    assert len(read_annotations(write(tmp_path, "a.xml", text)).outlines) == 1
+    assert len(read_annotations(write(tmp_path, "a.xml", text), PANNUKE).outlines) == 1
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_dsa(tmp_path, wrapped):
     rectangle = {"type": "rectangle", "label": {"value": "Region"}, "center": [10, 20, 0], "width": 8, "height": 6}
     document = {"name": "n", "elements": [polyline("Connective", SQUARE), rectangle]}
-    found = read_annotations(write(tmp_path, "a.json", {"annotation": document} if wrapped else document))
+    found = read_annotations(write(tmp_path, "a.json", {"annotation": document} if wrapped else document), PANNUKE)
     assert found.outlines[0] == Outline("connective", shapely.Polygon(SQUARE))
     assert found.outlines[1].polygon.equals(shapely.box(6, 17, 14, 23))
 
@@ -62,15 +65,30 @@ def test_geojson_keeps_holes_and_leaves_out_what_has_no_class(tmp_path):
     unclassed = feature(None, {"type": "Polygon", "coordinates": rings[:1]})
     point = feature("dead", {"type": "Point", "coordinates": [1, 1]})
     for document in ({"type": "FeatureCollection", "features": [polygon, unclassed, point]}, [polygon], polygon):
-        (outline,) = read_annotations(write(tmp_path, "a.geojson", document)).outlines
+        (outline,) = read_annotations(write(tmp_path, "a.geojson", document), PANNUKE).outlines
         assert outline.polygon.equals(shapely.Polygon(rings[0], rings[1:]))
 
 
 def test_an_outline_drawn_across_itself_is_mended(tmp_path):
     bow = [(0, 0), (4, 4), (4, 0), (0, 4)]
-    (outline,) = read_annotations(write(tmp_path, "a.xml", asap(("dead", bow)))).outlines
+    (outline,) = read_annotations(write(tmp_path, "a.xml", asap(("dead", bow))), PANNUKE).outlines
     assert outline.polygon.is_valid
     assert outline.polygon.area == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("Class 1", "class 1"), ("class 2*", "class 2"), ("T & NK*", "T & NK*"), ("IGNORE*", "ignore"), ("dead", None)],
+)
+def test_outlines_are_of_the_classes_of_a_table(tmp_path, given, found):
+    table = some_classes(4)
+    table = replace(table, classes=(*table.classes[:3], replace(table.classes[3], name="T & NK*")))
+    path = write(tmp_path, "a.json", {"elements": [polyline(given, SQUARE)]})
+    if found is None:
+        with pytest.raises(InputError, match="class 'dead'; expected class 1, class 2, T & NK\\*, Ignore"):
+            read_annotations(path, table)
+    else:
+        assert [outline.name for outline in read_annotations(path, table).outlines] == [found]
 
 
 @pytest.mark.parametrize(
@@ -93,5 +111,5 @@ def test_an_outline_drawn_across_itself_is_mended(tmp_path):
 )
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, name, content, words):
     with pytest.raises(InputError, match=words) as refused:
-        read_annotations(write(tmp_path, name, content))
+        read_annotations(write(tmp_path, name, content), PANNUKE)
     assert "\n" not in str(refused.value)

@@ -11,6 +11,7 @@ from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
 from monch_monai.label.labels import draw, read_labels, requested_part
 from monch_monai.nuclei import outlines
+from tests.fakes.labels import some_classes
 from tests.fakes.nuclei import random_instances
 from tests.label.test_annotations import asap, write
 
@@ -34,16 +35,16 @@ def test_rasterising_outlines_gives_their_pixels_back(seed):
             expected[ids == i] = i
     kept = [i for i in range(1, len(polygons) + 1) if (expected == i).any()]
     drawn = [Outline(PANNUKE.classes[nuclei.classes[i]].name, polygons[i - 1]) for i in kept]
-    classes, instances = draw(drawn, Level0Box(0, 0, ids.shape[1], ids.shape[0]))
+    classes, instances = draw(drawn, Level0Box(0, 0, ids.shape[1], ids.shape[0]), PANNUKE)
     np.testing.assert_array_equal(np.append(0, kept)[instances], expected)
     np.testing.assert_array_equal(classes, nuclei.classes[expected])
-    window = draw(drawn, Level0Box(7, 5, 20, 11))
+    window = draw(drawn, Level0Box(7, 5, 20, 11), PANNUKE)
     np.testing.assert_array_equal(window[1], instances[5:16, 7:27])
 
 
 def test_later_outlines_lie_on_top(tmp_path):
     path = write(tmp_path, "a.xml", asap(("dead", rectangle(0, 0, 10, 10)), ("Ignore*", rectangle(5, 0, 10, 10))))
-    label = read_labels(path, WHOLE, 0.25)
+    label = read_labels(path, WHOLE, 0.25, PANNUKE)
     assert label.box == WHOLE
     assert set(np.unique(label.classes[:10, :5])) == {4}
     assert set(np.unique(label.classes[:10, 5:15])) == {255}
@@ -70,7 +71,7 @@ def test_the_part_that_was_reviewed(tmp_path, slide, part, named, region, box):
         annotations.append(("Region*", rectangle(8, 9, 20, 15)))
     x, y, w, h = named or (0, 0, 0, 0)
     path = write(tmp_path, "a.xml", asap(*annotations, box=f'X="{x}" Y="{y}" W="{w}" H="{h}"'))
-    label = read_labels(path, WHOLE, 0.25, part and Level0Box(*part), slide)
+    label = read_labels(path, WHOLE, 0.25, PANNUKE, part and Level0Box(*part), slide)
     assert tuple(label.box) == box
     assert label.classes.shape == (box[3], box[2])
     assert (label.classes == 1).sum() == (label.instances == 1).sum() == 30
@@ -84,20 +85,36 @@ def test_a_mask_of_any_format_with_its_nuclei_separated(tmp_path):
     Image.fromarray(classes).save(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "a.tif", classes)
     for name in ("a.png", "a.tif"):
-        label = read_labels(tmp_path / name, WHOLE, 0.25)
+        label = read_labels(tmp_path / name, WHOLE, 0.25, PANNUKE)
         np.testing.assert_array_equal(label.classes, classes)
         np.testing.assert_array_equal(label.instances[classes == 3], 1)
         np.testing.assert_array_equal(label.instances[classes == 5], 2)
     part = requested_part({"location": [60, 70], "size": SIZE})
-    assert read_labels(tmp_path / "a.png", Level0Box(0, 0, 100, 100), 0.25, part).box == part
+    assert read_labels(tmp_path / "a.png", Level0Box(0, 0, 100, 100), 0.25, PANNUKE, part).box == part
+
+
+def test_labels_hold_the_classes_of_a_table(tmp_path):
+    classes = np.zeros((30, 40), np.uint8)
+    classes[2:12, 2:12], classes[20:28, 20:34] = 1, 2
+    Image.fromarray(classes).save(tmp_path / "a.png")
+    outlined = asap(("class 1", rectangle(2, 2, 10, 10)), ("class 2", rectangle(20, 20, 14, 8)))
+    for path in (tmp_path / "a.png", write(tmp_path, "a.xml", outlined)):
+        label = read_labels(path, WHOLE, 0.25, some_classes(3))
+        np.testing.assert_array_equal(label.classes, classes)
+        np.testing.assert_array_equal(label.instances, classes)
+    with pytest.raises(InputError, match="holds 2; its class map holds 0 to 1 and 255"):
+        read_labels(tmp_path / "a.png", WHOLE, 0.25, some_classes(2))
+    Image.fromarray(np.where(classes == 1, 255, 0).astype(np.uint8)).save(tmp_path / "b.png")
+    with pytest.raises(InputError, match="holds only 0, 255; a class map holds 0 to 2, and 255 only"):
+        read_labels(tmp_path / "b.png", WHOLE, 0.25, some_classes(3))
 
 
 def test_an_image_without_nuclei_is_a_label_too(tmp_path):
     Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "a.png")
-    assert not read_labels(tmp_path / "a.png", WHOLE, 0.25).classes.any()
-    assert not read_labels(write(tmp_path, "a.xml", asap()), WHOLE, 0.25).classes.any()
+    assert not read_labels(tmp_path / "a.png", WHOLE, 0.25, PANNUKE).classes.any()
+    assert not read_labels(write(tmp_path, "a.xml", asap()), WHOLE, 0.25, PANNUKE).classes.any()
     with pytest.raises(InputError, match="outlines nothing of a slide"):
-        read_labels(tmp_path / "a.xml", WHOLE, 0.25, slide=True)
+        read_labels(tmp_path / "a.xml", WHOLE, 0.25, PANNUKE, slide=True)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +126,11 @@ def test_an_image_without_nuclei_is_a_label_too(tmp_path):
 )
 def test_outlines_beyond_the_image_are_of_another(tmp_path, points, words):
     with pytest.raises(InputError, match=words):
-        read_labels(write(tmp_path, "a.xml", asap(("dead", points))), WHOLE, 0.25)
+        read_labels(write(tmp_path, "a.xml", asap(("dead", points))), WHOLE, 0.25, PANNUKE)
 
 
 def test_outlines_rounded_over_the_edge_are_cut_there(tmp_path):
-    label = read_labels(write(tmp_path, "a.xml", asap(("dead", rectangle(30, 20, 11, 11)))), WHOLE, 0.25)
+    label = read_labels(write(tmp_path, "a.xml", asap(("dead", rectangle(30, 20, 11, 11)))), WHOLE, 0.25, PANNUKE)
     assert (label.classes == 4).sum() == 100
 
 

@@ -5,10 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Level0Box
 from monch_monai.label.segmenter import Segmenter
 from monch_monai.predict import Prediction
 from monch_monai.stain import lightened
+from tests.fakes.labels import some_classes
 from tests.fakes.network import small_monch
 from tests.fakes.slides import paint, write_slide
 from tests.fakes.trained import tissue, write_small_bundle
@@ -32,9 +34,24 @@ def leaves_images_as_they_are(segmenter):
 
 def watched(segmenter):
     """What the segmenter's network sees: a list that its tiles are added to."""
-    seen = []
-    segmenter._bundled.pipeline.predictor = lambda tiles: seen.append(tiles) or _nothing(tiles)
-    return seen
+    segmenter._bundled.pipeline.predictor = watcher = Watcher()
+    return watcher.seen
+
+
+class Watcher:
+    """Finds nothing in the tiles that it keeps."""
+
+    class_table = PANNUKE
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, tiles):
+        self.seen.append(tiles)
+        shape = tiles.shape[:3]
+        return Prediction(
+            np.zeros(shape, np.uint8), np.zeros((shape[0], len(self.class_table) - 1, *shape[1:]), np.float16)
+        )
 
 
 def test_a_picture_is_seen_lightened(segmenter, tmp_path):
@@ -62,6 +79,15 @@ def test_a_part_of_a_slide_is_seen_as_light_as_the_whole(segmenter, tmp_path):
     assert np.log(dark / 255) == pytest.approx(2 * np.log(pale / 255), rel=0.05)
 
 
-def _nothing(tiles):
-    count, height, width = tiles.shape[:3]
-    return Prediction(np.zeros((count, height, width), np.uint8), np.zeros((count, 5, height, width), np.float16))
+def test_nuclei_are_of_the_classes_that_the_weights_store(tmp_path):
+    table = some_classes(3)
+    network = small_monch(class_table=table)
+    root = write_small_bundle(tmp_path / "bundle", network)
+    Image.fromarray(tissue(0, 256, 256, 20).image).save(tmp_path / "field.png")
+    segmenter = Segmenter(root, root / "models" / "model.pt", tmp_path / "slides")
+    assert segmenter.class_table == table
+    predictor = segmenter._bundled.pipeline.predictor = Watcher()
+    predictor.class_table = table
+    found = segmenter(tmp_path / "field.png")
+    assert found.class_table == table
+    assert [name for name in found.table.column_names if name.startswith("prob_")] == ["prob_class 1", "prob_class 2"]

@@ -7,6 +7,7 @@ from monch_monai.data import Tiles
 from monch_monai.errors import InputError
 from monch_monai.geometry import TILE_SIZE, Level0Box
 from monch_monai.label.training_tiles import Labelled, write_labelled
+from tests.fakes.labels import some_classes
 
 
 def case(folder, name, width=300, height=280, mpp=None, part=None, scale=1):
@@ -78,6 +79,16 @@ def test_who_is_held_out_does_not_depend_on_the_order(tmp_path):
     for name, some in (("a", cases), ("b", cases[::-1])):
         write_labelled(tmp_path / name, some)
     assert Tiles(tmp_path / "a").fingerprint == Tiles(tmp_path / "b").fingerprint
+
+
+def test_the_dataset_has_the_classes_of_the_labels(tmp_path):
+    labelled = case(tmp_path, "a", 64, 64)._replace(class_table=some_classes(6))
+    write_labelled(tmp_path / "tiles", [labelled])
+    tiles = Tiles(tmp_path / "tiles")
+    assert tiles.class_table == some_classes(6)
+    assert tiles.vocabulary.names == some_classes(6).names
+    with pytest.raises(InputError, match="class map holds 0 to 2 and 255"):
+        write_labelled(tmp_path / "others", [labelled._replace(class_table=some_classes(3))])
 
 
 def test_nothing_to_train_on_is_refused(tmp_path):

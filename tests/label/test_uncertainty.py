@@ -20,3 +20,8 @@ def test_less_sure_is_more():
     sure = rng.uniform(size=(50, 5)) * [1, 0.05, 0.05, 0.05, 0.05]
     unsure = rng.uniform(0.4, 0.6, size=(50, 5))
     assert mean_uncertainty(sure) < mean_uncertainty(unsure)
+
+
+def test_of_few_classes():
+    assert nucleus_uncertainty(np.array([[0.3, 0.3], [0.8, 0], [0, 0]])).tolist() == pytest.approx([1, 0, 1])
+    assert nucleus_uncertainty(np.array([[0.3], [1], [0]])).tolist() == [0, 0, 0]

@@ -69,5 +69,5 @@ def test_main_finds_the_package_from_anywhere(bundle: Path, tmp_path: Path) -> N
     """As far as an environment without MONAI Label goes."""
     main = (write_working_copy(tmp_path / "app", bundle) / "main.py").read_text(encoding="utf-8")
     assert f"sys.path.insert(0, {str(REPOSITORY)!r})" in main
-    code = main.replace("monch_monai.label.app import MonchApp", "monch_monai.classes import CLASSES")
+    code = main.replace("monch_monai.label.app import MonchApp", "monch_monai.class_table import PANNUKE")
     subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, check=True)

@@ -54,7 +54,7 @@ def test_a_map_is_the_length_of_the_features_of_each_place():
     with torch.inference_mode():
         scales = network.rescale(network.project(network.image_encoder(image)[-1]))
         features = network.features(scales)
-        merged = network.decoder(features, network.text_features, network.fusion(scales))
+        merged = network.decoder(features, network.sentences().flatten(0, 1), network.fusion(scales))
     maps = feature_maps(network, image)
     for name, values in zip([*MULTI_GRAINED, "merged"], [*features, merged], strict=True):
         assert np.allclose(maps[name], values[0].square().sum(dim=0).sqrt(), rtol=1e-4, atol=1e-6)

@@ -20,6 +20,7 @@ from monch_monai.report.figures import (
 from monch_monai.report.paper import TABLE_2
 from monch_monai.tissues import TISSUES
 from tests.fakes.evaluations import add_everything, make_calibration, set_score, write_evaluation
+from tests.fakes.labels import SEVERAL, some_classes
 
 KEY = "f1_of_means_with_background"
 
@@ -96,7 +97,7 @@ def test_each_row_of_the_confusion_is_shares_of_its_class():
     matrix = np.zeros((6, 6))
     matrix[0, :2] = 30, 10
     matrix[5, 5] = 7
-    (axes,) = draw_confusion(matrix).axes
+    (axes,) = draw_confusion(matrix, PANNUKE.names, PANNUKE.names).axes
     texts = {text.get_position(): (text.get_text(), text.get_color()) for text in axes.texts}
     assert len(texts) == 36
     assert (texts[0, 0][0], texts[1, 0][0], texts[5, 5][0], texts[0, 5][0]) == ("0.750", "0.250", "1.000", "0.000")
@@ -107,15 +108,33 @@ def test_each_row_of_the_confusion_is_shares_of_its_class():
 
 
 def test_the_confusion_names_truth_down_and_prediction_across():
-    (axes,) = draw_confusion(np.ones((6, 6))).axes
+    (axes,) = draw_confusion(np.ones((6, 6)), PANNUKE.names, PANNUKE.names).axes
     names = [c.name for c in PANNUKE.classes]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == names
     assert [tick.get_text() for tick in axes.get_yticklabels()] == names
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "truth")
 
 
+def test_the_confusion_has_a_row_for_each_label_and_a_column_for_each_class():
+    counts = np.arange(1, 49).reshape(8, 6)
+    (axes,) = draw_confusion(counts, SEVERAL.names, PANNUKE.names).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == PANNUKE.names
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == SEVERAL.names
+    assert axes.images[0].get_array()[6, 5] == counts[6, 5] / counts[6].sum()
+
+
+def test_figures_are_of_the_classes_of_a_table_in_its_colours(tmp_path):
+    table = some_classes(3)
+    (axes,) = draw_reliability(make_calibration(class_table=table), table).axes
+    file = history(tmp_path / "h.csv", [2.5, 0.5, 0.25], columns=["epoch", "loss", "dice class 1", "dice class 2"])
+    _, right = draw_training(file, table).axes
+    for lines in (axes.lines[1:], right.lines):
+        assert [to_rgb(line.get_color()) for line in lines] == [class_color(c) for c in table.nuclei]
+    assert [line.get_label() for line in right.lines] == ["class 1", "class 2"]
+
+
 def test_reliability_has_a_line_for_each_class_with_pixels():
-    (axes,) = draw_reliability(make_calibration()).axes
+    (axes,) = draw_reliability(make_calibration(), PANNUKE).axes
     diagonal, *lines = axes.lines
     assert (list(diagonal.get_xdata()), list(diagonal.get_ydata())) == ([0, 1], [0, 1])
     assert [line.get_label() for line in lines] == [
@@ -127,7 +146,7 @@ def test_reliability_has_a_line_for_each_class_with_pixels():
 
 
 def test_reliability_of_nothing_is_the_diagonal():
-    (axes,) = draw_reliability(make_calibration(empty=[c.name for c in PANNUKE.nuclei])).axes
+    (axes,) = draw_reliability(make_calibration(empty=[c.name for c in PANNUKE.nuclei]), PANNUKE).axes
     assert len(axes.lines) == 1
     assert axes.get_legend() is None
 
@@ -144,7 +163,7 @@ def history(path, *rows, columns=COLUMNS):
 def test_training_has_the_loss_and_the_dice_of_each_class_and_their_mean(tmp_path):
     dice = [[0.9, 0.1, 0.2, 0.3, "", 0.5], [0.9, 0.2, 0.3, 0.4, "", 0.6]]
     file = history(tmp_path / "h.csv", [2.5, 1, 9, 0.275, *dice[0]], [1.5, 1, 9, 0.375, *dice[1]])
-    left, right = draw_training(file).axes
+    left, right = draw_training(file, PANNUKE).axes
     assert [(list(line.get_xdata()), list(line.get_ydata())) for line in left.lines] == [([1, 2], [2.5, 1.5])]
     assert left.get_ylim()[0] == 0
     lines = {line.get_label(): list(line.get_ydata()) for line in right.lines}
@@ -156,13 +175,13 @@ def test_training_has_the_loss_and_the_dice_of_each_class_and_their_mean(tmp_pat
 
 def test_epochs_without_validation_leave_gaps(tmp_path):
     file = history(tmp_path / "h.csv", [2.5, 1, 9], [1.5, 1, 9, 0.5])
-    _, right = draw_training(file).axes
+    _, right = draw_training(file, PANNUKE).axes
     mean = next(line.get_ydata() for line in right.lines if line.get_label() == "mean")
     assert np.array_equal(mean, [np.nan, 0.5], equal_nan=True)
 
 
 def test_a_training_of_one_epoch_not_validated_has_its_loss(tmp_path):
-    left, right = draw_training(history(tmp_path / "h.csv", [2.5, 1, 9], columns=COLUMNS[:4])).axes
+    left, right = draw_training(history(tmp_path / "h.csv", [2.5, 1, 9], columns=COLUMNS[:4]), PANNUKE).axes
     assert list(left.lines[0].get_ydata()) == [2.5]
     assert list(right.lines) == []
     save(tmp_path / "a.png", left.figure)
@@ -189,10 +208,10 @@ def test_colours_are_darker_than_the_classes_own():
 
 def test_an_evaluation_gets_what_its_files_allow(tmp_path):
     write_evaluation(tmp_path / "bare")
-    draw_all(tmp_path / "bare", None)
+    draw_all(tmp_path / "bare", PANNUKE, None)
     assert names(tmp_path / "bare") == ["confusion.png", "f1_by_organ.png"]
     add_everything(write_evaluation(tmp_path / "full"))
-    draw_all(tmp_path / "full", history(tmp_path / "h.csv", [2.5, 1, 9, 0.5]))
+    draw_all(tmp_path / "full", PANNUKE, history(tmp_path / "h.csv", [2.5, 1, 9, 0.5]))
     assert names(tmp_path / "full") == [
         "confusion.png", "f1_by_organ.png", "feature_maps.png", "reliability.png", "training.png",
     ]  # fmt: skip
@@ -208,17 +227,17 @@ def names(folder):
 
 def test_curves_of_another_training_do_not_stay(tmp_path):
     folder = write_evaluation(tmp_path / "run")
-    draw_all(folder, history(tmp_path / "h.csv", [2.5, 1, 9, 0.5]))
+    draw_all(folder, PANNUKE, history(tmp_path / "h.csv", [2.5, 1, 9, 0.5]))
     curves = (folder / "figures" / "training.png").read_bytes()
-    draw_all(folder, None)  # not known: left as it is
+    draw_all(folder, PANNUKE, None)  # not known: left as it is
     assert (folder / "figures" / "training.png").read_bytes() == curves
-    draw_all(folder, tmp_path / "shipped" / "history.csv")
+    draw_all(folder, PANNUKE, tmp_path / "shipped" / "history.csv")
     assert names(folder) == ["confusion.png", "f1_by_organ.png"]
 
 
 def test_scores_that_are_not_defined_are_drawn_without_them(tmp_path):
     folder = write_evaluation(tmp_path, tissues=("Skin",), absent=(4,))
     set_score(folder, None, "organs", "Skin", KEY)
-    draw_all(folder, None)
+    draw_all(folder, PANNUKE, None)
     assert json.loads((folder / "scores.json").read_text())["confusion_matrix"][4] == [0] * 6
     assert names(folder) == ["confusion.png", "f1_by_organ.png"]

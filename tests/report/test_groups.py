@@ -1,23 +1,24 @@
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, LabelSets
 from monch_monai.encoders import RANDOM, Origin
 from monch_monai.networks.provenance import Provenance
 from monch_monai.report import EvaluatedRun, paper_table
 from monch_monai.report.groups import label_differences, leaves
-from tests.fakes.evaluations import NETWORK, PROVENANCE, RECORD, write_evaluation
+from tests.fakes.evaluations import NETWORK, PROVENANCE, RECORD, TEXT_ENCODER, write_evaluation
+from tests.fakes.labels import some_classes
 
 HUB = Origin("hub", "timm/resnet50_clip.openai", "0123456789abcdef")
-OTHER_WORDS = {**ATTRIBUTES, "dead": ("Small.", "Smudged.", "In debris.")}
-NAMES = {c.name: [c.name] * 3 for c in PANNUKE.classes}
+OTHER_WORDS = [("Small.", *c.sentences[1:]) if c.name == "dead" else c.sentences for c in PANNUKE.classes]
+NAMES = [[c.name] for c in PANNUKE.classes]
 LOSS = {"_target_": "monch_monai.losses.BCEAndDice", "dice_weight": 0.1}
 
 
 def write(folder, provenance=PROVENANCE, **record):
-    return write_evaluation(folder, provenance=asdict(provenance), **record)
+    return write_evaluation(folder, provenance=provenance.to_dict(), **record)
 
 
 def rows_of(*folders, table=1):
@@ -44,16 +45,24 @@ def test_runs_that_differ_in_one_thing_alone_are_rows_that_name_it(change, label
 
 
 def test_other_sentences_are_other_words(tmp_path):
-    other = PROVENANCE.with_words(OTHER_WORDS, "clip_rn50", PROVENANCE.text_weights)
+    other = PROVENANCE.with_words(PANNUKE, OTHER_WORDS, "attributes", TEXT_ENCODER)
     found = rows_of(write(tmp_path / "a"), write(tmp_path / "b", other))
     expected = [f"MONCH, words.sha256 {record.words.sha256[:12]}" for record in (PROVENANCE, other)]
     assert [name for name, _ in found] == expected
 
 
 def test_class_names_in_place_of_attributes_are_a_row_of_their_own(tmp_path):
-    names = PROVENANCE.with_words(NAMES, "clip_rn50", PROVENANCE.text_weights)
+    names = PROVENANCE.with_words(PANNUKE, NAMES, "names", TEXT_ENCODER)
     found = rows_of(write(tmp_path / "a"), write(tmp_path / "b", names))
     assert [name for name, _ in found] == ["MONCH", "prompts names"]
+
+
+def test_networks_of_other_classes_are_other_rows(tmp_path):
+    table = some_classes(3)
+    other = PROVENANCE.with_words(table, [c.sentences for c in table.classes], "attributes", TEXT_ENCODER)
+    found = rows_of(write(tmp_path / "a"), write(tmp_path / "b", other, labels=LabelSets(table)))
+    assert len({name for name, _ in found}) == 2
+    assert "class_table" in found[0][0]
 
 
 def test_splits_and_seeds_of_one_method_are_averaged(tmp_path):
@@ -110,7 +119,7 @@ def test_the_name_of_a_file_does_not_count_where_its_hash_is_known(tmp_path):
 
 def test_runs_of_earlier_versions_are_averaged_among_themselves_alone(tmp_path):
     earlier = [write_evaluation(tmp_path / str(i), encoder_weights="clip_rn50: random") for i in range(2)]
-    new = write(tmp_path / "new", Provenance("clip_rn50", classes=PROVENANCE.classes))
+    new = write(tmp_path / "new", Provenance("clip_rn50"))
     runs = [EvaluatedRun.read(folder) for folder in (*earlier, new)]
     assert runs[0].method == runs[1].method != runs[2].method
     assert [source for _, source in rows_of(*earlier)] == ["this software, 2 runs"]
@@ -122,7 +131,7 @@ def test_without_a_stored_recipe_the_config_of_the_evaluation_separates_training
     configs = [{"network_def": NETWORK, "epochs": 3, "seed": i, "loss": loss} for i, loss in enumerate(losses)]
     for kind in ("earlier", "other"):
         given = {"encoder_weights": "clip_rn50: hub a/b, revision 01"} if kind == "earlier" else {
-            "provenance": asdict(Provenance("UNet", Origin("checkpoint", "best.pt", sha256="12"))),
+            "provenance": Provenance("UNet", Origin("checkpoint", "best.pt", sha256="12")).to_dict(),
         }  # fmt: skip
         folders = [write_evaluation(tmp_path / kind / str(i), config=c, **given) for i, c in enumerate(configs)]
         assert [source for _, source in rows_of(*folders)] == ["this software, 2 runs", "this software"]
@@ -152,4 +161,4 @@ def test_an_evaluation_of_a_training_without_a_command_line_has_no_config(tmp_pa
     run = EvaluatedRun.read(write(tmp_path, config=None))
     assert (run.row, run.network_def) == ("MONCH", {})
     assert json.dumps(run.method)
-    assert RECORD["provenance"] == asdict(run.provenance) == asdict(PROVENANCE)
+    assert RECORD["provenance"] == run.provenance.to_dict() == PROVENANCE.to_dict()

@@ -7,10 +7,13 @@ import pytest
 from PIL import Image
 
 from monch_monai.__main__ import Commands
+from monch_monai.class_table import LabelSets
 from monch_monai.errors import InputError
+from monch_monai.networks.provenance import Provenance
 from monch_monai.report import write_report
 from monch_monai.report.sections import WIDEST
-from tests.fakes.evaluations import RECORD, Page, add_everything, set_score, write_evaluation
+from tests.fakes.evaluations import PROVENANCE, RECORD, Page, add_everything, set_score, write_evaluation
+from tests.fakes.labels import SEVERAL, some_classes
 
 NASTY = "<b>bold</b> & \"quoted\" 'single' {{ 7 * 7 }}"
 
@@ -224,3 +227,35 @@ def test_grey_and_transparent_pictures_are_shown_too(tmp_path):
     Image.new("LA", (300, 90)).save(folder / "tiles" / "worst_1.png")
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert [(picture.mode, picture.size) for picture, text in page.pictures if "0.125" in text] == [("RGB", (300, 90))]
+
+
+@pytest.mark.parametrize("provenance", [PROVENANCE, Provenance("UNet")], ids=["monch", "another network"])
+def test_the_page_is_of_the_classes_that_were_evaluated(provenance, tmp_path):
+    """Whatever the network records: another than MONCH records none, and words may have been exchanged."""
+    table = some_classes(3)
+    labels = LabelSets(table, ((1, 2),))
+    write_evaluation(tmp_path, tissues=("Skin",), labels=labels, provenance=provenance.to_dict())
+    add_everything(tmp_path, class_table=table)
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    swatches = [attrs["style"] for tag, attrs in page.elements if tag == "i"]
+    assert swatches[:2] == ["background:rgb(10, 254, 3)", "background:rgb(20, 253, 6)"]
+    assert len(swatches) == 2 * (2 + 3)
+    assert len(page.pictures) == 6
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert f"class 2 {scores['classes']['class 2']['dice']:.4f}" in page.text
+
+
+def test_the_page_has_rows_of_labels_that_stand_for_several_classes(tmp_path):
+    write_evaluation(tmp_path, tissues=("Skin",), labels=SEVERAL)
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    of_both = json.loads((tmp_path / "scores.json").read_text())["classes"]["neoplastic or epithelial"]
+    assert f"neoplastic or epithelial {of_both['dice']:.4f} [{of_both['dice_low']:.4f}, " in page.text
+
+
+def test_scores_of_earlier_versions_have_no_classes_of_their_own(tmp_path):
+    write_evaluation(tmp_path, tissues=("Skin",), encoder_weights="clip_rn50: random")
+    path = tmp_path / "scores.json"
+    scores = {n: v for n, v in json.loads(path.read_text()).items() if n not in ("labels", "class_table")}
+    path.write_text(json.dumps(scores))
+    add_everything(tmp_path)
+    assert len(Page(write_report(tmp_path).read_text(encoding="utf-8")).pictures) == 6

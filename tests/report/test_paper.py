@@ -32,6 +32,10 @@ def test_every_system_of_table_1_has_its_time():
     assert list(TABLE_1_MILLISECONDS) == list(TABLE_1)
 
 
+def test_there_are_nineteen_tissues_each_named_once():
+    assert len(TISSUES) == len(set(TISSUES)) == 19
+
+
 @pytest.mark.parametrize("system", TABLE_2)
 def test_table_2_has_the_nineteen_organs_in_order_and_two_rows_over_them(system):
     assert list(TABLE_2[system]) == [*TISSUES, "average", "STD"]

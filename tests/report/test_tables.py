@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from monch_monai.__main__ import Commands, main
+from monch_monai.class_table import LabelSets
 from monch_monai.errors import InputError
 from monch_monai.report import EvaluatedRun, paper_table, to_markdown, write_table
 from monch_monai.report.paper import CLASS_ORDER, F1_TABLES, TABLE_1, TABLE_2
@@ -14,6 +15,7 @@ from monch_monai.report.score import Score
 from monch_monai.report.table_files import cell
 from monch_monai.tissues import TISSUES
 from tests.fakes.evaluations import RECORD, set_score, write_evaluation
+from tests.fakes.labels import some_classes
 
 ABLATIONS = Path(__file__).parents[2] / "bundle" / "configs" / "ablations"
 ROWS = {
@@ -421,3 +423,14 @@ def test_times_of_unlike_machines_have_no_mean(tmp_path):
     (row,) = ours(paper_table(1, read(*folders)))
     assert row["inference ms"] is None
     assert row["conditions"] == "abacus, float32, batch 1, 256 px / slide rule, float32, batch 1, 256 px"
+
+
+def test_classes_that_the_paper_has_not_are_dashes_in_its_tables(tmp_path):
+    run = EvaluatedRun.read(write_evaluation(tmp_path, labels=LabelSets(some_classes(3)), time=12.5))
+    (row,) = ours(paper_table(1, [run]))
+    assert {cell(row[f"{name} {score}"]) for name in CLASS_ORDER for score in ("IoU", "precision", "F1")} == {"-"}
+    assert row["inference ms"] == 12.5
+    (row,) = ours(paper_table(3, [run]))
+    assert {cell(row[name]) for name in CLASS_ORDER} == {"-"}
+    lung = next(row for row in paper_table(2, [run]) if row["organ"] == "Lung")
+    assert 0 < lung["MONCH F1"].value < 1
