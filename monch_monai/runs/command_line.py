@@ -53,17 +53,16 @@ class CommandLine:
 
         Raises:
             InputError: an override is of a name that the config files do not have, the error names the nearest; a path
-                is no text; or this version does not have a component that the config names.
+                is no text; or this version does not have a component that the config names, or not with its arguments.
         """
         self._check_names()
         for name in PATHS.keys() & self.overrides.keys():
             PATHS[name](name, self.overrides[name])
-        for target in dict.fromkeys(_own_targets(self.config())):
-            if not _exists(target):
-                raise InputError(
-                    f"config {self.config_files} names {target}, which this version does not have: use this "
-                    "version's configs (CHANGELOG.md lists what moved)"
-                )
+        for component in _own_components(self.config()):
+            problem = _problem(component)
+            if problem is not None:
+                remedy = "use this version's configs (CHANGELOG.md lists what moved)"
+                raise InputError(f"config {self.config_files} names {component['_target_']}, {problem}: {remedy}")
 
     def _check_names(self) -> None:
         config = ConfigParser.load_config_files(self.config_files)
@@ -107,21 +106,33 @@ def check_command_line() -> None:
         line.check()
 
 
-def _own_targets(config: Any) -> Iterator[str]:
+def _own_components(config: Any) -> Iterator[dict[str, Any]]:
     """Components of this package that a config names, whether or not it uses them."""
-    if isinstance(config, dict):
-        target = config.get("_target_")
-        if isinstance(target, str) and target.startswith("monch_monai."):
-            yield target
+    if isinstance(config, dict) and str(config.get("_target_")).startswith("monch_monai."):
+        yield config
     for part in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
-        yield from _own_targets(part)
+        yield from _own_components(part)
 
 
-def _exists(target: str) -> bool:
+def _problem(component: dict[str, Any]) -> str | None:
+    """What this version does not have of a component; None where it has all."""
     try:
-        return locate(target) is not None
+        target = locate(component["_target_"])
     except ErrorDuringImport:  # of a package that is not installed: an error of the component that needs it
-        return True
+        return None
+    if target is None:
+        return "which this version does not have"
+    if not callable(target) or component.get("_mode_", "default") != "default":
+        return None
+    arguments = inspect.signature(target).parameters.values()
+    given = {name for name in component if not name.startswith("_")}
+    missing = [a.name for a in arguments if a.default is a.empty and a.kind is a.POSITIONAL_OR_KEYWORD]
+    if lacking := [name for name in missing if name not in given]:
+        return f"which needs {lacking[0]}"
+    if any(a.kind is a.VAR_KEYWORD for a in arguments):
+        return None
+    unknown = sorted(given - {a.name for a in arguments})
+    return f"which takes no {unknown[0]}" if unknown else None
 
 
 def _names(config: Any) -> set[str] | None:
