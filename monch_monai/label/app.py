@@ -39,23 +39,24 @@ class MonchApp(MONAILabelApp):
     Args:
         app_dir: a working copy, as `write_working_copy` makes it; the server writes nowhere else but in the studies.
         studies: folder of images.
-        conf: `models`, which is `monch`; `mpp`, µm per pixel of pictures and of slides that state none, by
-            default 0.25 for pictures.
+        conf: `models`, which is `monch`; `mpp`, µm per pixel of pictures and of slides that state none, by default 0.25
+            for pictures; `words`, a file of other words for the classes, as `--words` of inference takes it.
 
     Raises:
         InputError: a setting is unknown or no usable value.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        unknown = set(conf) - {"models", "mpp"}
+        unknown = set(conf) - {"models", "mpp", "words"}
         if unknown or conf.get("models", MODEL) != MODEL:
-            raise InputError(f"--conf is {conf}; expected models {MODEL} and, if wanted, mpp")
+            raise InputError(f"--conf is {conf}; expected models {MODEL} and, if wanted, mpp and words")
         try:
             self.mpp = float(conf["mpp"]) if "mpp" in conf else None
         except ValueError as error:
             raise InputError(f"--conf mpp is {conf['mpp']!r}; give µm per pixel, a number above 0") from error
         self.root = bundle_root(app_dir)
-        self.class_table = class_table(checkpoint=self.root / "models" / "model.pt")
+        self._words = conf.get("words")
+        self.class_table = class_table(checkpoint=self.root / "models" / "model.pt", words=self._words)
         # The endpoints put uploads where `tempfile` points. In a folder of our own they differ from other files.
         self.uploads = Path(app_dir) / "uploads"
         self.uploads.mkdir(exist_ok=True)
@@ -79,7 +80,7 @@ class MonchApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """The model."""
-        return {MODEL: MonchInfer(self.root, self.class_table, self.mpp)}
+        return {MODEL: MonchInfer(self.root, self.class_table, self.mpp, self._words)}
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Its training."""

@@ -12,6 +12,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from monch_monai import __version__
 from monch_monai.class_table import ClassTable
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.geometry import Level0Box
 from monch_monai.label.labels import requested_part
 from monch_monai.label.responses import MASKS, OUTLINES, mask_response, outline_response
@@ -26,13 +27,14 @@ class MonchInfer(InferTask):
         root: the working copy's bundle.
         class_table: the classes of the weights.
         mpp: as in `open_image`.
+        words: file of other words for the classes.
     """
 
-    def __init__(self, root: Path, class_table: ClassTable, mpp: float | None = None) -> None:
+    def __init__(self, root: Path, class_table: ClassTable, mpp: float | None = None, words: str | None = None) -> None:
         metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
         labels = {c.name: c.index for c in class_table.nuclei}
         super().__init__(InferType.SEGMENTATION, labels, dimension=2, description=metadata["description"])
-        self.root, self.mpp = root, mpp
+        self.root, self.mpp, self.words = root, mpp, words
 
     def is_valid(self) -> bool:
         """True: a working copy has a version 0."""
@@ -58,7 +60,7 @@ class MonchInfer(InferTask):
         """
         version, weights = version_weights(self.root, request.get("version") or NEWEST)
         device = name_to_device(request.get("device"))
-        return version, _segmenter(self.root, version, weights, weights.stat().st_mtime_ns, device)
+        return version, _segmenter(self.root, version, weights, weights.stat().st_mtime_ns, device, self.words)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
         """File of the response, and its other contents.
@@ -96,5 +98,6 @@ def _parts(request: dict[str, Any]) -> list[Level0Box | None]:
 
 
 @lru_cache(maxsize=2)
-def _segmenter(root: Path, version: int, weights: Path, changed: int, device: str) -> Segmenter:
-    return Segmenter(root, weights, root / "slides" / str(version), device)
+def _segmenter(root: Path, version: int, weights: Path, changed: int, device: str, words: str | None) -> Segmenter:
+    folder = str(version) if words is None else f"{version}_{sha256(Path(words))[:12]}"
+    return Segmenter(root, weights, root / "slides" / folder, device, words)

@@ -69,14 +69,18 @@ class Segmenter:
         weights: file of the network's weights.
         slides_dir: folder for whole slides segmented with these weights.
         device: where it runs.
+        words: file of other words for the classes; None keeps those of the weights.
 
     Raises:
         InputError: the weights are not of the config's network, or the device cannot be used.
     """
 
-    def __init__(self, root: Path, weights: Path, slides_dir: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, root: Path, weights: Path, slides_dir: Path, device: str = "cpu", words: str | None = None
+    ) -> None:
         check_device(device)
         self.root, self.weights, self.slides_dir, self.device = root, weights, slides_dir, device
+        self.words = {} if words is None else {"words": words}
         self._slide_factors: dict[str, tuple[float, ...]] = {}
 
     @property
@@ -141,10 +145,11 @@ class Segmenter:
         parser = ConfigParser(ConfigParser.load_config_file(self.root / "configs" / "inference_wsi.json"))
         # Processes forked off a server may hang on its threads' locks.
         ours = {"bundle_root": str(self.root), "device": self.device, "nucleus_workers": 0}
-        parser.update({**ours, "checkpoint": str(self.weights), **settings})
-        if "finder" not in parser:
-            remedy = "run python -m monch_monai label_app anew, and copy versions/ into its model/monch/"
-            raise InputError(f"{self.root / 'configs'} is of a version before 0.2.0: {remedy}")
+        parser.update({**ours, "checkpoint": str(self.weights), **self.words, **settings})
+        for part, version in (("finder", "0.2.0"), ("rewording", "0.3.0")):
+            if part not in parser:
+                remedy = "run python -m monch_monai label_app anew, and copy versions/ into its model/monch/"
+                raise InputError(f"{self.root / 'configs'} is of a version before {version}: {remedy}")
         parser.get_parsed_content("weights")
         segmenter: SlideSegmenter = parser.get_parsed_content("segmenter")
         return segmenter
