@@ -64,15 +64,8 @@ def test_a_table_goes_from_preparation_to_every_result_by_its_name_alone(number:
     weights, image = sure_of_nuclei(out / "best.pt"), np.full((96, 96, 3), (200, 120, 180), np.uint8)
     (tmp_path / "images").mkdir()
     Image.fromarray(image).save(tmp_path / "images" / "a.png")
-    run(
-        CONFIGS / "inference.json",
-        "--dataset_dir",
-        tmp_path / "images",
-        "--output_dir",
-        out / "i",
-        "--checkpoint",
-        weights,
-    )
+    given = "--checkpoint", weights, "--output_dir"
+    run(CONFIGS / "inference.json", "--dataset_dir", tmp_path / "images", *given, out / "i")
     found = json.loads((out / "i" / "a_nuclei.geojson").read_text(encoding="utf-8"))["features"]
     classes = {feature["properties"]["classification"]["name"] for feature in found}
     colors = {tuple(feature["properties"]["classification"]["color"]) for feature in found}
