@@ -162,9 +162,6 @@ class SlideSegmenter:
             summary = write_results(result, plan, work, self.finder, self.class_table, self.gzip, settings)
             result.rename(target)
             work.remove()
-        except InputError:  # of slide or network: to resume would end alike
-            work.remove()
-            raise
         finally:
             plan.slide.close()
         total = seconds.reading + seconds.network + seconds.nuclei or 1.0
