@@ -52,9 +52,6 @@ def page_sections(run: EvaluatedRun, tables: dict[int, Table]) -> list[dict[str,
         sections.append(_section(f"Table {number}, beside the paper's", text=notes[f"table_{number}"], table=plain))
     captions = {folder / "figures" / f"{name}.png": caption for name, caption in TEXTS["captions"].items()}
     sections.append(_section("Figures", figures=_pictures(captions), pair=True))
-    words = _pictures({folder / "figures" / "words.png": "Words in a tile: a row a class, with its sentences."})
-    if words:
-        sections.append(_section("Seeing words", text=notes["words"], figures=words))
     key = [{"name": c.name, "color": f"rgb{c.color}"} for c in run.provenance.class_table.nuclei]
     key += [{"name": name, "color": f"rgb{color}"} for name, color in MISTAKES.items()]
     listed = read_json(folder / "tiles" / "tiles.json") or {}
@@ -67,6 +64,9 @@ def page_sections(run: EvaluatedRun, tables: dict[int, Table]) -> list[dict[str,
         }
         if captions:
             sections.append(_section(f"The {kind} tiles", text=notes["tiles"], key=key, figures=_pictures(captions)))
+    words = _pictures({folder / "figures" / "words.png": "Words in a tile: a row a class, with its sentences."})
+    if words:
+        sections.append(_section("Seeing words", text=notes["words"], figures=words))
     return sections
 
 
