@@ -19,7 +19,7 @@ from monch_monai.predict import class_map
 from monch_monai.report.figures import INK, class_color
 from monch_monai.report.word_maps import WordMaps
 
-CELL, GAP, BETWEEN, LINE, HEAD, FOOT = 1.25, 0.06, 0.16, 0.13, 0.3, 0.8
+CELL, GAP, BETWEEN, LINE, HEAD, FOOT = 1.25, 0.06, 0.16, 0.13, 0.3, 0.95
 """Inches: a map's side, from map to map, from sentence to sentence, a line of text, room above and below all rows."""
 LIMIT = 6.0
 """Logits beyond are of the colours at the ends of the scale: a probability of 0.002 or of 0.998."""
@@ -32,8 +32,8 @@ TEXT = 7.5
 def draw_word_maps(image: NDArray[np.uint8], maps: WordMaps, class_table: ClassTable) -> Figure:
     """Of each class the head's probability and the attention; of each sentence its attention and its response.
 
-    Attention is drawn from each map's own least to its most, which are printed beneath it; the other scales are common
-    to all rows. Columns of attention are left out where no stage attends to words.
+    Attention is drawn from each map's own least to its most, which are printed beneath it, or to `LEAST_SPAN` above the
+    least; the other scales are common to all rows. Columns of attention are left out where no stage attends to words.
 
     Args:
         image: `[H, W, 3]`.
@@ -49,7 +49,7 @@ class _Sheet:
     def __init__(self, image: NDArray[np.uint8], maps: WordMaps, class_table: ClassTable) -> None:
         self.image, self.maps, self.table = image, maps, class_table
         self.has_attention = maps.attention is not None
-        self.cell_height = CELL * image.shape[0] / image.shape[1]
+        self.cell_height = CELL * min(1.0, image.shape[0] / image.shape[1])
         self.per_sentence, self.lines = (2, 3) if self.has_attention else (1, 5)
         self.caption_height = LINE * self.lines + 0.07
         first = 3 if self.has_attention else 2
@@ -125,7 +125,8 @@ class _Sheet:
         ]
         if self.maps.attention is not None:
             equal = 1 / np.prod(self.maps.attention.shape[:2])
-            of_equal = f"attention: range under each map;\nequal shares: {equal:.3f} a sentence"
+            spans = f"attention: range under each map;\ncolours span at least {LEAST_SPAN:g};"
+            of_equal = f"{spans}\nequal shares: {equal:.3f} a sentence"
             scales.insert(1, (of_equal, "viridis", Normalize(0, 1), [0, 1], ["least", "most"]))
         share = (self.width - 0.2) / len(scales)
         for n, (title, colors, span, ticks, names) in enumerate(scales):

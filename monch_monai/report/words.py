@@ -54,8 +54,8 @@ def draw_picture_words(
 ) -> Path:
     """Draws the words in a tile of a picture, by the settings of the bundle's `inference.json`; returns the PNG's path.
 
-    The whole picture is lightened and resampled as inference does, the tile of `TILE_SIZE` px is cut out, cut short
-    at the picture's edge.
+    The whole picture is lightened and resampled as inference does, then the tile of `TILE_SIZE` px is cut out. Where it
+    would reach beyond the picture it is moved inside.
 
     Args:
         image: picture file.
@@ -88,7 +88,8 @@ def draw_picture_words(
     grid, box = image_grid(whole.meta, mpp)
     if x >= box.width or y >= box.height:
         raise InputError(f"x, y are {x}, {y}; the picture is of {box.width}x{box.height} px: give a place inside it")
-    left, top, _, _ = grid.covering(Level0Box(x, y, 1, 1))
+    place = grid.covering(Level0Box(x, y, 1, 1))
+    top, left = (max(0, min(a, n - TILE_SIZE)) for a, n in zip((place.y, place.x), whole.shape[1:], strict=True))
     tile = whole.as_tensor()[None, :, top : top + TILE_SIZE, left : left + TILE_SIZE].to(
         parser.get_parsed_content("device")
     )

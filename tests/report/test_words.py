@@ -13,7 +13,7 @@ from monch_monai.class_table import PANNUKE, ClassTable, NucleusClass
 from monch_monai.data import Tiles
 from monch_monai.errors import InputError
 from monch_monai.networks.prompt_decoder import CrossAttention
-from monch_monai.report import draw_picture_words, draw_words, write_report
+from monch_monai.report import draw_picture_words, draw_words, words, write_report
 from monch_monai.report.word_figure import draw_word_maps
 from monch_monai.report.word_maps import attention_weights, word_maps
 from tests.fakes.evaluations import Page, write_evaluation
@@ -220,6 +220,37 @@ def test_the_command_draws_a_tile_of_a_picture(small_bundle):
         picture.load()
         assert picture.format == "PNG"
         assert picture.width > 1000
+
+
+def test_a_tile_at_the_edge_is_moved_inside_the_picture(small_bundle, monkeypatch):
+    shown = []
+    draw = words.draw_word_maps
+    monkeypatch.setattr(words, "draw_word_maps", lambda image, *of: shown.append(image) or draw(image, *of))
+    monkeypatch.chdir(small_bundle)
+    pixels = np.asarray(Image.open("picture.png"))
+    Image.fromarray(np.repeat(pixels.repeat(2, axis=0), 2, axis=1)).save("twice.png")
+    lightened = []
+    for picture, mpp, x, y in (
+        ("picture.png", 0.25, 299, 0),
+        ("twice.png", 0.125, 598, 0),
+        ("picture.png", 0.25, 0, 0),
+    ):
+        draw_picture_words(picture, "edge.png", mpp=mpp, x=x, y=y)
+        lightened.append(shown.pop().astype(int))
+    at_edge, twice, first = lightened
+    assert at_edge.shape == twice.shape == (256, 256, 3)
+    assert np.array_equal(at_edge[:, : 256 - 44], first[:, 44:])
+    assert np.abs(at_edge[8:-8, 8:-8] - twice[8:-8, 8:-8]).mean() < 12  # resampled, so smoother
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 32)])
+def test_maps_of_a_narrow_tile_keep_their_shape(size):
+    maps = word_maps(described(words="names"), noise(1, 3, *size))
+    figure = draw_word_maps(np.zeros((*size, 3), np.uint8), maps, PANNUKE)
+    figure.draw_without_rendering()
+    boxes = [axes.get_window_extent() for axes in figure.axes if axes.images][: 6 * 5]
+    assert all(box.height / box.width == pytest.approx(size[0] / size[1], rel=0.01) for box in boxes)
+    assert figure.bbox.height < 6 * 250
 
 
 def test_the_command_refuses_what_it_cannot_use_in_one_line(small_bundle, monkeypatch):
