@@ -15,6 +15,7 @@ from monch_monai.data.writer import free_folder
 from monch_monai.datasets.consep import VALIDATION_FIELDS
 from monch_monai.datasets.pannuke import download_pannuke, examine_source
 from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.geometry import NETWORK_MPP
 from monch_monai.label.working_copy import write_working_copy
 from monch_monai.settings import flag
 
@@ -72,6 +73,30 @@ class Commands:
     def report(self, evaluation: str) -> None:
         """Makes tables, figures and report.html of the folder of an EVALUATION again."""
         print(report.write_report(str(evaluation)))
+
+    @SetParseFns(image=str, out=str, checkpoint=str)
+    def words(
+        self,
+        image: str,
+        out: str,
+        checkpoint: str | None = None,
+        mpp: float = NETWORK_MPP,
+        x: int = 0,
+        y: int = 0,
+        config_file: str | list[str] | None = None,
+    ) -> None:
+        """Draws, of a tile of the picture IMAGE, where each class and each of its sentences act, to OUT.png.
+
+        Args:
+            image: picture file of H&E.
+            out: PNG to write.
+            checkpoint: weights; else the newest best.pt of the bundle's output, else its models/model.pt.
+            mpp: of the picture, µm per pixel.
+            x: left edge of the tile, px of the picture.
+            y: top edge of the tile, px of the picture.
+            config_file: inference.json and overlays of other networks, in order; else the bundle's inference.json.
+        """
+        print(report.draw_picture_words(image, out, checkpoint, mpp, x, y, config_file))
 
     def sample(self, output_dir: str) -> None:
         """Fetches the sample of real H&E and writes it to OUTPUT_DIR as a prepared dataset."""

@@ -68,15 +68,27 @@ def draw_features(output_dir: str | Path, network: Monch, dataset: Any, tiles: T
         tiles: the prepared dataset.
         folds: those evaluated.
     """
-    index = max(enumerate(tiles.rows(folds)), key=lambda pair: _richness(pair[1]))[0]
-    item = dataset[index]
-    device = next(network.parameters()).device
-    size = TILE_SIZE  # of whole fields, the first corner
-    image = torch.as_tensor(item["image"])[None, :, :size, :size].to(device)
-    pixels, _ = RGBReader().get_data([name_of(item)])
+    pixels, image = richest_tile(dataset, tiles, folds)
     path = Path(output_dir) / "figures" / "feature_maps.png"
-    save(path, draw_feature_maps(pixels[:size, :size], feature_maps(network, image)))
+    save(path, draw_feature_maps(pixels, feature_maps(network, image.to(next(network.parameters()).device))))
     return path
+
+
+def richest_tile(dataset: Any, tiles: Tiles, folds: list[str]) -> tuple[NDArray[np.uint8], Tensor]:
+    """The tile with the most classes, and among equals the most nuclei; of whole fields, the first corner.
+
+    Args:
+        dataset: transformed items, one for each tile of the folds, in their order.
+        tiles: the prepared dataset.
+        folds: those to choose from.
+
+    Returns:
+        its pixels `[H, W, 3]`, and the transformed image `[1, 3, H, W]`.
+    """
+    item = dataset[max(enumerate(tiles.rows(folds)), key=lambda pair: _richness(pair[1]))[0]]
+    pixels, _ = RGBReader().get_data([name_of(item)])
+    image = torch.as_tensor(item["image"])[None, :, :TILE_SIZE, :TILE_SIZE]
+    return pixels[:TILE_SIZE, :TILE_SIZE], image
 
 
 def _feature_names(network: Monch) -> tuple[str, str, str]:

@@ -64,6 +64,9 @@ def page_sections(run: EvaluatedRun, tables: dict[int, Table]) -> list[dict[str,
         }
         if captions:
             sections.append(_section(f"The {kind} tiles", text=notes["tiles"], key=key, figures=_pictures(captions)))
+    words = _pictures({folder / "figures" / "words.png": "Words in a tile: a row a class, with its sentences."})
+    if words:
+        sections.append(_section("Seeing words", text=notes["words"], figures=words))
     return sections
 
 

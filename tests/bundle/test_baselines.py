@@ -15,7 +15,10 @@ from monch_monai.report import EvaluatedRun
 from tests.bundle.conftest import CONFIGS, fork_bundle, run_bundle
 
 NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}
-OWN = {"mean", "std", "learning_rate", "instance_norm", "network_def", "loss", "optimizer#params", "feature_maps"}
+OWN = {
+    "mean", "std", "learning_rate", "instance_norm", "network_def", "loss", "optimizer#params", "feature_maps",
+    "word_maps",
+}  # fmt: skip
 TILES = {"spatial_keys", "spatial_modes", "load_label", "+train#preprocessing#transforms", "validate#postprocessing"}
 """What a baseline has of its own or cannot have, and HoVer-Net besides: tiles with distances, its own nuclei."""
 

@@ -35,7 +35,8 @@ def test_everything_is_there(evaluated: Evaluated) -> None:
     made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert made == {
         "calibration.json", "counts.csv", "figures/confusion.png", "figures/f1_by_organ.png",
-        "figures/feature_maps.png", "figures/reliability.png", "figures/training.png", "inference_time.json",
+        "figures/feature_maps.png", "figures/reliability.png", "figures/training.png", "figures/words.png",
+        "inference_time.json",
         "log.txt", "nuclei.csv", "nuclei.json", "nuclei_by_organ.csv", "overlay_001.png", "report.html", "run.json",
         "scores.csv", "scores.json", "scores_by_organ.csv", "scores_by_organ_and_class.csv", "tables/table1.csv",
         "tables/table1.md", "tables/table2.csv", "tables/table2.md", "tiles/best_1.png", "tiles/tiles.json",
