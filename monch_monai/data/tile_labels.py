@@ -40,6 +40,11 @@ class TileLabels:
         """Value in `sets` of each value, `[256]`, of the class map that `DATASET/FOLD/classes.npy#INDEX` refers to."""
         return self._lookups[Path(reference).parents[1]]
 
+    def number(self, reference: str) -> int:
+        """Labels of the dataset that `DATASET/FOLD/classes.npy#INDEX` refers to."""
+        folder = Path(reference).parents[1]
+        return next(len(dataset.vocabulary.labels) for dataset in self.tiles.datasets if dataset.dir == folder)
+
     def of_row(self, row: Mapping[str, str], dataset: Tiles) -> list[bool]:
         """Whether the tile of a row of `tiles.csv` has nuclei of each value of `sets`."""
         found = [False] * len(self.sets)

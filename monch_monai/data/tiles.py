@@ -39,7 +39,7 @@ IGNORED = "ignored"
 """Kind of pixel that is not counted, beside the labels of a vocabulary."""
 HOW_TO_PREPARE = "give the folder of a prepared dataset (python -m monch_monai prepare_pannuke or prepare_consep)"
 
-AGAIN = "prepare the dataset again with this version"
+AGAIN = "prepare the dataset again"
 KNOWN = ((FORMAT, VERSION), (FORMAT, 2))
 """Formats that are read. Version 2 knew PanNuke's classes alone."""
 
@@ -115,7 +115,9 @@ class Tiles:
             raise InputError(f"{manifest} is damaged ({error}): {AGAIN}") from error
         if form not in KNOWN:
             expected = " or ".join(f"{name} {version}" for name, version in KNOWN)
-            raise InputError(f"{manifest} is of format {form[0]} {form[1]}; expected {expected}: {AGAIN}")
+            raise InputError(
+                f"{manifest} is of format {form[0]} {form[1]}; expected {expected}: {AGAIN} with this version"
+            )
         for fold, size in self.sizes.items():
             for name, (dtype, trailing) in LAYOUT.items():
                 shape = (self.folds[fold], size, size, *trailing)

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
-from monch_monai.data import ClassMapReader, RGBReader
+from monch_monai.class_table import PANNUKE, Vocabulary
+from monch_monai.data import ClassMapReader, RGBReader, TileLabels
 from monch_monai.errors import find_input_error
 from tests.fakes.pictures import (
     class_picture,
@@ -24,6 +27,12 @@ def save_tiles(folder, values):
     """Three tiles, of which the middle one is `values`."""
     np.save(folder / "tiles.npy", np.stack([np.zeros_like(values), values, np.zeros_like(values)]))
     return f"{folder / 'tiles.npy'}#1"
+
+
+def class_map_reader(folder, vocabulary=Vocabulary.of_table(PANNUKE)):  # noqa: B008 # frozen
+    """Reader of the tiles that `save_tiles` writes, as those of a dataset whose only fold is `folder`."""
+    dataset = SimpleNamespace(dir=folder.parent, vocabulary=vocabulary)
+    return ClassMapReader(TileLabels(SimpleNamespace(datasets=[dataset]), PANNUKE))
 
 
 IMAGES = {
@@ -55,7 +64,7 @@ def test_a_jpeg_is_loaded_channels_rows_columns(tmp_path):
 
 @pytest.mark.parametrize("kind", CLASS_MAPS)
 def test_a_class_map_is_loaded_as_one_channel_of_rows_and_columns(tmp_path, kind):
-    classes = load(CLASS_MAPS[kind](tmp_path), ClassMapReader())
+    classes = load(CLASS_MAPS[kind](tmp_path), class_map_reader(tmp_path))
     assert classes.shape == (1, 40, 70)
     assert torch.equal(classes.as_tensor()[0], torch.from_numpy(class_picture()).float())
 
@@ -83,8 +92,16 @@ def test_a_class_map_of_another_value_is_refused(tmp_path, kind):
     wrong[7, 7] = 9
     path = save_picture(tmp_path / "a.png", wrong) if kind == "png" else save_tiles(tmp_path, wrong)
     with pytest.raises(RuntimeError, match="applying transform") as caught:
-        load(path, ClassMapReader())
-    assert f"{path} holds 9; a class map holds 0 to 5 and 255" == str(find_input_error(caught.value))
+        load(path, class_map_reader(tmp_path))
+    assert f"{path} holds 9; its class map holds 0 to 5 and 255" == str(find_input_error(caught.value))
+
+
+def test_a_tiles_labels_become_sets_of_the_networks_classes(tmp_path):
+    labels = {"epithelial": ["neoplastic", "epithelial"], "nucleus": None, "lymphocyte": ["inflammatory"]}
+    values = np.array([[0, 1, 2, 3, 255]], np.uint8)
+    reader = class_map_reader(tmp_path, Vocabulary.of_nuclei(PANNUKE, labels))
+    assert load(save_tiles(tmp_path, values), reader)[0, 0].tolist() == [0, 6, 7, 2, 255]
+    assert reader.labels.sets.sets[6:] == ((1, 5), (1, 2, 3, 4, 5))
 
 
 def test_a_damaged_image_is_refused_by_its_own_line(tmp_path):

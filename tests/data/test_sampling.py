@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 
 import numpy as np
@@ -5,7 +6,16 @@ import pytest
 import torch
 
 from monch_monai.class_table import PANNUKE
-from monch_monai.data import Fold, Tile, Tiles, tile_sampler, write_tiles
+from monch_monai.data import (
+    Fold,
+    SeveralTiles,
+    Tile,
+    TileLabels,
+    Tiles,
+    evaluated_at_once,
+    tile_sampler,
+    write_tiles,
+)  # fmt: skip
 from monch_monai.data.sampling import balance
 from monch_monai.errors import InputError
 
@@ -34,6 +44,10 @@ def tiles(tmp_path_factory):
     folds = {"one": Fold(4, lambda start: made[start:4], 8), "two": Fold(2, lambda start: made[4 + start :], 8)}
     write_tiles(folder, folds, {})
     return Tiles(folder)
+
+
+def sampler_of(tiles, folds, strength, weights=None):
+    return tile_sampler(tiles, folds, strength, TileLabels(tiles, PANNUKE), weights)
 
 
 @pytest.mark.parametrize("strength", [0, 0.25, 1])
@@ -92,7 +106,7 @@ def test_a_stronger_setting_draws_the_rarest_class_more_often():
 
 
 def test_without_strength_each_tile_is_drawn_once(tiles):
-    sampler = tile_sampler(tiles, ["one", "two"], 0)
+    sampler = sampler_of(tiles, ["one", "two"], 0)
     orders = [list(sampler) for _ in range(5)]
     assert all(sorted(order) == list(range(6)) for order in orders)
     assert len({tuple(order) for order in orders}) > 1
@@ -101,7 +115,7 @@ def test_without_strength_each_tile_is_drawn_once(tiles):
 @pytest.mark.parametrize("strength", [0.5, 1])
 def test_tiles_are_drawn_as_often_as_their_weights_say(tiles, strength):
     torch.manual_seed(0)
-    sampler = tile_sampler(tiles, ["one", "two"], strength)
+    sampler = sampler_of(tiles, ["one", "two"], strength)
     epochs = 3000
     drawn = Counter(i for _ in range(epochs) for i in sampler)
     expected = balance(HAS, TISSUES, strength) / 6
@@ -112,13 +126,13 @@ def test_tiles_are_drawn_as_often_as_their_weights_say(tiles, strength):
 
 def test_tiles_are_numbered_through_the_folds_in_the_order_given(tiles):
     torch.manual_seed(0)
-    drawn = Counter(i for _ in range(500) for i in tile_sampler(tiles, ["two", "one"], 1))
+    drawn = Counter(i for _ in range(500) for i in sampler_of(tiles, ["two", "one"], 1))
     assert drawn.most_common(1)[0][0] == 0
 
 
 @pytest.mark.parametrize("strength", [0, 0.5])
 def test_an_epoch_has_as_many_draws_as_tiles(tiles, strength):
-    sampler = tile_sampler(tiles, ["one"], strength)
+    sampler = sampler_of(tiles, ["one"], strength)
     assert len(sampler) == len(list(sampler)) == 4
 
 
@@ -126,7 +140,7 @@ def test_an_epoch_has_as_many_draws_as_tiles(tiles, strength):
 def test_the_same_seed_gives_the_same_draws_and_another_seed_others(tiles, strength):
     def draws(seed):
         torch.manual_seed(seed)
-        sampler = tile_sampler(tiles, ["one", "two"], strength)
+        sampler = sampler_of(tiles, ["one", "two"], strength)
         return [list(sampler) for _ in range(4)]
 
     assert draws(1) == draws(1)
@@ -135,7 +149,7 @@ def test_the_same_seed_gives_the_same_draws_and_another_seed_others(tiles, stren
 
 def test_the_log_says_how_much_more_often_each_class_is_drawn(tiles, caplog):
     caplog.set_level("INFO")
-    tile_sampler(tiles, ["one", "two"], 1)
+    sampler_of(tiles, ["one", "two"], 1)
     share = balance(HAS, TISSUES, 1)[4] / 6
     assert len(caplog.records) == len(PANNUKE.nuclei)
     assert f"sampling strength 1: tiles with dead nuclei 16.7 %, drawn {100 * share:.1f} %" in caplog.messages
@@ -145,4 +159,28 @@ def test_the_log_says_how_much_more_often_each_class_is_drawn(tiles, caplog):
 @pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan"), float("inf"), True, "0.5", None])
 def test_a_strength_outside_0_to_1_is_refused(tiles, strength):
     with pytest.raises(InputError, match=r"sampling_strength is .*; give a number from 0"):
-        tile_sampler(tiles, ["one"], strength)
+        sampler_of(tiles, ["one"], strength)
+
+
+def test_datasets_have_the_shares_of_an_epoch_that_they_are_given(tiles, tmp_path):
+    made = [made_tile(HAS[0], "Skin")] * 3
+    write_tiles(tmp_path / "other", {"one": Fold(3, lambda start: made[start:], 8)}, {})
+    several = SeveralTiles([tiles, Tiles(tmp_path / "other")])
+    folds = ["dataset/one", "dataset/two", "other/one"]
+    weights = list(sampler_of(several, folds, 0.5, [3, 1]).weights)
+    assert sum(weights) == pytest.approx(9)
+    assert sum(weights[6:]) == pytest.approx(9 / 4)
+    assert list(sampler_of(several, folds, 0, [2, 1]).weights) == pytest.approx([1] * 9)
+    for wrong in ([1], [1, 0], [1, "a"], 2, [1, math.inf]):
+        with pytest.raises(InputError, match=r"dataset_weights is .* give 2 numbers above 0"):
+            sampler_of(several, folds, 0, wrong)
+
+
+def test_training_tiles_of_several_sizes_are_refused(tiles, tmp_path):
+    larger = Tile(*(np.zeros((16, 16, *a.shape[2:]), a.dtype) for a in made_tile(HAS[0], "Skin")[:3]), "Skin", "made")
+    write_tiles(tmp_path / "larger", {"one": Fold(1, lambda start: [larger], 16)}, {})
+    several = SeveralTiles([tiles, Tiles(tmp_path / "larger")])
+    with pytest.raises(InputError, match="training tiles of 8, 16 px: all must be of one size"):
+        sampler_of(several, ["dataset/one", "larger/one"], 0)
+    assert evaluated_at_once(several, ["dataset/one", "larger/one"], 4) == 1
+    assert evaluated_at_once(several, ["dataset/one", "dataset/two"], 4) == 4

@@ -4,10 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-from monch_monai.class_table import PANNUKE
-from monch_monai.data import Tile, Tiles
+from monch_monai.class_table import PANNUKE, Vocabulary
+from monch_monai.data import Tile, TileLabels, Tiles
 from monch_monai.data.tiles import count_tile, read_tiles
 from monch_monai.errors import InputError
+from tests.fakes.labels import some_classes
 from tests.fakes.tiny import SEEDS, SIZE, fold_of, tile, write
 
 
@@ -49,14 +50,15 @@ def test_items_refer_to_the_tiles_in_order(dataset):
         "instances": f"{dataset}/a/instances.npy#1",
         "tissue": "tissue 1",
         "source": 'slide 1, "left", µ',
+        "dataset": "dataset",
     }
 
 
 def test_the_manifest_says_what_the_dataset_is(dataset):
     manifest = json.loads((dataset / "manifest.json").read_text())
-    assert (manifest["format"], manifest["version"], manifest["name"]) == ("monch-tiles", 2, "two folds")
+    assert (manifest["format"], manifest["version"], manifest["name"]) == ("monch-tiles", 3, "two folds")
     assert manifest["mpp"] == 0.25
-    assert manifest["classes"] == [c.name for c in PANNUKE.classes]
+    assert Vocabulary.from_dict(manifest["vocabulary"]) == Vocabulary.of_table(PANNUKE) == Tiles(dataset).vocabulary
     sizes = {fold: (entry["tiles"], entry["tile_size"]) for fold, entry in manifest["folds"].items()}
     assert sizes == {"a": (2, SIZE), "b": (3, SIZE)}
     assert Tiles(dataset).folds == {"a": 2, "b": 3}
@@ -139,7 +141,7 @@ def test_a_damaged_manifest_is_refused(dataset, text):
     assert message.endswith("prepare the dataset again")
 
 
-@pytest.mark.parametrize("key", ["format", "version", "classes", "folds", "splits", "fingerprint"])
+@pytest.mark.parametrize("key", ["format", "version", "vocabulary", "folds", "splits", "fingerprint"])
 def test_a_manifest_that_lacks_something_is_refused_when_opened(dataset, key):
     edit(dataset, **{key: None})
     assert f"manifest.json is damaged ('{key}')" in refusal(dataset)
@@ -151,10 +153,34 @@ def test_folds_of_another_form_are_refused(dataset, folds):
     assert "manifest.json is damaged" in refusal(dataset)
 
 
-@pytest.mark.parametrize("changes", [{"format": "other"}, {"version": 1}, {"classes": ["background", "cell"]}])
+@pytest.mark.parametrize("changes", [{"format": "other"}, {"version": 1}, {"version": 4}])
 def test_another_format_is_refused(dataset, changes):
     edit(dataset, **changes)
-    assert "expected monch-tiles 2 with ['background', 'neoplastic'," in refusal(dataset)
+    assert "expected monch-tiles 3 or monch-tiles 2: prepare the dataset again with this version" in refusal(dataset)
+
+
+def test_a_dataset_of_version_2_has_pannukes_classes(dataset):
+    edit(dataset, version=2, vocabulary=None, classes=PANNUKE.names)
+    assert Tiles(dataset).vocabulary == Vocabulary.of_table(PANNUKE)
+    edit(dataset, classes=["background", "cell"])
+    assert "manifest.json is damaged (it has classes ['background', 'cell'])" in refusal(dataset)
+
+
+def test_a_vocabulary_of_ones_own_is_kept(tmp_path):
+    labels = {"cell": None, "one": ["class 1"], "two": ["class 2"], "few": ["class 1", "class 2"], "three": ["class 3"]}
+    vocabulary = Vocabulary.of_nuclei(some_classes(4), labels)
+    tiles = Tiles(write(tmp_path / "mine", vocabulary=vocabulary))
+    assert tiles.vocabulary == vocabulary
+    assert tiles.class_table == some_classes(4)
+    row = tiles.rows(["a"])[0]
+    assert {f"{name}_pixels" for name in ("background", *labels, "ignored")} <= set(row)
+    made = TileLabels(tiles, PANNUKE)
+    assert made.lookup(tiles.items(["a"])[0]["label"])[:6].tolist() == [0, 6, 6, 6, 6, 6]
+    shares = TileLabels(tiles, some_classes(4)).class_shares(tiles, ["a"])
+    pixels = {name: int(sum(int(r[f"{name}_pixels"]) for r in tiles.rows(["a"]))) for name in vocabulary.names}
+    first = pixels["one"] + pixels["few"] / 2 + pixels["cell"] / 3
+    assert shares[1] == pytest.approx(first / sum(pixels.values()))
+    assert sum(shares) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", ["images", "classes", "instances"])
@@ -215,7 +241,7 @@ def test_pixels_and_nuclei_are_counted_by_class():
     classes[0], instances[0] = 1, [1, 1, 2, 2, 9]
     classes[1, :2], instances[1, :2] = 5, 3
     classes[2], instances[2] = 255, [4, 4, 4, 5, 0]
-    counts = count_tile(Tile(np.zeros((4, 5, 3), np.uint8), classes, instances, "Colon", "made"))
+    counts = count_tile(Tile(np.zeros((4, 5, 3), np.uint8), classes, instances, "Colon", "made"), PANNUKE.names)
     assert counts == {
         "background_pixels": 8,
         "neoplastic_pixels": 5,
@@ -237,7 +263,7 @@ def test_rows_hold_the_counts_and_remarks_of_each_tile(dataset):
     rows = Tiles(dataset).rows(["b", "a"])
     for row, seed in zip(rows, [10, 11, 12, 0, 1], strict=True):
         made = tile(seed)
-        expected = {"tissue": made.tissue, "source": made.source, **count_tile(made), "torn": seed}
+        expected = {"tissue": made.tissue, "source": made.source, **count_tile(made, PANNUKE.names), "torn": seed}
         assert row == {name: str(value) for name, value in expected.items()}
 
 
@@ -257,7 +283,7 @@ def test_a_missing_table_is_refused(dataset):
 
 
 def test_tiles_of_a_fold_are_read_back_with_their_remarks(dataset):
-    for found, seed in zip(read_tiles(dataset / "b"), SEEDS["b"], strict=True):
+    for found, seed in zip(read_tiles(dataset / "b", PANNUKE.names), SEEDS["b"], strict=True):
         made = tile(seed)
         assert all(np.array_equal(one, other) for one, other in zip(found[:3], made[:3], strict=True))
         assert found[3:] == made[3:]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from monch_monai.class_table import PANNUKE, Vocabulary
 from monch_monai.data import Tile
-from monch_monai.data.tiles import KINDS
 from monch_monai.datasets.inventory import ENOUGH, take_inventory
 from monch_monai.errors import InputError
 
@@ -24,11 +24,11 @@ def tile(tissue="Colon", rows=(), nuclei_color=BLUE, ground_color=PINK, shade=0,
 
 
 def counted(**folds):
-    return take_inventory(folds, {name: len(tiles) for name, tiles in folds.items()})
+    return take_inventory(folds, {name: len(tiles) for name, tiles in folds.items()}, Vocabulary.of_table(PANNUKE))
 
 
 def by_kind(**values):
-    return [values.get(kind, 0) for kind in KINDS]
+    return [values.get(kind, 0) for kind in [*PANNUKE.names, "ignored"]]
 
 
 HALF = [(1, SIZE // 2)]
