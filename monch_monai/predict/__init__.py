@@ -3,7 +3,7 @@
 Whole slides, image files, MONAI Label's regions and exported networks all go through this room.
 """
 
-from monch_monai.predict.class_map import ClassMapd, Prediction, class_map, classify
+from monch_monai.predict.class_map import ClassMapd, NaNError, Prediction, class_map, classify
 from monch_monai.predict.inferer import LatticeInferer
 from monch_monai.predict.lattice import Cell, Lattice, Tiling
 from monch_monai.predict.precision import MixedPrecisionInferer, cpu_capabilities, has_fast_bfloat16
@@ -17,6 +17,7 @@ __all__ = [
     "LatticeInferer",
     "MemoryCache",
     "MixedPrecisionInferer",
+    "NaNError",
     "NetworkPredictor",
     "Prediction",
     "Predictor",
