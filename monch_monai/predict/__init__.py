@@ -3,7 +3,7 @@
 Whole slides, image files, MONAI Label's regions and exported networks all go through this room.
 """
 
-from monch_monai.predict.class_map import ClassMapd, Prediction, class_map, classify
+from monch_monai.predict.class_map import ClassMapd, NaNError, Prediction, class_map, classify
 from monch_monai.predict.inferer import LatticeInferer
 from monch_monai.predict.lattice import Cell, Lattice, Tiling
 from monch_monai.predict.precision import MixedPrecisionInferer, cpu_capabilities, has_fast_bfloat16
@@ -11,7 +11,8 @@ from monch_monai.predict.predictor import NetworkPredictor, Predictor
 from monch_monai.predict.stitching import MemoryCache, TileCache, cut, paste, run_tiles
 
 __all__ = [
-    "Cell", "ClassMapd", "Lattice", "LatticeInferer", "MemoryCache", "MixedPrecisionInferer", "NetworkPredictor",
+    "Cell", "ClassMapd", "Lattice", "LatticeInferer", "MemoryCache", "MixedPrecisionInferer", "NaNError",
+    "NetworkPredictor",
     "Prediction", "Predictor", "TileCache", "Tiling", "class_map", "classify", "cpu_capabilities", "cut",
     "has_fast_bfloat16", "paste", "run_tiles",
 ]  # fmt: skip
