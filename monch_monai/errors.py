@@ -13,6 +13,12 @@ def one_line(error: BaseException, limit: int = 200) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:limit]
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """A user's value as messages show it, in at most `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def find_input_error(error: BaseException | None) -> InputError | None:
     """The `InputError` that is `error` or, wrapped by a framework, its cause."""
     while error is not None and not isinstance(error, InputError):

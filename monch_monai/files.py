@@ -7,11 +7,12 @@ import json
 import math
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, one_line
 
 PART = ".part-"
 """How the names of unfinished files begin."""
@@ -73,6 +74,51 @@ def refuse_twins(paths: Iterable[Path], result: Callable[[Path], str]) -> None:
         twin = seen.setdefault(result(path), path)
         if twin is not path:
             raise InputError(f"{twin.name} and {path.name} would both write {result(path)}: rename one")
+
+
+def existing_file(what: str, path: str | Path, remedy: str) -> Path:
+    """`path`, which is a file.
+
+    Args:
+        what: the file's name in messages.
+        path: to look for.
+        remedy: what to do where it is no file.
+
+    Raises:
+        InputError: `path` does not exist, is a folder, or cannot be looked for.
+    """
+    file = Path(path)
+    try:
+        found = "is a folder" if file.is_dir() else "does not exist" if not file.is_file() else None
+    except OSError as error:
+        found = f"cannot be read ({error.strerror or error})"
+    if found is not None:
+        raise InputError(f"{what} {found}: {remedy}")
+    return file
+
+
+def refuse_damaged_zip(what: str, path: str | Path) -> None:
+    """Compares the parts of a zip, such as PyTorch's files are, with their CRC-32, which `torch.load` does not.
+
+    A file that is no zip passes, and so does one whose CRC-32 are all 0: PyTorch can leave them out.
+
+    Args:
+        what: the file's name in messages.
+        path: of the file.
+
+    Raises:
+        InputError: a part is not what was written.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            written = any(part.CRC for part in archive.infolist())
+            damaged = archive.testzip() if written else None
+    except Exception as error:  # zipfile's errors on damaged headers have no common base
+        raise InputError(f"{what} is damaged ({one_line(error)}): copy or download it again") from error
+    if damaged is not None:
+        raise InputError(f"{what} is damaged in its part {damaged.partition('/')[2]}: copy or download it again")
 
 
 def sha256(path: Path) -> str:

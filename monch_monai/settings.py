@@ -4,10 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from monch_monai.errors import InputError
-
-MOST = 1_000_000
-"""Largest whole number that a setting may be, unless it says otherwise: more is a slip of the hand."""
+from monch_monai.errors import InputError, shown
 
 
 def flag(name: str, value: bool | str) -> bool:
@@ -18,30 +15,30 @@ def flag(name: str, value: bool | str) -> bool:
     """
     text = str(value).lower()
     if text not in ("true", "false"):
-        raise InputError(f"{name} is {value!r}; give true or false")
+        raise InputError(f"{name} is {shown(value)}; give true or false")
     return text == "true"
 
 
-def whole_number(name: str, value: int, least: int, most: int = MOST) -> int:
-    """`value`, a whole number from `least` to `most`.
+def whole_number(name: str, value: int, least: int, most: int | None = None) -> int:
+    """`value`, a whole number of at least `least` and, where that is given, up to `most`.
 
     Raises:
         InputError: `value` is not a whole number, below `least` or above `most`.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        limit = "" if isinstance(value, int) and value < least else f" and at most {most}"
-        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}{limit}")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        bounds = f"{least}" if most is None else f"{least} and up to {most}"
+        raise InputError(f"{name} is {shown(value)}; give a whole number of at least {bounds}")
     return value
 
 
-def multiple(name: str, value: int, of: int) -> int:
-    """`value`, a whole number above 0 that `of` divides.
+def multiple(name: str, value: int, of: int, most: int | None = None) -> int:
+    """`value`, a whole number above 0 that `of` divides, up to `most` where that is given.
 
     Raises:
-        InputError: `value` is not a whole number, not above 0, or no multiple of `of`.
+        InputError: `value` is not a whole number, not above 0, above `most`, or no multiple of `of`.
     """
-    if whole_number(name, value, least=1) % of:
-        raise InputError(f"{name} is {value!r}; give a multiple of {of}")
+    if whole_number(name, value, least=1, most=most) % of:
+        raise InputError(f"{name} is {shown(value)}; give a multiple of {of}")
     return value
 
 
@@ -52,7 +49,7 @@ def fraction(name: str, value: float) -> float:
         InputError: `value` is not a number, or outside this range.
     """
     if not _is_number(value) or not 0 <= value <= 1:
-        raise InputError(f"{name} is {value!r}; give a number from 0 to 1")
+        raise InputError(f"{name} is {shown(value)}; give a number from 0 to 1")
     return value
 
 
@@ -71,7 +68,7 @@ def number(
         InputError: `value` is not a number, not finite, or out of bounds.
     """
     fits = _is_number(value) and (
-        math.isfinite(value)
+        abs(value) < math.inf
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)
@@ -80,19 +77,20 @@ def number(
     if not fits:
         bounds = (("of at least", least), ("above", above), ("up to", most), ("below", below))
         expected = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-        raise InputError(f"{name} is {value!r}; give {unit}a number {expected}")
+        raise InputError(f"{name} is {shown(value)}; give {unit}a number {expected}")
     return value
 
 
-def factor_range(name: str, value: Sequence[float]) -> tuple[float, float]:
-    """`value`, two finite numbers above 0, the smaller first.
+def factor_range(name: str, value: Sequence[float], most: float | None = None) -> tuple[float, float]:
+    """`value`, two finite numbers above 0, the smaller first, and up to `most` where that is given.
 
     Raises:
         InputError: `value` is anything else.
     """
     are_two = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
-    if not are_two or not 0 < value[0] <= value[1] < math.inf:
-        raise InputError(f"{name} is {value!r}; give two numbers above 0, the smaller first, as [0.7,2.5]")
+    if not are_two or not 0 < value[0] <= value[1] < math.inf or (most is not None and value[1] > most):
+        bounds = "above 0" if most is None else f"above 0 and up to {most:g}"
+        raise InputError(f"{name} is {shown(value)}; give two numbers {bounds}, the smaller first, as [0.7,2.5]")
     return value[0], value[1]
 
 
@@ -103,7 +101,7 @@ def word(name: str, value: str, words: Sequence[str]) -> str:
         InputError: `value` is none of them.
     """
     if value not in words:
-        raise InputError(f"{name} is {value!r}; give {', '.join(words[:-1])} or {words[-1]}")
+        raise InputError(f"{name} is {shown(value)}; give {', '.join(words[:-1])} or {words[-1]}")
     return value
 
 
@@ -114,8 +112,10 @@ def text(name: str, value: Any) -> str:
         InputError: `value` is empty, or no text: from `--output_dir 2024` Fire makes a number.
     """
     if not isinstance(value, str) or not value:
-        example = f", such as ./{value}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
-        raise InputError(f"{name} is {value!r}; give a path or a word{example}")
+        example = (
+            f", such as ./{shown(value)}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        )
+        raise InputError(f"{name} is {shown(value)}; give a path or a word{example}")
     return value
 
 

@@ -44,7 +44,7 @@ def segment_slide(slide: Path, segmenter: SlideSegmenter) -> Outcome:
     try:
         return Outcome(slide, segmenter(slide), None)
     except InputError as error:
-        logger.error("%s", error)
+        logger.error("%s", error if slide.name in str(error) else f"{slide.name}: {error}")
         return Outcome(slide, None, str(error))
     except Exception as error:  # of a library, on a file that its authors have not met
         logger.exception("%s could not be segmented", slide)
@@ -91,7 +91,7 @@ class Cohort:
         """Segments all slides, and writes `cohort.csv` after each.
 
         Raises:
-            InputError: at the end, naming the slides that failed.
+            InputError: at the end, naming the slides that failed, and the reason where all failed for the same.
         """
         outcomes: list[Outcome] = []
         work = self._estimates() if self.dry_run else self.engine(self.slides, self.segmenter)
@@ -99,11 +99,14 @@ class Cohort:
             outcomes.append(outcome)
             if not self.dry_run:
                 write_cohort(self.output_dir / "cohort.csv", outcomes, self.segmenter.class_table)
-        failed = sorted(outcome.slide.name for outcome in outcomes if outcome.error is not None)
+        reasons = {outcome.slide.name: outcome.error for outcome in outcomes if outcome.error is not None}
+        failed = sorted(reasons)
         if not self.dry_run:
             logger.info("%d slides segmented; cohort.csv is in %s", len(outcomes) - len(failed), self.output_dir)
         if failed:
-            raise InputError(f"{len(failed)} of {len(outcomes)} slides have no result: {', '.join(failed)}; see above")
+            cause, *others = dict.fromkeys(reasons.values())
+            found = cause if not others and len(failed) == len(outcomes) else "see above"
+            raise InputError(f"{len(failed)} of {len(outcomes)} slides have no result: {', '.join(failed)}; {found}")
 
     def _estimates(self) -> Iterator[Outcome]:
         for slide in self.slides:

@@ -20,7 +20,7 @@ from monch_monai.cohort.work_folder import TILE, WorkFolder
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.geometry import Mpp
-from monch_monai.predict import Predictor, Tiling
+from monch_monai.predict import NaNError, Predictor, Tiling
 from monch_monai.segmentation import FoundNuclei, NucleusFinder, Pipeline, Plan, Region, Seconds, Workers, margin_px
 from monch_monai.settings import flag, multiple
 from monch_monai.slides import grid_of, open_slide, tissue_and_lightening
@@ -162,6 +162,10 @@ class SlideSegmenter:
             summary = write_results(result, plan, work, self.finder, self.class_table, self.gzip, settings)
             result.rename(target)
             work.remove()
+        except InputError as error:
+            if isinstance(error, NaNError) or not work.has_finished():
+                work.remove()  # nothing in it is of use to another run
+            raise
         finally:
             plan.slide.close()
         total = seconds.reading + seconds.network + seconds.nuclei or 1.0

@@ -72,6 +72,10 @@ class WorkFolder:
         """Whether a region is finished."""
         return self._nuclei(core).is_file()
 
+    def has_finished(self) -> bool:
+        """Whether any region is finished."""
+        return any(self.regions.glob("*.parquet"))
+
     def keep(self, core: WorkingBox, class_map: NDArray[np.uint8], nuclei: pa.Table) -> None:
         """Keeps the class map `[H, W]` of a region's core, then its nuclei, with which the region is finished.
 
@@ -105,8 +109,9 @@ class WorkFolder:
         return FileCache(self.path / "tiles")
 
     def remove(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.path)
+        """Removes the folder, where there is one."""
+        if self.path.exists():
+            shutil.rmtree(self.path)
 
     def _nuclei(self, core: WorkingBox) -> Path:
         return self.regions / f"{core.y}_{core.x}.parquet"

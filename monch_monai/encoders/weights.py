@@ -17,7 +17,7 @@ from monch_monai.encoders.publication import Publication
 from monch_monai.encoders.sentence import MINILM, SentenceText
 from monch_monai.encoders.text import ClipText, TextEncoder
 from monch_monai.errors import InputError, one_line
-from monch_monai.files import sha256
+from monch_monai.files import refuse_damaged_zip, sha256
 from monch_monai.settings import word
 
 WORDS = ("auto", "published", "openai", "none")
@@ -193,7 +193,10 @@ def _read(publication: Publication, path: Path) -> dict[str, Tensor]:
         if publication.archive_sha256 is not None and sha256(path) == publication.archive_sha256:
             archive: dict[str, Tensor] = torch.jit.load(path, map_location="cpu").state_dict()
             return archive
+        refuse_damaged_zip("it", path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception as error:  # unpickling, zip and safetensors errors have no common base
         archive_too = ", nor the publisher's archive with its published SHA-256" if publication.archive_sha256 else ""
         raise InputError(f"it is no file of tensors{archive_too} ({one_line(error)})") from error

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from monch_monai.errors import InputError, one_line
-from monch_monai.files import write_atomically
+from monch_monai.files import refuse_damaged_zip, write_atomically
 from monch_monai.handlers.history import History, Row
 from monch_monai.networks import refuse_another_encoder
 from monch_monai.networks.provenance import read_provenance
@@ -97,6 +97,7 @@ class Checkpoints:
             return
         path = self.output_dir / STATE
         try:
+            refuse_damaged_zip(str(path), path)
             state = torch.load(path, map_location=engine.state.device, weights_only=True)
             refuse_another_encoder(self.network.state_dict(), state["network"], path)
             self._refuse_another_recipe(state, path)

@@ -13,6 +13,7 @@ from pathlib import Path
 import monch_monai
 from monch_monai.data.writer import free_folder
 from monch_monai.errors import InputError
+from monch_monai.files import existing_file
 from monch_monai.runs import find_checkpoint
 
 MAIN = '''"""MONCH for MONAI Label: monailabel start_server --app THIS_FOLDER …
@@ -57,8 +58,7 @@ def write_working_copy(
     weights = (
         find_checkpoint([source / "output"], source / "models" / "model.pt") if checkpoint is None else Path(checkpoint)
     )
-    if not weights.is_file():
-        raise InputError(f"checkpoint {weights} does not exist: give the file of a trained model")
+    existing_file(f"checkpoint {weights}", weights, "give the file of a trained model")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

@@ -1,7 +1,6 @@
 """Weights of a network from a file."""
 
 import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from monch_monai.class_table.words_file import read_wording
 from monch_monai.encoders import Origin, merge_adapters
 from monch_monai.encoders.instance_norm import INSTANCE_NORM, forget_statistics
 from monch_monai.errors import InputError
-from monch_monai.files import sha256
+from monch_monai.files import existing_file, refuse_damaged_zip, sha256
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import OnnxNetwork
 from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Provenance, convert_earlier, read_provenance
@@ -34,13 +33,12 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     features of the dimension that the file has. Files of earlier versions load too.
 
     Raises:
-        InputError: `path` does not exist, holds more than tensors, is damaged, or is of another network.
+        InputError: `path` does not exist or is a folder, holds more than tensors, is damaged, holds values that are not
+            finite, or is of another network.
     """
-    file = Path(path)
-    if not file.is_file():
-        found = "is a folder" if file.is_dir() else "does not exist"
-        raise InputError(f"checkpoint {file} {found}: give --checkpoint the file of a trained model")
+    file = existing_file(f"checkpoint {path}", path, "give --checkpoint the file of a trained model")
     state = read_state(file)
+    _refuse_infinite(state, file)
     refuse_another_encoder(network.state_dict(), state, file)
     if isinstance(network, Monch):
         network.use_text_dim(text_dim_of(state, network))
@@ -98,23 +96,27 @@ def text_dim_of(state: Mapping[str, Tensor], network: Monch) -> int:
     return (network.text_features if found is None or found.ndim != 2 else found).shape[1]
 
 
+def _refuse_infinite(state: Mapping[str, Tensor], file: Path) -> None:
+    names = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if names:
+        found = f"{len(names)} tensors with NaN or infinite values, first {names[0]}"
+        raise InputError(f"checkpoint {file} holds {found}: give another, or train again with a lower learning rate")
+
+
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Flat state dict of tensors in a file of PyTorch or of safetensors, on the CPU. No code in the file is run.
 
     Raises:
-        InputError: `path` cannot be read as one of these, or holds more than tensors.
+        InputError: `path` cannot be read as one of these, holds more than tensors, or a file of PyTorch was changed
+            after it was written, as its checksums state.
     """
     try:
         if Path(path).suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        if zipfile.is_zipfile(path):  # PyTorch does not compare the checksums of the tensors in it
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-            if damaged is not None:
-                raise ValueError(f"{damaged} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling, zip and safetensors errors have no common base
         raise InputError(f"checkpoint {path} cannot be read as a file of tensors: give a best.pt or last.pt") from error
+    refuse_damaged_zip(f"checkpoint {path}", path)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"checkpoint {path} is not a flat state dict of tensors: give a best.pt or last.pt")
     return state

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from monch_monai.class_table import ClassTable
 from monch_monai.encoders import Origin
 from monch_monai.errors import InputError, one_line
-from monch_monai.files import sha256
+from monch_monai.files import existing_file, sha256
 from monch_monai.networks.provenance import Provenance
 
 logger = logging.getLogger(__name__)
@@ -37,15 +37,14 @@ class OnnxNetwork(nn.Module):
         class_table: of the exported network; where the file has none, PanNuke's.
 
     Raises:
-        InputError: the file does not exist, is no ONNX model or has damaged metadata; or ONNX Runtime is not installed.
+        InputError: the file does not exist or is a folder, is no ONNX model or has damaged metadata; or ONNX Runtime is
+            not installed.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         super().__init__()
-        self.path, self.device = Path(path), device
-        if not self.path.is_file():
-            found = "is a folder" if self.path.is_dir() else "does not exist"
-            raise InputError(f"onnx {path} {found}: give --onnx the file that export.json wrote")
+        remedy = "write it with export.json, or give another (--onnx of slides, --onnx_file of images)"
+        self.path, self.device = existing_file(f"onnx {path}", path, remedy), device
         self.mean, self.std = self._normalisation("mean"), self._normalisation("std")
         self.provenance = self._read_provenance()
 

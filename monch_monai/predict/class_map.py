@@ -13,6 +13,10 @@ from torch import Tensor
 from monch_monai.errors import InputError
 
 
+class NaNError(InputError):
+    """The network's logits are NaN: whatever else it computes with these weights is of no use."""
+
+
 class Prediction(NamedTuple):
     """The class of some pixels, `class_map [..., H, W]` uint8, and the probability of each nucleus class,
     `probs [..., T - 1, H, W]` float16 in [0, 1].
@@ -52,12 +56,12 @@ def classify(logits: Tensor, name: str = "the network") -> tuple[Tensor, Tensor]
         name: of the image, for messages.
 
     Raises:
-        InputError: a logit is NaN.
+        NaNError: a logit is NaN.
     """
     if torch.isnan(logits).any():
         found = f"{int(torch.isnan(logits).sum())} of {logits.numel()} logits are NaN"
         remedy = "use another checkpoint or --amp false, or train again with a lower learning rate or without amp"
-        raise InputError(f"{name}: {found}; {remedy}")
+        raise NaNError(f"{name}: {found}; {remedy}")
     return class_map(logits), logits[..., 1:, :, :].sigmoid().half()
 
 
@@ -77,7 +81,7 @@ class ClassMapd(MapTransform):
         """`data` with class maps in place of logits.
 
         Raises:
-            InputError: a logit is NaN.
+            NaNError: a logit is NaN.
         """
         changed = dict(data)
         name = str(getattr(changed.get("image"), "meta", {}).get("filename_or_obj", "an image"))

@@ -76,7 +76,7 @@ class NetworkPredictor:
         """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]`.
 
         Raises:
-            InputError: a logit is NaN.
+            NaNError: a logit is NaN.
         """
         images = torch.from_numpy(tiles).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode():

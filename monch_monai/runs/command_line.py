@@ -13,8 +13,15 @@ import monai.bundle
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigComponent, ConfigParser
 
-from monch_monai.errors import InputError, show_input_errors_in_one_line
-from monch_monai.runs.rules import PATHS
+from monch_monai.errors import InputError, show_input_errors_in_one_line, shown
+from monch_monai.files import existing_file
+from monch_monai.runs.rules import FILES, PATHS
+
+SYNONYMS = {
+    "lr": "learning_rate", "workers": "num_workers", "input": "dataset_dir", "data": "dataset_dir",
+    "output": "output_dir", "model": "checkpoint", "ckpt": "checkpoint", "gpu": "device", "batch": "batch_size",
+}  # fmt: skip
+"""Names that others give to settings, which difflib does not find near."""
 
 
 class CommandLine:
@@ -26,19 +33,24 @@ class CommandLine:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         given: dict[str, Any] = {}
-        rest = list(arguments)
+        ids, rest = ["run_id", "init_id", "final_id"], list(arguments)
         while rest:
             token = rest.pop(0)
             if not _is_flag(token):
-                continue  # the id to run
+                if ids:
+                    given[ids.pop(0)] = token
+                continue
             name, has_value, value = token.lstrip("-").partition("=")
             if not has_value:
                 value = rest.pop(0) if rest and not _is_flag(rest[0]) else "True"
             given[name.replace("-", "_")] = DefaultParseValue(value)
+        own = set(inspect.signature(monai.bundle.run).parameters) - {"override"}
+        self.ignored = [name for name, value in given.items() if value is None and name not in own]
+        given = {name: value for name, value in given.items() if value is not None}  # as MONAI reads them
         if "args_file" in given:
             given = {**ConfigParser.load_config_files(given.pop("args_file")), **given}
-        own = set(inspect.signature(monai.bundle.run).parameters) - {"override"}
         self.config_files = given.get("config_file", [])
+        self.ids = {name: given[name] for name in ("run_id", "init_id", "final_id") if name in given}
         self.overrides = {name: value for name, value in given.items() if name not in own}
 
     @classmethod
@@ -52,36 +64,64 @@ class CommandLine:
         """Refuses what no run could use, before any of it is resolved.
 
         Raises:
-            InputError: an override is of a name that the config files do not have, the error names the nearest; a path
-                is no text; or this version does not have a component that the config names, or not with its arguments.
+            InputError: an override is of a name that the config files do not have, the error names one that is near; it
+                is None, where the config has another value; a path is no text; a file does not exist; the config does
+                not have an id to run, or has another version's; or this version does not have a component that the
+                config names, or not with its arguments.
         """
         self._check_names()
-        for name in PATHS.keys() & self.overrides.keys():
+        config = ConfigParser(self.config())
+        self._check_ids(config)
+        self._check_ignored(config)
+        for name in sorted(PATHS.keys() & self.overrides.keys()):
             PATHS[name](name, self.overrides[name])
-        for component in _own_components(self.config()):
+        for name in FILES:
+            if isinstance(config.get(name), str) and not config.get(name).startswith(("$", "@", "%")):
+                existing_file(f"{name} {config.get(name)}", config.get(name), f"give --{name} {FILES[name]}")
+        for component in _own_components(config.get()):
             problem = _problem(component)
             if problem is not None:
                 remedy = "use this version's configs (CHANGELOG.md lists what moved)"
                 raise InputError(f"config {self.config_files} names {component['_target_']}, {problem}: {remedy}")
 
+    def _check_ids(self, config: ConfigParser) -> None:
+        for argument, name in self.ids.items():
+            if name not in config:
+                runs = f"give {' or '.join(_run_lists(config.get()))}, or " if argument == "run_id" else ""
+                raise InputError(
+                    f"{argument} is {shown(name)}, which is not in {self.config_files}: {runs}leave it out"
+                )
+        steps = config.get(self.ids.get("run_id", "run"))
+        while isinstance(steps, str) and steps.startswith("%"):
+            steps = config.get(steps.removeprefix("%"))
+        if isinstance(steps, list) and "$@start" in steps:
+            raise InputError(
+                f"config {self.config_files} has a run list of a version before 0.2.0: use this version's configs "
+                "(CHANGELOG.md lists what moved)"
+            )
+
+    def _check_ignored(self, config: ConfigParser) -> None:
+        """Refuses None on the command line, which MONAI ignores, where the config has another value."""
+        for name in self.ignored:
+            if config.get(name.lstrip("+")) is not None:
+                remedy = "leave the setting out, or set it to null in a config file of your own"
+                raise InputError(f"--{name} is None, for which MONAI takes the value of {self.config_files}: {remedy}")
+
     def _check_names(self) -> None:
         config = ConfigParser.load_config_files(self.config_files)
-        for name in self.overrides:
+        for name in (*self.overrides, *self.ignored):
             known: Any = config
             for key in re.split(r"#|::", name.lstrip("+")):
                 names = _names(known)
                 if names is None:
                     break
                 if key not in names:
-                    remedy = "the README lists the settings"
-                    if nearest := _nearest(key, names):
-                        meant = re.sub(rf"{re.escape(key)}(?!.*{re.escape(key)})", nearest, name)
-                        remedy = f"did you mean --{meant}?"
-                    raise InputError(f"--{name} is not a setting of {self.config_files}: {remedy}")
+                    near = _near(key, names)
+                    if near is None:
+                        raise InputError(f"--{name} is not a setting of {self.config_files}: these list all settings")
+                    meant = re.sub(rf"{re.escape(key)}(?!.*{re.escape(key)})", near, name)
+                    raise InputError(f"--{name} is not a setting of {self.config_files}: did you mean --{meant}?")
                 known = known.get(key)
-            if self.overrides[name] is None and known is not None:
-                remedy = "MONAI would keep the config's own value: give another value, or leave the setting out"
-                raise InputError(f"--{name} is None: {remedy}")
 
     def config(self) -> dict[str, Any]:
         """The config files merged, with the overrides, before anything is resolved."""
@@ -150,11 +190,16 @@ def _names(config: Any) -> set[str] | None:
     return set(config) | set(arguments) | {"_disabled_", "_mode_", "_requires_", "_desc_"}
 
 
-def _nearest(key: str, names: set[str]) -> str | None:
-    """The name that `key` may be meant for: one spelled alike, or whose words begin with its letters (`lr`)."""
-    near = difflib.get_close_matches(key, names, n=1)
-    initials = [name for name in sorted(names) if key == "".join(word[:1] for word in name.split("_"))]
-    return next(iter([*near, *initials]), None)
+def _near(key: str, names: set[str]) -> str | None:
+    """The name that `key` is a misspelling of or another word for; None where there is none."""
+    if SYNONYMS.get(key) in names:
+        return SYNONYMS[key]
+    settings = sorted(name for name in names if not name.startswith("_desc_"))
+    return next(iter(difflib.get_close_matches(key, settings, n=1)), None)
+
+
+def _run_lists(config: dict[str, Any]) -> list[str]:
+    return [name for name, value in config.items() if isinstance(value, list) and "$@start.start()" in value]
 
 
 def _is_flag(token: str) -> bool:

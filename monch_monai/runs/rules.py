@@ -9,7 +9,7 @@ import torch
 from monch_monai.cohort.work_folder import TILE
 from monch_monai.data.tiles import PARTS
 from monch_monai.encoders import TEXT_ENCODERS
-from monch_monai.errors import InputError, one_line
+from monch_monai.errors import InputError, one_line, shown
 from monch_monai.geometry import COARSEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.predict.lattice import LEAST_TILE, MOST_OVERLAP
@@ -27,10 +27,19 @@ def check_device(device: str | torch.device) -> str | torch.device:
     try:
         if not isinstance(device, str | torch.device):
             raise TypeError("a device is a word")
+        _named(device)
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise InputError(f"device {device!r} cannot be used ({one_line(error, 100)}): give --device cpu") from error
+    except Exception as error:  # each kind of device raises its own
+        reason = one_line(error, limit=90)
+        raise InputError(f"device {shown(device, 60)} cannot be used ({reason}): give --device cpu") from error
     return device
+
+
+def _named(device: str | torch.device) -> torch.device:
+    try:
+        return torch.device(device)
+    except RuntimeError as error:  # whose text lists every kind of device there is
+        raise TypeError("PyTorch has none of this name") from error
 
 
 def _optional(check: Check) -> Check:
@@ -39,14 +48,14 @@ def _optional(check: Check) -> Check:
 
 def _split(name: str, value: str | int) -> str | int:
     if not isinstance(value, str | int) or isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}; give the number or the name of a split, such as 1")
+        raise InputError(f"{name} is {shown(value)}; give the number or the name of a split, such as 1")
     return value
 
 
 def _formats(name: str, value: Any) -> Any:
     for given in value if isinstance(value, list | tuple) and value else [value]:
         if not isinstance(given, str):
-            raise InputError(f"{name} is {value!r}; give words, as [torchscript,onnx]")
+            raise InputError(f"{name} is {shown(value)}; give words, as [torchscript,onnx]")
     return value
 
 
@@ -57,73 +66,81 @@ def _paths(name: str, value: Any) -> Any:
     return value
 
 
-_POSITIVE, _COUNT = partial(whole_number, least=1), partial(whole_number, least=0)
-_WORKERS = partial(whole_number, least=0, most=1024)
-_MPP = "µm per pixel (40x is about 0.25), "
+MOST_EPOCHS, MOST_SEED = 100_000, 2**32 - 1
+"""The bounds are what no one needs, but for a seed, whose bound is NumPy's."""
+_EPOCH = partial(whole_number, least=1, most=MOST_EPOCHS)
+_TILES = partial(whole_number, least=1, most=65_536)
+_CORES = partial(whole_number, least=1, most=4096)
+_WORKERS = partial(whole_number, least=0, most=256)
+_MPP = partial(number, least=0.02, most=COARSEST_MPP, unit="µm per pixel (40x is about 0.25), ")
 
 RULES: dict[str, Check] = {
-    "epochs": _POSITIVE,
-    "batch_size": _POSITIVE,
-    "accumulation_steps": _POSITIVE,
-    "val_interval": _POSITIVE,
-    "patience": _COUNT,
-    "learning_rate": _optional(partial(number, above=0, most=100)),
-    "learning_rate_drop": _optional(_POSITIVE),
+    "epochs": _EPOCH,
+    "batch_size": _TILES,
+    "accumulation_steps": _TILES,
+    "val_interval": _EPOCH,
+    "patience": partial(whole_number, least=0, most=MOST_EPOCHS),
+    "learning_rate": _optional(partial(number, above=0, most=10)),
+    "learning_rate_drop": _optional(_EPOCH),
     "layer_decay": fraction,
     "freeze": flag,
-    "lora_rank": _COUNT,
+    "lora_rank": partial(whole_number, least=0, most=1024),
     "instance_norm": flag,
     "prompts": partial(word, words=PROMPTS),
     "text_encoder": _optional(partial(word, words=[*TEXT_ENCODERS])),
     "augmentation": fraction,
     "stain_jitter": fraction,
     "sampling_strength": fraction,
-    "density_range": factor_range,
+    "density_range": partial(factor_range, most=100),
     "split": _split,
     "evaluated_part": partial(word, words=PARTS),
     "resume": flag,
     "without_tensorboard": flag,
-    "seed": partial(whole_number, least=0, most=2**32 - 1),
+    "seed": partial(whole_number, least=0, most=MOST_SEED),
     "amp": flag,
     "num_workers": _WORKERS,
     "device": lambda _, value: check_device(value),
     "lighten": flag,
     "nuclei": flag,
-    "nucleus_separation_um": partial(number, above=0, most=1000, unit="µm, "),
-    "nucleus_min_area_um2": partial(number, least=0, most=1e6, unit="µm², "),
-    "mpp": partial(number, above=0, most=COARSEST_MPP, unit=_MPP),
+    "nucleus_separation_um": partial(number, above=0, most=100, unit="µm, "),
+    "nucleus_min_area_um2": partial(number, least=0, most=1e5, unit="µm², "),
+    "mpp": _MPP,
     "overlap": partial(number, least=0, most=MOST_OVERLAP),
-    "sw_batch_size": _POSITIVE,
+    "sw_batch_size": _TILES,
     "formats": _formats,
     "tissue": flag,
     "tissue_threshold": _optional(fraction),
-    "tissue_min_area_mm2": partial(number, least=0, most=1e6, unit="mm², "),
+    "tissue_min_area_mm2": partial(number, least=0, most=1e5, unit="mm², "),
     "gzip": flag,
-    "tile_size": partial(whole_number, least=LEAST_TILE, most=16_384),
-    "region_size": partial(multiple, of=TILE),
+    "tile_size": partial(whole_number, least=LEAST_TILE, most=8192),
+    "region_size": partial(multiple, of=TILE, most=65_536),
     "nucleus_workers": _WORKERS,
     "compile": flag,
     "dry_run": flag,
     "engine": partial(word, words=("local", "ray")),
     "ray_address": _optional(text),
-    "num_cpus": _POSITIVE,
+    "num_cpus": _CORES,
     "num_gpus": partial(number, least=0, most=1024),
-    "retries": _COUNT,
-    "ray_workers": _optional(_POSITIVE),
+    "retries": partial(whole_number, least=0, most=1000),
+    "ray_workers": _optional(_CORES),
 }
 """Of every config but those of `SLIDE_RULES`, by name."""
 SLIDE_RULES: dict[str, Check] = {
-    "mpp": _optional(partial(number, above=0, most=COARSEST_MPP, unit=_MPP)),
+    "mpp": _optional(_MPP),
     "nuclei": _optional(text),
 }
 """Settings that `inference_wsi.json` uses otherwise than `inference.json`."""
 PATHS: dict[str, Check] = {
-    "bundle_root": text,
-    "output_dir": text,
+    **dict.fromkeys(("bundle_root", "output_dir", "onnx_file"), text),
     "dataset_dir": _paths,
     **dict.fromkeys(("classes", "words", "checkpoint", "encoder_weights", "text_weights", "onnx"), _optional(text)),
 }
 """Settings that other settings are made of, so that a command line is checked for them before any is resolved."""
+FILES = {
+    "checkpoint": "the file of a trained model",
+    **dict.fromkeys(("onnx", "onnx_file"), "a file that export.json wrote"),
+}
+"""Settings that, where they are text, are files that must exist, each with what to give."""
 
 
 def check_settings(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:

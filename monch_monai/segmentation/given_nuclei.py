@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely.geometry import shape
 
 from monch_monai.errors import InputError, one_line
-from monch_monai.files import sha256
+from monch_monai.files import existing_file, sha256
 from monch_monai.geometry import WorkingBox, WorkingGrid
 from monch_monai.predict import Prediction
 from monch_monai.segmentation.finder import NucleusFinder
@@ -41,11 +41,9 @@ class GivenNuclei:
         """The outlines of a file: a FeatureCollection or a list of Features, plain or gzip.
 
         Raises:
-            InputError: the file does not exist or is no GeoJSON, or a Feature is no polygon.
+            InputError: the file does not exist, is a folder or is no GeoJSON, or a Feature is no polygon.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"nuclei {path} does not exist: give a GeoJSON file of outlines")
+        path = existing_file(f"nuclei {path}", path, "give a GeoJSON file of outlines")
         try:
             raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             content = json.loads(raw)

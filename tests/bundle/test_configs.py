@@ -55,7 +55,7 @@ def test_is_wiring_without_programs(name: str) -> None:
 @pytest.mark.parametrize("run", ["training", "inferring", "segmenting"])
 def test_every_setting_is_checked(run: str) -> None:
     config = MERGED[run]
-    no_settings = {"imports", "run", run, "handlers", "average", "spatial_keys", "spatial_modes", *PATHS}
+    no_settings = {"imports", "initialize", "run", run, "handlers", "average", "spatial_keys", "spatial_modes", *PATHS}
     components = {name for name, value in config.items() if isinstance(value, dict) or "@network" in str(value)}
     names = {name for name in config if not name.startswith("_")}
     assert names - components - no_settings == set(config["start"]["settings"])

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from monch_monai.cohort import Cohort, find_slides
 from monch_monai.errors import InputError
+from monch_monai.predict import classify
 from tests.cohort.reading_back import segmenter
 from tests.fakes.slides import Nucleus, colours, paint, write_slide
 
@@ -72,6 +74,26 @@ def test_a_slide_that_may_not_be_read_stops_no_others(folder, tmp_path, monkeypa
         Cohort(folder, tmp_path / "out", segmenter(tmp_path / "out")).run()
     assert (tmp_path / "out" / "last").is_dir()
     assert "first.tif cannot be read (Permission denied)" in (tmp_path / "out" / "cohort.csv").read_text()
+
+
+@pytest.mark.parametrize("good", [0, 2])
+@pytest.mark.parametrize("nucleus_workers", [0, 1])
+def test_nan_leaves_nothing_half_written_and_is_the_last_line(tmp_path, good, nucleus_workers):
+    calls = []
+
+    def spoilt(tiles):
+        calls.append(len(tiles))
+        if len(calls) > good:
+            classify(torch.full((len(tiles), 6, *tiles.shape[1:3]), torch.nan))
+        return colours(tiles)
+
+    slide, out = write_slide(tmp_path / "s.tif", paint(NUCLEI["first"], (1500, 1200))), tmp_path / "out"
+    cohort = Cohort(slide, out, segmenter(out, spoilt, tissue=False, nucleus_workers=nucleus_workers))
+    with pytest.raises(InputError, match=r"^1 of 1 slides have no result: s\.tif; the network: .* NaN; use another"):
+        cohort.run()
+    assert [path.name for path in out.iterdir()] == ["cohort.csv"]
+    (row,) = csv.DictReader((out / "cohort.csv").read_text(encoding="utf-8").splitlines())
+    assert "logits are NaN" in row["error"]
 
 
 def test_a_second_run_skips_what_is_done(folder, tmp_path):

@@ -105,7 +105,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    assert "is a folder: give --checkpoint the file of a trained model" in refusal(tmp_path)
+    assert "is a folder" in refusal(tmp_path)
 
 
 def test_a_text_file_is_refused(tmp_path):
@@ -118,19 +118,39 @@ def test_an_empty_file_is_refused(tmp_path):
     assert "cannot be read as a file of tensors" in refusal(tmp_path / "empty.pt")
 
 
-def test_a_checkpoint_damaged_inside_a_tensor_is_refused(tmp_path):
-    path = saved(tmp_path / "best.pt", small_monch().state_dict())
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    torch.load(path, weights_only=True)  # which PyTorch does not notice
-    assert "cannot be read as a file of tensors" in refusal(path)
-
-
 def test_a_truncated_checkpoint_is_refused(tmp_path):
     path = saved(tmp_path / "best.pt", small_monch().state_dict())
     path.write_bytes(path.read_bytes()[:-2000])
     assert "cannot be read as a file of tensors" in refusal(path)
+
+
+@pytest.mark.parametrize("bit", [0, 30])
+def test_a_checkpoint_with_one_changed_bit_in_a_tensor_is_refused(tmp_path, bit):
+    tensor = torch.full((64,), 0.123456)
+    path = saved(tmp_path / "best.pt", {**small_monch().state_dict(), "marked": tensor})
+    content = bytearray(path.read_bytes())
+    content[content.index(tensor.numpy().tobytes()) + bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    assert "is damaged in its part data/" in refusal(path)
+
+
+def test_a_checkpoint_written_without_checksums_loads(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path / "best.pt", small_monch().state_dict())
+    finally:
+        torch.serialization.set_crc32_options(True)
+    load_checkpoint(small_monch(), path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value, ending):
+    state, path = small_monch().state_dict(), tmp_path / f"best.{ending}"
+    name = next(name for name in state if name.startswith("head.") and state[name].is_floating_point())
+    state[name].view(-1)[-1] = value
+    save_safetensors(state, path) if ending != "pt" else saved(path, state)
+    assert f"holds 1 tensors with NaN or infinite values, first {name}" in refusal(path)
 
 
 def test_code_in_a_checkpoint_does_not_run(tmp_path):

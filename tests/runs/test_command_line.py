@@ -10,7 +10,11 @@ from monch_monai.runs import CommandLine
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "train.json"
-    content = {"epochs": 3, "dataset_dir": None, "train": {"trainer": {"_target_": "X", "max_epochs": "@epochs"}}}
+    content = {
+        "epochs": 3, "dataset_dir": None, "checkpoint": None, "num_workers": 2,
+        "train": {"trainer": {"_target_": "X", "max_epochs": "@epochs"}},
+        "training": ["$@start.start()"], "run": "%training",
+    }  # fmt: skip
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
@@ -32,23 +36,75 @@ def test_a_flag_without_value_is_true(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "nearest"),
-    [("epoch", "epochs"), ("dd", "dataset_dir"), ("datasetdir", "dataset_dir"), ("tran#x", "train")],
+    ("given", "nearest"), [("epoch", "epochs"), ("datasetdir", "dataset_dir"), ("tran#x", "train")]
 )
 def test_an_unknown_setting_is_refused_with_the_nearest_name(config: Path, given: str, nearest: str) -> None:
     with pytest.raises(InputError, match=f"--{given} is not a setting of .*did you mean --{nearest}?"):
         CommandLine(["--config_file", str(config), f"--{given}", "1"]).check()
 
 
-def test_an_unknown_setting_like_none_is_refused_without_a_guess(config: Path) -> None:
-    with pytest.raises(InputError, match=r"--zzz is not a setting of .*: the README lists the settings"):
-        CommandLine(["--config_file", str(config), "--zzz", "1"]).check()
+@pytest.mark.parametrize(("given", "meant"), [("workers", "num_workers"), ("chekpoint", "checkpoint")])
+def test_another_word_for_a_setting_is_understood(config: Path, given: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"did you mean --{meant}?"):
+        CommandLine(["--config_file", str(config), f"--{given}", "1"]).check()
 
 
-def test_none_is_refused_where_monai_would_keep_another_value(config: Path) -> None:
-    with pytest.raises(InputError, match="--epochs is None: MONAI would keep the config's own value"):
-        CommandLine(["--config_file", str(config), "--epochs", "None"]).check()
-    CommandLine(["--config_file", str(config), "--dataset_dir", "None"]).check()
+@pytest.mark.parametrize("given", ["zzz", "lr", "train#qqqqq"])
+def test_no_name_is_suggested_where_none_is_near(config: Path, given: str) -> None:
+    with pytest.raises(InputError, match=f"^--{given} is not a setting of .*: these list all settings$"):
+        CommandLine(["--config_file", str(config), f"--{given}", "1"]).check()
+
+
+@pytest.mark.parametrize("words", [["--num_workers", "None"], ["--num_workers=None"], ["--train#trainer", "None"]])
+def test_none_is_refused_where_monai_would_take_another_value(config: Path, words: list[str]) -> None:
+    with pytest.raises(InputError, match=r"^--\S+ is None, for which MONAI takes .*: leave the setting out"):
+        CommandLine(["--config_file", str(config), *words]).check()
+
+
+def test_none_passes_where_the_config_has_none(config: Path, tmp_path: Path) -> None:
+    CommandLine(["--config_file", str(config), "--dataset_dir", "None", "--checkpoint", "None"]).check()
+    null = tmp_path / "null.json"
+    null.write_text('{"num_workers": null}', encoding="utf-8")
+    CommandLine(["--config_file", f"['{config}','{null}']", "--num_workers", "None"]).check()
+
+
+@pytest.mark.parametrize("words", [["trainin"], ["--run_id", "test"], ["training", "--final_id", "end"], ["run", "x"]])
+def test_an_id_that_the_config_does_not_have_is_refused(config: Path, words: list[str]) -> None:
+    with pytest.raises(InputError, match=r"(run|init|final)_id is '\w+', which is not in .*leave it out$"):
+        CommandLine([*words, "--config_file", str(config)]).check()
+
+
+@pytest.mark.parametrize("words", [["training"], [], ["run"], ["train#trainer"]])
+def test_an_id_that_the_config_has_passes(config: Path, words: list[str]) -> None:
+    CommandLine([*words, "--config_file", str(config)]).check()
+
+
+@pytest.mark.parametrize("words", [["evaluating"], []])
+def test_an_earlier_run_list_on_a_config_of_today_is_refused(config: Path, tmp_path: Path, words: list[str]) -> None:
+    overlay = write(tmp_path, {"evaluating": ["$@start", "$@weights"], "run": "%evaluating"})
+    with pytest.raises(InputError, match=r"a run list of a version before 0\.2\.0: use this version's configs"):
+        CommandLine([*words, "--config_file", f"['{config}','{overlay}']"]).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("onnx", None), ("onnx_file", "$'x'"), ("checkpoint", {"_target_": "X"})]
+)
+def test_a_file_that_is_none_is_refused_by_the_name_of_its_setting(tmp_path: Path, name: str, content: object) -> None:
+    words = ["--config_file", str(write(tmp_path, {name: content, "run": []}))]
+    CommandLine(words).check()
+    for path, problem in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "no", "does not exist"),
+        ("n" * 999, "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=f"^{name} {path} {problem}.*: give --{name} "):
+            CommandLine([*words, f"--{name}", str(path)]).check()
+
+
+def test_a_file_that_a_config_names_is_looked_for_too(tmp_path: Path) -> None:
+    overlay = write(tmp_path, {"run": [], "onnx": "nowhere.onnx"})
+    with pytest.raises(InputError, match=r"onnx nowhere\.onnx does not exist: give --onnx"):
+        CommandLine(["--config_file", str(overlay)]).check()
 
 
 @pytest.mark.parametrize("given", ["epochs", "train#trainer#max_epochs", "train::trainer::max_epochs", "+train"])

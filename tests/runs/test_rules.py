@@ -3,7 +3,7 @@ import math
 import pytest
 
 from monch_monai.errors import InputError
-from monch_monai.runs.rules import check_settings
+from monch_monai.runs.rules import RULES, SLIDE_RULES, check_device, check_settings
 
 GOOD = {
     "training": {
@@ -55,6 +55,28 @@ def test_anything_else_is_refused_with_the_value_and_what_to_give(kind, name, va
         check_settings(kind, {name: value})
     assert str(caught.value).startswith((f"{name} is {value!r}; give ", f"device {value!r} cannot be used ("))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["training", "slides"])
+@pytest.mark.parametrize("value", [10**20, 1e300, -(10**400)], ids=["20 digits", "a float", "400 digits"])
+def test_no_number_is_accepted_that_is_far_from_any_use(kind, value):
+    for name in {**RULES, **(SLIDE_RULES if kind == "slides" else {})}.keys() - {"split"}:
+        with pytest.raises(InputError) as caught:
+            check_settings(kind, {name: value})
+        assert len(str(caught.value)) < 250
+
+
+def test_a_resolution_that_would_leave_no_pixel_is_refused():
+    for kind in ("inference", "slides"):
+        with pytest.raises(InputError, match="mpp is 1e-09; give µm per pixel"):
+            check_settings(kind, {"mpp": 1e-9})
+
+
+@pytest.mark.parametrize("device", ["gpu0", "x" * 500, "cuda:99", "hpu"])
+def test_a_device_that_cannot_be_used_is_refused_in_a_short_line(device):
+    with pytest.raises(InputError, match=r"give --device cpu$") as caught:
+        check_device(device)
+    assert len(f"ERROR: {caught.value}") <= 200
 
 
 def test_flags_become_bool():
