@@ -92,7 +92,10 @@ class ClassTable:
 
     def to_dict(self) -> dict[str, Any]:
         """The table as plain JSON; `from_dict` reads it."""
-        of_classes = [{n: v for n, v in asdict(c).items() if n != "index"} for c in self.classes]
+        of_classes = [
+            {n: list(v) if isinstance(v, tuple) else v for n, v in asdict(c).items() if n != "index"}
+            for c in self.classes
+        ]
         return {"name": self.name, "classes": of_classes}
 
     @classmethod
