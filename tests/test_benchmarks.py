@@ -20,15 +20,22 @@ def test_every_command_can_be_imported_and_is_listed():
     assert set(COMMANDS) <= set(listed)
 
 
+def test_networks_are_built_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = build_network()
+    assert network(random_tiles(2, "cpu")).shape[:2] == (2, len(network.class_table))
+
+
 def test_an_overlay_changes_the_network_that_is_built():
     assert build_network().decoder is not None
     assert build_network("cpu", "ablations/without_ppd").decoder is None
 
 
 def test_a_training_step_moves_the_weights_by_the_optimiser():
-    network, loss, optimizer, batch_size = build_training("cpu", "recipes/consep", "baselines/unet")
+    network, loss, optimizer, batch_size, labels = build_training("cpu", "recipes/consep", "baselines/unet")
     assert batch_size == 4
+    assert len(labels) >= len(labels.table) == network(random_tiles(1, "cpu")).shape[1]
     before = next(network.parameters()).detach().clone()
-    labels = torch.zeros(1, 1, 256, 256, dtype=torch.int64)
-    training_step(network, random_tiles(1, "cpu"), optimizer, lambda logits: loss(logits, labels))()
+    target = torch.zeros(1, 1, 256, 256, dtype=torch.int64)
+    training_step(network, random_tiles(1, "cpu"), optimizer, lambda logits: loss(logits, target))()
     assert not torch.equal(before, next(network.parameters()))
