@@ -9,6 +9,7 @@ from monch_monai.geometry import Level0Box
 from monch_monai.metrics import Instances, panoptic_counts, panoptic_quality
 from monch_monai.nuclei import WatershedNuclei, outlines, rasterise, write_instance_map
 from monch_monai.nuclei.watershed import fill_holes, renumber
+from tests.fakes.labels import PLAIN
 from tests.fakes.nuclei import disc, random_instances
 
 MPP = 0.25
@@ -50,7 +51,7 @@ def test_touching_nuclei_are_separated_about_where_they_touch():
     assert (made.instance_map[:, 52:] != 1).all()
     truth = Instances(halves.astype(np.int64), np.array([0, 1, 1], np.uint8))
     guess = Instances(made.instance_map.astype(np.int64), np.append(np.uint8(0), made.classes))
-    assert panoptic_quality(panoptic_counts(guess, truth)).pq[0] > 0.95
+    assert panoptic_quality(panoptic_counts(guess, truth, PLAIN)).pq[0] > 0.95
 
 
 def ellipse(shape, x, y, long, short, degrees):

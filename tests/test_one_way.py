@@ -8,6 +8,7 @@ import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Level0Box
 from monch_monai.label.segmenter import Segmenter
 from monch_monai.segmentation import GeoJsonFile
@@ -49,7 +50,7 @@ def nuclei_of(geojson: Path) -> list[tuple]:
 
 
 def from_table(table, path: Path) -> list[tuple]:
-    with GeoJsonFile(path, {}) as file:
+    with GeoJsonFile(path, {}, PANNUKE) as file:
         file.add(table)
     return nuclei_of(path)
 

@@ -26,7 +26,7 @@ def tiles():
 
 
 def test_the_network_sees_normalised_tiles_and_answers_by_the_one_rule(tiles):
-    network = small_monch(class_priors=(0.3, 0.2, 0.2, 0.1, 0.1, 0.1)).eval()
+    network = small_monch(class_shares=(0.3, 0.2, 0.2, 0.1, 0.1, 0.1)).eval()
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     images = (torch.from_numpy(tiles).permute(0, 3, 1, 2) / 255 - mean) / std
     with torch.no_grad():

@@ -25,7 +25,7 @@ def found(*discs, size=SIZE):
 
 
 def read(path, table):
-    with GeoJsonFile(path, {"software": "MONCH"}) as file:
+    with GeoJsonFile(path, {"software": "MONCH"}, PANNUKE) as file:
         file.add(table)
     return json.loads(path.read_text(encoding="utf-8"))
 

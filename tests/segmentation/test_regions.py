@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Mpp, Size, WorkingBox, working_grid
 from monch_monai.predict import MemoryCache, Prediction, Tiling, cut
 from monch_monai.segmentation import margin_px, regions
@@ -25,6 +26,9 @@ def test_a_region_sees_a_margin_and_runs_the_tiles_it_needs():
 def by_place(tiles):
     """A prediction that each pixel carries in its own colours: class, and probability in hundredths."""
     return Prediction(tiles[..., 0], np.repeat(tiles[:, None, :, :, 1] / np.float16(100), 5, axis=1))
+
+
+by_place.class_table = PANNUKE
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -53,5 +57,5 @@ def test_a_cache_in_memory_holds_copies_and_drops_what_is_done():
     cache = MemoryCache({(0, 0): None, (5, 1): None, (0, 2): None})
     cache.drop_above(lattice, 128)
     assert list(cache) == [(0, 2)]
-    tile = Prediction.empty(64, 64)
+    tile = Prediction.empty(64, 64, classes=6)
     assert cut(tile, WorkingBox(0, 0, 64, 64), WorkingBox(8, 8, 4, 4)).probs.base is None
