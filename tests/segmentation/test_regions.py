@@ -7,6 +7,7 @@ from monch_monai.predict import MemoryCache, Prediction, Tiling, cut
 from monch_monai.segmentation import margin_px, regions
 from monch_monai.segmentation.regions import predict_region, read_tiles
 from monch_monai.slides import ImageSlide
+from tests.fakes.labels import some_classes
 
 GRID = working_grid(Size(3000, 2000), Mpp(0.25, 0.25))
 
@@ -43,6 +44,24 @@ def test_regions_make_the_map_that_their_tiles_predict(tiling, cached):
         view = predict_region(pixels, region, lattice, by_place, margin_px(grid), cache)
         assert np.array_equal(view.class_map, image[region.view.within(grid.box)][..., 0])
         assert np.array_equal(view.probs[4], image[region.view.within(grid.box)][..., 1] / np.float16(100))
+
+
+def test_a_view_has_as_many_maps_as_the_predictors_classes():
+    class_table = some_classes(3)
+
+    def two(tiles):
+        return Prediction(tiles[..., 0], np.repeat(tiles[:, None, :, :, 1] / np.float16(100), 2, axis=1))
+
+    two.class_table = class_table
+    grid = working_grid(Size(90, 80), Mpp(0.25, 0.25))
+    lattice = Tiling(64).over(grid.box)
+    image = np.random.default_rng(0).integers(0, 3, (80, 90, 3)).astype(np.uint8)
+    (region,) = regions(grid.box, grid, lattice)
+    for cells in (region.cells, []):
+        pixels = read_tiles(ImageSlide(image, 0.25), grid, lattice, region.cells)
+        view = predict_region(pixels, region._replace(cells=cells), lattice, two, margin_px(grid))
+        assert view.probs.shape == (2, 80, 90)
+        assert np.array_equal(view.class_map, image[..., 0] if cells else np.zeros((80, 90)))
 
 
 def test_an_image_smaller_than_a_tile_is_seen_with_its_edge_repeated():
