@@ -6,7 +6,6 @@ import torch
 
 from benchmarks.measurement import Work, choose_device, conditions, milliseconds_in_turn, print_head, print_row
 from benchmarks.networks import CONFIGS, TILE, build_training, random_tiles, training_step
-from monch_monai.class_table import PANNUKE
 
 WHOLE = "MONCH"
 
@@ -30,7 +29,7 @@ def print_ablations(device: str = "", runs: int = 7) -> None:
 
 
 def _step(device: str, *overlays: str) -> Work:
-    network, loss, optimizer, batch_size = build_training(device, "recipes/consep", *overlays)
-    labels = torch.randint(0, len(PANNUKE.classes), (batch_size, 1, TILE, TILE), device=device)
+    network, loss, optimizer, batch_size, labels = build_training(device, "recipes/consep", *overlays)
+    target = torch.randint(0, len(labels), (batch_size, 1, TILE, TILE), device=device)
     tiles = random_tiles(batch_size, device)
-    return training_step(network.train(), tiles, optimizer, lambda logits: loss(logits.float(), labels), amp=True)
+    return training_step(network.train(), tiles, optimizer, lambda logits: loss(logits.float(), target), amp=True)

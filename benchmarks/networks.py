@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measurement import Work, peak_mib
+from monch_monai.class_table import PANNUKE, LabelSets
 from monch_monai.networks import Monch, OnnxNetwork, export_network
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
@@ -19,22 +20,26 @@ TILE = 256
 
 
 class Training(NamedTuple):
-    """What a config trains: the network, its loss of logits and labels, the optimiser, and tiles a step."""
+    """What a config trains: the network, its loss of logits and labels, the optimiser, and tiles a step.
+
+    `labels` are the values of the class maps that it trains on.
+    """
 
     network: nn.Module
     loss: nn.Module
     optimizer: torch.optim.Optimizer
     batch_size: int
+    labels: LabelSets
 
 
 def read_config(device: str, *overlays: str) -> ConfigParser:
-    """train.json, from random weights, on `device`.
+    """train.json, from random weights and with the classes of the sample, on `device`.
 
     Overlays are named by path below bundle/configs, without `.json`: `encoders/sam_b`.
     """
     parser = ConfigParser()
     parser.read_config([CONFIGS / f"{name}.json" for name in ("train", *overlays)])
-    parser.update({"device": device, "encoder_weights": "none"})
+    parser.update({"device": device, "encoder_weights": "none", "bundle_root": str(CONFIGS.parent)})
     return parser
 
 
@@ -47,13 +52,13 @@ def build_training(device: str, *overlays: str) -> Training:
     """What train.json trains, with training's normalisation and text features; arguments are `read_config`'s."""
     parser = read_config(device, *overlays)
     parser.get_parsed_content("weights")
-    names = ("network", "loss", "optimizer")
-    return Training(*(parser.get_parsed_content(name) for name in names), batch_size=parser["batch_size"])
+    network, loss, optimizer, labels = map(parser.get_parsed_content, ("network", "loss", "optimizer", "labels"))
+    return Training(network, loss, optimizer, parser["batch_size"], labels)
 
 
 def build_hovernet() -> nn.Module:
-    """MONAI's HoVerNet in fast mode, 256 px in and 164 px out, 6 types."""
-    return HoVerNet(mode="fast", in_channels=3, out_classes=6)
+    """MONAI's HoVerNet in fast mode, 256 px in and 164 px out, a type each of PanNuke's classes."""
+    return HoVerNet(mode="fast", in_channels=3, out_classes=len(PANNUKE))
 
 
 def export_onnx(network: Monch) -> OnnxNetwork:

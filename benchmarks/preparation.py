@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from benchmarks.measurement import milliseconds_in_turn
 from benchmarks.networks import build_training, read_config, training_step
+from monch_monai.class_table import PANNUKE
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.tissues import TISSUES
 
@@ -52,25 +53,25 @@ def print_preparation(folder: str, tiles: int = 2656) -> None:
 
 
 def _write_synthetic_fold(source: Path, count: int) -> None:
-    shapes = {"images/fold1/images.npy": (count, 256, 256, 3), "masks/fold1/masks.npy": (count, 256, 256, 6)}
+    channels = {"images/fold1/images.npy": 3, "masks/fold1/masks.npy": len(PANNUKE)}
     maps = []
-    for name, shape in shapes.items():
+    for name, number in channels.items():
         path = source / "Fold 1" / name
         path.parent.mkdir(parents=True)
-        maps.append(np.lib.format.open_memmap(path, "w+", np.float64, shape))
+        maps.append(np.lib.format.open_memmap(path, "w+", np.float64, (count, 256, 256, number)))
     images, masks = maps
     kinds = [synthetic_tile(np.random.default_rng(i), nuclei=24) for i in range(64)]
     for i in tqdm(range(count), desc="writing a fold of PanNuke's size"):
         tile = kinds[i % len(kinds)]
         images[i] = np.roll(tile.image, i, axis=1)
-        for c in range(6):
+        for c in range(len(PANNUKE)):
             masks[i, ..., c - 1] = np.roll(tile.instances * (tile.classes == c) if c else tile.classes == 0, i, axis=1)
-    np.save(source / "Fold 1" / "images/fold1/types.npy", np.array([TISSUES[i % 19] for i in range(count)]))
+    np.save(source / "Fold 1" / "images/fold1/types.npy", np.array([TISSUES[i % len(TISSUES)] for i in range(count)]))
 
 
 def _first_batch_of_arrays(arrays: list[Path]) -> torch.Tensor:
     images, masks = (np.load(path) for path in arrays)
-    classes = masks[:16, ..., :5].argmax(-1) + 1
+    classes = masks[:16, ..., :-1].argmax(-1) + 1
     return torch.from_numpy(images[:16]).float() + torch.from_numpy(classes)[..., None]
 
 
@@ -82,7 +83,7 @@ def _print_loader_beside_step(dataset: Path, tiles: int = 64) -> None:
         if count >= tiles:
             break
     loading = count / (time.perf_counter() - start)
-    network, loss, optimizer, _ = build_training("cpu")
+    network, loss, optimizer, *_ = build_training("cpu")
     labels = batch["label"].as_tensor()
     step = training_step(network.train(), batch["image"].as_tensor(), optimizer, lambda logits: loss(logits, labels))
     training = len(labels) / milliseconds_in_turn({"": step}, "cpu", runs=5, warm_up=0)[""] * 1e3

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from benchmarks import measurement
 from benchmarks.measurement import print_head, print_row
 from benchmarks.networks import build_hovernet, build_network
+from monch_monai.class_table import PANNUKE
 from monch_monai.cohort import SlideSegmenter
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.geometry import WorkingBox
@@ -104,7 +105,7 @@ def print_peak(size: int, region_size: int = 2048) -> None:
         write_large(path, size)
         start, began = measurement.restart_peak(), time.perf_counter()
         workers = Workers(region_size=region_size)
-        with SlideSegmenter(Path(folder) / "out", dark, workers=workers, tissue=DEFAULT_RULE) as segmenter:
+        with SlideSegmenter(Path(folder) / "out", Dark(), workers=workers, tissue=DEFAULT_RULE) as segmenter:
             summary = segmenter(path)
             assert segmenter.pipeline.processes is not None
             worker = segmenter.pipeline.processes.submit(measurement.status_mib, "VmHWM").result()
@@ -113,12 +114,17 @@ def print_peak(size: int, region_size: int = 2048) -> None:
     print(json.dumps({**found, **took, "seconds": time.perf_counter() - began}))
 
 
-def dark(tiles: NDArray[np.uint8]) -> Prediction:
-    """A stub of a network: dark pixels are neoplastic nuclei."""
-    class_map = (tiles[..., 1] < 100).astype(np.uint8)
-    probs = np.zeros((len(tiles), 5, *class_map.shape[1:]), np.float16)
-    probs[:, 0] = class_map
-    return Prediction(class_map, probs)
+class Dark:
+    """A stub of a network: dark pixels are nuclei of the first class."""
+
+    class_table = PANNUKE
+
+    def __call__(self, tiles: NDArray[np.uint8]) -> Prediction:
+        """Prediction `[B, H, W]` for RGB tiles `[B, H, W, 3]`."""
+        class_map = (tiles[..., 1] < 100).astype(np.uint8)
+        probs = np.zeros((len(tiles), len(self.class_table.nuclei), *class_map.shape[1:]), np.float16)
+        probs[:, 0] = class_map
+        return Prediction(class_map, probs)
 
 
 def write_large(path: Path, size: int, tile: int = 512) -> None:

@@ -8,7 +8,9 @@ from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.metrics import Instances, panoptic_counts, panoptic_quality
 from monch_monai.nuclei import WatershedNuclei, outlines, rasterise, write_instance_map
+from monch_monai.nuclei.files import feature
 from monch_monai.nuclei.watershed import fill_holes, renumber
+from tests.fakes.labels import PLAIN, some_classes
 from tests.fakes.nuclei import disc, random_instances
 from tests.fakes.labels import PLAIN
 
@@ -108,6 +110,25 @@ def test_a_nucleus_is_of_the_class_with_the_largest_mean_probability():
     area, share = (class_map > 0).sum(), (class_map == 2).sum()
     assert made.classes.tolist() == [2]
     assert made.probs[0, :2] == pytest.approx([0.5, (0.95 * share + 0.4 * (area - share)) / area], abs=1e-6)
+
+
+@pytest.mark.parametrize("number", [2, 3, 25])
+def test_classes_may_be_of_any_number(number):
+    class_map = painted((20, 30, 9, number - 1), (70, 60, 9, 1))
+    probs = np.stack([class_map == c for c in range(1, number)]).astype(np.float16)
+    made = nuclei_of(class_map, probs)
+    assert made.classes.tolist() == [number - 1, 1]
+    assert made.probs.tolist() == [probs[:, y, x].tolist() for x, y in ((20, 30), (70, 60))]
+
+
+def test_a_feature_has_the_name_and_colour_of_its_class():
+    c = some_classes(4).classes[3]
+    made = feature(shapely.box(0, 0, 2, 3), c, {"Area µm^2": 6.0})
+    assert made["properties"] == {
+        "objectType": "detection",
+        "classification": {"name": "class 3", "color": [30, 252, 9]},
+        "measurements": {"Area µm^2": 6.0},
+    }
 
 
 def test_a_tie_goes_to_the_lower_class():

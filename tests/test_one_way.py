@@ -8,11 +8,13 @@ import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.geometry import Level0Box
 from monch_monai.label.segmenter import Segmenter
 from monch_monai.segmentation import GeoJsonFile
 from monch_monai.stain import lightened
 from tests.bundle.conftest import fork_bundle, run_bundle
+from tests.fakes.labels import some_classes
 from tests.fakes.slides import write_slide
 from tests.fakes.trained import tissue, trained_monch, write_small_bundle
 
@@ -48,8 +50,8 @@ def nuclei_of(geojson: Path) -> list[tuple]:
     )
 
 
-def from_table(table, path: Path) -> list[tuple]:
-    with GeoJsonFile(path, {}) as file:
+def from_table(table, path: Path, class_table: ClassTable = PANNUKE) -> list[tuple]:
+    with GeoJsonFile(path, {}, class_table) as file:
         file.add(table)
     return nuclei_of(path)
 
@@ -80,21 +82,43 @@ def test_a_field_has_the_same_nuclei_as_a_picture_as_a_slide_and_through_label(b
     assert min(summary["optical_density_times"]) < 0.9
 
 
+def by_config(bundle: Path, folder: Path, mpp: float) -> list[tuple]:
+    """Nuclei of `field.png` of a folder by the config for pictures, run in this process."""
+    parser = ConfigParser(ConfigParser.load_config_file(bundle / "configs" / "inference.json"))
+    settings = {
+        "bundle_root": str(bundle),
+        "dataset_dir": str(folder / "field.png"),
+        "output_dir": str(folder / "out"),
+    }
+    parser.update({**settings, "mpp": mpp, "device": "cpu"})
+    (folder / "out").mkdir()
+    parser.get_parsed_content("weights")
+    parser.get_parsed_content("evaluator").run()
+    return nuclei_of(folder / "out" / "field_nuclei.geojson")
+
+
+def test_nuclei_have_the_classes_of_the_weights_through_every_door(tmp_path):
+    class_table = some_classes(4)
+    bundle = write_small_bundle(tmp_path / "bundle", trained_monch(class_table=class_table))
+    pixels = tissue(1, 400, 360, 40, class_table).image
+    Image.fromarray(pixels).save(tmp_path / "field.png")
+    picture = by_config(bundle, tmp_path, 0.25)
+    assert len(picture) > 10
+    assert {name for _, name, _ in picture} <= set(class_table.names[1:])
+    segment = Segmenter(bundle, bundle / "models" / "model.pt", tmp_path / "slides")
+    slide = write_slide(tmp_path / "field.tif", pixels, levels=1)
+    for found in (segment(tmp_path / "field.png", mpp=0.25), segment(slide)):
+        assert found.class_table == class_table
+        assert from_table(found.table, tmp_path / "label.geojson", class_table) == picture
+    classes = np.asarray(Image.open(tmp_path / "out" / "field_classes.png"))
+    assert 0 < classes.max() < len(class_table)
+
+
 @pytest.mark.parametrize("mpp", [0.5, 0.3, 0.2])
 def test_a_field_of_another_resolution_has_them_too(bundle, tmp_path, mpp):
     pixels = np.asarray(Image.fromarray(tissue(1, 400, 400, 40).image).resize((round(100 / mpp), round(90 / mpp))))
     Image.fromarray(pixels).save(tmp_path / "field.png")
-    parser = ConfigParser(ConfigParser.load_config_file(bundle / "configs" / "inference.json"))
-    settings = {
-        "bundle_root": str(bundle),
-        "dataset_dir": str(tmp_path / "field.png"),
-        "output_dir": str(tmp_path / "out"),
-    }
-    parser.update({**settings, "mpp": mpp, "device": "cpu"})
-    (tmp_path / "out").mkdir()
-    parser.get_parsed_content("weights")
-    parser.get_parsed_content("evaluator").run()
-    picture = nuclei_of(tmp_path / "out" / "field_nuclei.geojson")
+    picture = by_config(bundle, tmp_path, mpp)
     segment = Segmenter(bundle, bundle / "models" / "model.pt", tmp_path / "slides")
     assert from_table(segment(tmp_path / "field.png", mpp=mpp).table, tmp_path / "label.geojson") == picture
     slide = write_slide(tmp_path / "field.tif", pixels, mpp=mpp, levels=1)

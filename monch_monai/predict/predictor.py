@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
+from monch_monai.errors import InputError
 from monch_monai.predict.class_map import Prediction, classify
 from monch_monai.predict.precision import MixedPrecisionInferer
 from monch_monai.settings import flag
@@ -77,11 +78,15 @@ class NetworkPredictor:
 
         Raises:
             NaNError: a logit is NaN.
+            InputError: the network has another number of maps than classes.
         """
         images = torch.from_numpy(tiles).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode():
             found, probs = classify(tile_logits(images, self._run, self.mean, self.std, self.inferer))
-            return Prediction(found[:, 0].cpu().numpy(), probs.cpu().numpy())
+        if probs.shape[1] != len(self.class_table.nuclei):
+            has = f"the network has {probs.shape[1] + 1} maps, and class table {self.class_table.name}"
+            raise InputError(f"{has} {len(self.class_table)} classes: export the network again, with its classes")
+        return Prediction(found[:, 0].cpu().numpy(), probs.cpu().numpy())
 
     def _run(self, images: Tensor) -> Tensor:
         if self.compile and self.compiled is None:

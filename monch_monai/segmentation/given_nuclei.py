@@ -111,7 +111,7 @@ def _areas(polygon: Any, path: Path) -> Any:
 
 
 def _mean_probs(polygon: Any, view: Prediction, view_box: WorkingBox, grid: WorkingGrid) -> NDArray[np.float64]:
-    """Mean probability `[5]` over the working px whose centres an outline holds; of one too small, at its centre."""
+    """Mean probability `[T - 1]` over working px whose centres an outline holds; of one too small, at its centre."""
     here = shapely.transform(polygon, lambda points: points / grid.per_level0 - (view_box.x, view_box.y))
     left, top, right, bottom = here.bounds
     height, width = view.class_map.shape

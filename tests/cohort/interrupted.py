@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.cohort import SlideSegmenter
 from monch_monai.segmentation import Workers
 from monch_monai.stain import DEFAULT_RULE
@@ -13,6 +14,9 @@ from tests.fakes.slides import colours
 def slowly(tiles):
     time.sleep(0.1)
     return colours(tiles)
+
+
+slowly.class_table = PANNUKE
 
 
 if __name__ == "__main__":

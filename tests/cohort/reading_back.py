@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.cohort import SlideSegmenter
 from monch_monai.predict import Tiling
 from monch_monai.segmentation import Workers, nucleus_finder
@@ -18,7 +19,12 @@ def segment(slide, out, predictor=colours, **settings):
 
 
 def segmenter(out, predictor=colours, region_size=512, num_workers=1, nucleus_workers=0, **settings):
-    """A `SlideSegmenter`, its settings by the names that the config gives them."""
+    """A `SlideSegmenter`, its settings by the names that the config gives them.
+
+    A predictor that states no classes predicts PanNuke's.
+    """
+    if not hasattr(predictor, "class_table"):
+        predictor.class_table = PANNUKE
     tiling = {name: settings.pop(name) for name in ("tile_size", "overlap", "batch_size") if name in settings}
     tissue = {
         name: settings.pop(f"tissue_{name}") for name in ("threshold", "min_area_mm2") if f"tissue_{name}" in settings

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.predict import Prediction
 
 GLASS, GROUND = (243, 243, 243), (232, 190, 214)
@@ -32,6 +33,9 @@ def colours(tiles):
         nearest = np.minimum(nearest, distance)
     of_class = class_map[:, None] == np.arange(1, 6, dtype=np.uint8)[:, None, None]
     return Prediction(class_map, np.where(of_class, np.float16(0.75), np.float16(0)))
+
+
+colours.class_table = PANNUKE
 
 
 def paint(nuclei, size, ground=GROUND):

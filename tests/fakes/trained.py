@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.data import Tile
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.losses import PerClassBCE
@@ -17,21 +17,21 @@ from tests.fakes.network import SmallText, small_monch
 BUNDLE = Path(__file__).parents[2] / "bundle"
 
 
-def tissue(seed: int, width: int, height: int, nuclei: int) -> Tile:
+def tissue(seed: int, width: int, height: int, nuclei: int, class_table: ClassTable = PANNUKE) -> Tile:
     """Synthetic tissue with known nuclei; nuclei at the edge may be cut."""
-    tile = synthetic_tile(np.random.default_rng(seed), max(width, height), nuclei)
+    tile = synthetic_tile(np.random.default_rng(seed), max(width, height), nuclei, class_table)
     parts = (array[:height, :width] for array in (tile.image, tile.classes, tile.instances))
     return Tile(*parts, tile.tissue, tile.source)
 
 
-def trained_monch(steps: int = 120) -> Monch:
+def trained_monch(steps: int = 120, class_table: ClassTable = PANNUKE) -> Monch:
     network = small_monch()
     encoder = network.image_encoder
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (encoder.mean, encoder.std))
-    network.describe(PANNUKE, SmallText(), words="fixed")  # random features, as many as are learned in seconds
+    network.describe(class_table, SmallText(), words="fixed")  # random features, as many as are learned in seconds
     optimizer, loss, rng = torch.optim.Adam(network.parameters(), 3e-3), PerClassBCE(), np.random.default_rng(0)
     for _ in range(steps):
-        tiles = [synthetic_tile(rng, 128, 8) for _ in range(4)]
+        tiles = [synthetic_tile(rng, 128, 8, class_table) for _ in range(4)]
         images = torch.from_numpy(np.stack([tile.image for tile in tiles])).permute(0, 3, 1, 2) / 255
         classes = torch.from_numpy(np.stack([tile.classes for tile in tiles]))[:, None]
         optimizer.zero_grad()

@@ -26,6 +26,15 @@ def test_a_pixel_is_first_nucleus_or_not_and_then_of_the_most_probable_class(log
     assert pixel(*logits) == expected
 
 
+@pytest.mark.parametrize("number", [2, 3, 25])
+def test_classes_may_be_of_any_number(number):
+    logits = torch.full((number, 1, 2), -2.0)
+    logits[number - 1, 0, 1] = 1
+    assert class_map(logits).flatten().tolist() == [1, number - 1]
+    changed = ClassMapd("pred", probs_key="probs")({"pred": logits})
+    assert changed["probs"].shape == (number - 1, 1, 2)
+
+
 def test_ties_go_to_the_background_and_then_to_the_lower_class():
     assert pixel(0.0, 5, 5, 5, 5, 5) == 0
     assert pixel(-1.0, 0, 2, 2, 2, 1) == 2

@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.errors import InputError
 from monch_monai.losses import PerClassBCE
 from monch_monai.predict import NetworkPredictor, class_map
 from tests.cohort.reading_back import segment
+from tests.fakes.labels import some_classes
 from tests.fakes.network import small_monch
 from tests.fakes.slides import write_slide
 
@@ -26,7 +28,7 @@ def tiles():
 
 
 def test_the_network_sees_normalised_tiles_and_answers_by_the_one_rule(tiles):
-    network = small_monch(class_priors=(0.3, 0.2, 0.2, 0.1, 0.1, 0.1)).eval()
+    network = small_monch(class_shares=(0.3, 0.2, 0.2, 0.1, 0.1, 0.1)).eval()
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     images = (torch.from_numpy(tiles).permute(0, 3, 1, 2) / 255 - mean) / std
     with torch.no_grad():
@@ -56,6 +58,21 @@ def test_logits_that_are_no_numbers_are_refused(tiles):
 
     with pytest.raises(InputError, match="logits are NaN"):
         NetworkPredictor(Broken(), MEAN, STD)(tiles)
+
+
+def test_the_classes_are_the_networks(tiles):
+    class_table = some_classes(3)
+    predictor = in_float32(small_monch(class_table=class_table, class_shares=(0.3, 0.2, 0.5)))
+    found = predictor(tiles)
+    assert found.probs.shape == (2, 2, 96, 96)
+    assert 0 < found.class_map.max() <= 2
+    assert predictor.class_table == pickle.loads(pickle.dumps(predictor)).class_table == class_table
+    assert NetworkPredictor(nn.Identity(), MEAN, STD).class_table == PANNUKE
+
+
+def test_a_network_of_other_maps_than_its_classes_is_refused(tiles):
+    with pytest.raises(InputError, match="has 3 maps, and class table pannuke 6 classes: export the network again"):
+        NetworkPredictor(nn.Identity(), MEAN, STD)(tiles)
 
 
 @pytest.mark.slow

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from monch_monai.class_table import ClassTable
 from monch_monai.errors import InputError
 from monch_monai.runs import Run, write_record
+from tests.fakes.labels import some_classes
+from tests.fakes.network import small_monch
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +47,15 @@ def test_the_record_has_the_settings_and_what_became_of_them(tmp_path: Path) -> 
     path = write_record(run, torch.nn.Linear(1, 1), "data", {"learning_rate": 0.1})
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["settings"] == {"epochs": 3, "learning_rate": 0.1}
+
+
+def test_the_record_has_the_networks_classes(tmp_path: Path) -> None:
+    class_table = some_classes(3)
+    run = Run("training", tmp_path, {"epochs": 3})
+    run.start()
+    path = write_record(run, small_monch(class_table=class_table), "data", {})
+    provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+    assert ClassTable.from_dict(provenance["class_table"]) == class_table
 
 
 @pytest.mark.parametrize("arguments", [{}, {"device": "cpu", "counts": {"epochs": 3}}, {"settings": {}, "seed": 1}])

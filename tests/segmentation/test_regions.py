@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Mpp, Size, WorkingBox, working_grid
 from monch_monai.predict import MemoryCache, Prediction, Tiling, cut
 from monch_monai.segmentation import margin_px, regions
 from monch_monai.segmentation.regions import predict_region, read_tiles
 from monch_monai.slides import ImageSlide
+from tests.fakes.labels import some_classes
 
 GRID = working_grid(Size(3000, 2000), Mpp(0.25, 0.25))
 
@@ -27,6 +29,9 @@ def by_place(tiles):
     return Prediction(tiles[..., 0], np.repeat(tiles[:, None, :, :, 1] / np.float16(100), 5, axis=1))
 
 
+by_place.class_table = PANNUKE
+
+
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("tiling", [Tiling(256, 0.25, 3), Tiling(96, 0.5, 4), Tiling(63, 0.1, 1)], ids=str)
 def test_regions_make_the_map_that_their_tiles_predict(tiling, cached):
@@ -41,6 +46,24 @@ def test_regions_make_the_map_that_their_tiles_predict(tiling, cached):
         assert np.array_equal(view.probs[4], image[region.view.within(grid.box)][..., 1] / np.float16(100))
 
 
+def test_a_view_has_as_many_maps_as_the_predictors_classes():
+    class_table = some_classes(3)
+
+    def two(tiles):
+        return Prediction(tiles[..., 0], np.repeat(tiles[:, None, :, :, 1] / np.float16(100), 2, axis=1))
+
+    two.class_table = class_table
+    grid = working_grid(Size(90, 80), Mpp(0.25, 0.25))
+    lattice = Tiling(64).over(grid.box)
+    image = np.random.default_rng(0).integers(0, 3, (80, 90, 3)).astype(np.uint8)
+    (region,) = regions(grid.box, grid, lattice)
+    for cells in (region.cells, []):
+        pixels = read_tiles(ImageSlide(image, 0.25), grid, lattice, region.cells)
+        view = predict_region(pixels, region._replace(cells=cells), lattice, two, margin_px(grid))
+        assert view.probs.shape == (2, 80, 90)
+        assert np.array_equal(view.class_map, image[..., 0] if cells else np.zeros((80, 90)))
+
+
 def test_an_image_smaller_than_a_tile_is_seen_with_its_edge_repeated():
     grid = working_grid(Size(50, 40), Mpp(0.25, 0.25))
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
@@ -53,5 +76,5 @@ def test_a_cache_in_memory_holds_copies_and_drops_what_is_done():
     cache = MemoryCache({(0, 0): None, (5, 1): None, (0, 2): None})
     cache.drop_above(lattice, 128)
     assert list(cache) == [(0, 2)]
-    tile = Prediction.empty(64, 64)
+    tile = Prediction.empty(64, 64, classes=6)
     assert cut(tile, WorkingBox(0, 0, 64, 64), WorkingBox(8, 8, 4, 4)).probs.base is None
