@@ -163,7 +163,7 @@ def _refuse_doctype(*_: object) -> NoReturn:
 
 
 def _name(annotation: ElementTree.Element) -> str:
-    names = [attribute.get("Name", "").strip() for attribute in annotation.iter("Attribute")]
+    names = [attribute.get("Name", "").strip() for attribute in annotation.findall("Attributes/Attribute")]
     return next(filter(None, names), "")
 
 

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -86,9 +87,12 @@ def _rows(path: Path) -> list[tuple[str, str]]:
         if path.suffix == ".csv":
             found = [(row["value"], row["class"]) for row in csv.DictReader(text.splitlines())]
         else:
-            found = list(dict(yaml.safe_load(text)).items())
+            nodes: Any = getattr(yaml.compose(text, Loader=yaml.SafeLoader), "value", ())
+            found = [(key.value, name.value) for key, name in nodes]  # as written, also what stands twice
+            if not all(isinstance(name, str) for pair in found for name in pair):
+                raise ValueError("a class is no text")
     except KeyError as error:
         raise InputError(f"{path} has no column {error}: it needs the columns value and class") from error
-    except (OSError, ValueError, TypeError, csv.Error, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a table of types ({one_line(error, 120)}): {EXAMPLE}") from error
     return [(str(value).strip(), str(name).strip()) for value, name in found]
