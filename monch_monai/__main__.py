@@ -14,6 +14,7 @@ from monch_monai import datasets, report
 from monch_monai.data.writer import free_folder
 from monch_monai.datasets.consep import VALIDATION_FIELDS
 from monch_monai.datasets.pannuke import download_pannuke, examine_source
+from monch_monai.datasets.patients import VALIDATION, Validation
 from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.geometry import NETWORK_MPP
 from monch_monai.label.working_copy import write_working_copy
@@ -51,6 +52,54 @@ class Commands:
         """
         fields = [validation_fields] if isinstance(validation_fields, str) else [str(f) for f in validation_fields]
         datasets.prepare_consep(source, out, fields, types)
+
+    @SetParseFns(source=str, out=str)
+    def prepare_monuseg(self, source: str, out: str, validation: Validation = VALIDATION) -> None:
+        """Writes MoNuSeg to OUT as a prepared dataset, split by patient.
+
+        Args:
+            source: folder with the unpacked zips.
+            out: folder to make.
+            validation: share of the patients held out of training, or names of patients or fields.
+        """
+        datasets.prepare_monuseg(source, out, validation)
+
+    @SetParseFns(source=str, out=str)
+    def prepare_monusac(self, source: str, out: str, validation: Validation = VALIDATION) -> None:
+        """Writes MoNuSAC to OUT as a prepared dataset, split by patient.
+
+        Args:
+            source: folder with the unpacked zips.
+            out: folder to make.
+            validation: share of the patients held out of training, or names of patients or fields.
+        """
+        datasets.prepare_monusac(source, out, validation)
+
+    @SetParseFns(source=str, out=str, classes=str, tissue=str, patients=str)
+    def prepare_plain(
+        self,
+        source: str,
+        out: str,
+        classes: str = "pannuke",
+        exhaustive: bool = True,
+        mpp: float = NETWORK_MPP,
+        tissue: str | None = None,
+        validation: Validation = VALIDATION,
+        patients: str | None = None,
+    ) -> None:
+        """Writes labelled pictures of your own to OUT as a prepared dataset, split by patient.
+
+        Args:
+            source: folder with images/ and instances/, and where there are types/, ignore/, classes.csv, fields.csv.
+            out: folder to make.
+            classes: class table of the types: pannuke, consep or a YAML file.
+            exhaustive: false where nuclei are left without a label.
+            mpp: µm per pixel of the pictures; others than 0.25 are resampled.
+            tissue: of all pictures, in place of the column of fields.csv.
+            validation: share of the patients held out of training, or names of patients or fields.
+            patients: regular expression that finds the patient in a picture's name, such as ^[^_]+.
+        """
+        datasets.prepare_plain(source, out, classes, exhaustive, mpp, tissue, validation, patients)
 
     @SetParseFns(source=str)
     def doctor(self, source: str) -> None:

@@ -1,4 +1,4 @@
-"""Where prepared datasets come from: PanNuke, CoNSeP, a sample of real tissue, and tiles made by code."""
+"""Where prepared datasets come from: published ones, your own, a sample of real tissue, and tiles made by code."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,17 @@ import ignite.distributed as idist
 
 from monch_monai.data import SeveralTiles, Tiles
 from monch_monai.datasets.consep import prepare_consep
+from monch_monai.datasets.monusac import prepare_monusac
+from monch_monai.datasets.monuseg import prepare_monuseg
 from monch_monai.datasets.pannuke import prepare_pannuke
+from monch_monai.datasets.plain import prepare_plain
 from monch_monai.datasets.sample import prepare_sample
 from monch_monai.datasets.synthetic import write_synthetic
 
-__all__ = ["open_tiles", "prepare_consep", "prepare_pannuke", "prepare_sample", "write_synthetic"]
+__all__ = [
+    "open_tiles", "prepare_consep", "prepare_monusac", "prepare_monuseg", "prepare_pannuke", "prepare_plain",
+    "prepare_sample", "write_synthetic",
+]  # fmt: skip
 
 
 def open_tiles(dataset_dir: str | Path | Sequence[str] | None, sample_dir: str | Path) -> Tiles | SeveralTiles:

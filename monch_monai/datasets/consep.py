@@ -25,6 +25,7 @@ from monch_monai.data.images import read_rgb
 from monch_monai.data.tiles import Tile, read_tiles
 from monch_monai.data.writer import Fold, free_folder, write_tiles
 from monch_monai.datasets.card import write_card
+from monch_monai.datasets.fields import edges
 from monch_monai.datasets.inventory import take_inventory
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
@@ -38,9 +39,6 @@ CLASS_OF_TYPE = np.array([0, IGNORE_INDEX, *map(PANNUKE.names.index, _NAMES)], n
 """Class of each raw type, 0 to 7, where types are merged into PanNuke's classes."""
 VALIDATION_FIELDS = ("train_6", "train_9", "train_15", "train_17", "train_22")
 """Held-out fields: between them every class that CoNSeP has, healthy epithelium being in three fields of 27 only."""
-
-STEP = 186
-"""Distance of training tiles in pixels: five by five of them cover a field, overlapping by 70."""
 
 
 def prepare_consep(
@@ -169,12 +167,12 @@ def _whole(fields: dict[str, Path], size: int, value_of_type: NDArray[np.uint8])
 
 
 def _tiles(fields: dict[str, Path], size: int, value_of_type: NDArray[np.uint8]) -> Fold:
-    edges = sorted({*range(0, size - TILE_SIZE, STEP), size - TILE_SIZE})
-    per_field = len(edges) ** 2
+    places = [*product(edges(size), edges(size))]
+    per_field = len(places)
 
     def cut(start: int) -> Iterator[Tile]:
         for path in list(fields.values())[start // per_field :]:
             field = read_field(path, size, value_of_type)
-            yield from (field.cut(y, x, TILE_SIZE) for y, x in product(edges, edges))
+            yield from (field.cut(y, x, TILE_SIZE) for y, x in places)
 
     return Fold(per_field * len(fields), lambda start: islice(cut(start), start % per_field, None), TILE_SIZE)

@@ -1,0 +1,98 @@
+"""What the values of a type map mean: a table from value to classes, as CSV or YAML."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from monch_monai.class_table import IGNORE_INDEX, ClassTable, Vocabulary
+from monch_monai.class_table.label_sets import ANY
+from monch_monai.errors import InputError, one_line
+
+FILES = ("classes.csv", "classes.yaml", "classes.yml")
+EXAMPLE = "such as 1,neoplastic|epithelial in classes.csv (value,class), or 1: neoplastic|epithelial in classes.yaml"
+LARGEST = 64 * 1024
+"""Bytes of the largest table that is read."""
+
+
+@dataclass(frozen=True)
+class TypeTable:
+    """Labels of the values of a type map.
+
+    Attributes:
+        vocabulary: the labels.
+        label_of: value in the vocabulary, or 255, of each value of the type map.
+        path: the file, for messages and origins; None where there are no types.
+    """
+
+    vocabulary: Vocabulary
+    label_of: Mapping[int, int]
+    path: Path | None = None
+
+
+def any_nucleus(table: ClassTable) -> TypeTable:
+    """The table of a dataset without types: all nuclei are of any class."""
+    return TypeTable(Vocabulary.of_nuclei(table, {ANY: None}), {0: 1})
+
+
+def read_type_table(path: Path, table: ClassTable) -> TypeTable:
+    """Reads a table of types.
+
+    A value means one class, several joined by `|` of which one is true, `any` nucleus, or `ignore`.
+
+    Args:
+        path: CSV with the columns `value` and `class`, or YAML that maps values to classes.
+        table: the classes.
+
+    Raises:
+        InputError: the file cannot be read, a value is no whole number from 0 to 255 or stands twice, a class is none
+            of the table's, or all values are ignored.
+    """
+    meaning: dict[int, str] = {}
+    for given, text in _rows(path):
+        if not given.isdecimal() or int(given) > 255:
+            raise InputError(f"{path} has the type value {given!r}: give whole numbers from 0 to 255, {EXAMPLE}")
+        if int(given) in meaning:
+            raise InputError(f"{path} has the type value {given} twice: give each value once")
+        meaning[int(given)] = text
+    labels: dict[str, tuple[str, ...] | None] = {}
+    name_of: dict[int, str] = {}
+    for value, text in meaning.items():
+        if text == "ignore":
+            continue
+        classes = None if text == "any" else tuple(sorted({part.strip() for part in text.split("|")}))
+        for name in classes or ():
+            if name not in table.names[1:]:
+                known = ", ".join((*table.names[1:], "any", "ignore"))
+                raise InputError(f"{path} gives type {value} the class {name!r}; class table {table.name} has {known}")
+        ordered = None if classes is None else tuple(c.name for c in table.nuclei if c.name in classes)
+        name_of[value] = ANY if ordered is None else " or ".join(ordered)
+        labels[name_of[value]] = ordered
+    if not labels:
+        raise InputError(f"{path} gives no type a class, so that nothing could be learned: {EXAMPLE}")
+    number = {name: i for i, name in enumerate(labels, start=1)}
+    label_of = {value: number[name_of[value]] if value in name_of else IGNORE_INDEX for value in meaning}
+    return TypeTable(Vocabulary.of_nuclei(table, labels), label_of, path)
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """Values and classes as text."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes")
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".csv":
+            found = [(row["value"], row["class"]) for row in csv.DictReader(text.splitlines())]
+        else:
+            nodes: Any = getattr(yaml.compose(text, Loader=yaml.SafeLoader), "value", ())
+            found = [(key.value, name.value) for key, name in nodes]  # as written, also what stands twice
+            if not all(isinstance(name, str) for pair in found for name in pair):
+                raise ValueError("a class is no text")
+    except KeyError as error:
+        raise InputError(f"{path} has no column {error}: it needs the columns value and class") from error
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a table of types ({one_line(error, 120)}): {EXAMPLE}") from error
+    return [(str(value).strip(), str(name).strip()) for value, name in found]
