@@ -12,7 +12,6 @@ from monch_monai.nuclei.files import feature
 from monch_monai.nuclei.watershed import fill_holes, renumber
 from tests.fakes.labels import PLAIN, some_classes
 from tests.fakes.nuclei import disc, random_instances
-from tests.fakes.labels import PLAIN
 
 MPP = 0.25
 
