@@ -96,7 +96,7 @@ class CommandLine:
             steps = config.get(steps.removeprefix("%"))
         if isinstance(steps, list) and "$@start" in steps:
             raise InputError(
-                f"config {self.config_files} has a run list of a version before 0.2.0: use this version's configs "
+                f"config {self.config_files} is of a version before 0.2.0: use this version's configs "
                 "(CHANGELOG.md lists what moved)"
             )
 

@@ -236,6 +236,12 @@ REFUSALS = {
     "a number for a folder": ("evaluate", ["--output_dir", 2024], "output_dir is 2024", "such as ./2024"),
     "no resolution": ("inference", ["--mpp", 0], "mpp is 0", "give µm per pixel"),
     "no multiple": ("inference_wsi", ["--region_size", 1000], "region_size is 1000", "give a multiple of 512"),
+    "unknown run": (
+        "inference",
+        ["--run_id", "segmenting"],
+        "run_id is 'segmenting', which is not in",
+        "give inferring",
+    ),
     "earlier config": ("old", [], "is of a version before 0.2.0", "use this version's configs"),
 }
 QUICK_REFUSALS = {

@@ -82,7 +82,7 @@ def test_an_id_that_the_config_has_passes(config: Path, words: list[str]) -> Non
 @pytest.mark.parametrize("words", [["evaluating"], []])
 def test_an_earlier_run_list_on_a_config_of_today_is_refused(config: Path, tmp_path: Path, words: list[str]) -> None:
     overlay = write(tmp_path, {"evaluating": ["$@start", "$@weights"], "run": "%evaluating"})
-    with pytest.raises(InputError, match=r"a run list of a version before 0\.2\.0: use this version's configs"):
+    with pytest.raises(InputError, match=r"is of a version before 0\.2\.0: use this version's configs"):
         CommandLine([*words, "--config_file", f"['{config}','{overlay}']"]).check()
 
 
