@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 
 import monch_monai
-from monch_monai.class_table import PANNUKE, ClassTable
+from monch_monai.class_table import ClassTable
 from monch_monai.data.images import is_nifti, stem, write_class_map, write_picture
 from monch_monai.errors import InputError
 from monch_monai.files import write_atomically, write_rows
@@ -36,8 +36,8 @@ class PredictionWriter:
 
     Args:
         output_dir: folder for the files.
-        unreadable: images that were left out, with the reason, for their rows in the summary.
         class_table: the network's classes.
+        unreadable: images that were left out, with the reason, for their rows in the summary.
         finder: finds the nuclei of class maps.
         nuclei: whether to find nuclei.
         mpp: of the images, µm per pixel.
@@ -49,8 +49,8 @@ class PredictionWriter:
     def __init__(
         self,
         output_dir: str | Path,
+        class_table: ClassTable,
         unreadable: dict[Path, str] | None = None,
-        class_table: ClassTable = PANNUKE,
         finder: NucleusFinder | None = None,
         nuclei: bool | str = True,
         mpp: float = NETWORK_MPP,

@@ -51,14 +51,14 @@ def out(tmp_path):
 
 
 def test_a_picture_gets_class_map_and_overlay(tmp_path, out):
-    predict(PredictionWriter(out), save_picture(tmp_path / "a.b.png"))
+    predict(PredictionWriter(out, PLAIN.table), save_picture(tmp_path / "a.b.png"))
     assert sorted(path.name for path in out.iterdir()) == ["a.b_classes.png", "a.b_overlay.png", "summary.csv"]
     assert np.array_equal(read_class_map(out / "a.b_classes.png", 6), COUNTS)
     assert np.array_equal(read_rgb(out / "a.b_overlay.png"), draw_contours(picture(), COUNTS, PLAIN.colors))
 
 
 def test_a_nifti_image_gets_a_nifti_class_map_with_its_geometry(tmp_path, out):
-    predict(PredictionWriter(out), save_rgb24(tmp_path / "a.nii.gz"))
+    predict(PredictionWriter(out, PLAIN.table), save_rgb24(tmp_path / "a.nii.gz"))
     assert sorted(path.name for path in out.iterdir()) == ["a_classes.nii.gz", "a_overlay.png", "summary.csv"]
     assert np.array_equal(read_class_map(out / "a_classes.nii.gz", 6), COUNTS)
     assert np.array_equal(nib.load(out / "a_classes.nii.gz").affine, AFFINE)
@@ -66,7 +66,7 @@ def test_a_nifti_image_gets_a_nifti_class_map_with_its_geometry(tmp_path, out):
 
 
 def test_the_summary_counts_the_pixels_of_each_class(tmp_path, out):
-    predict(PredictionWriter(out), save_picture(tmp_path / "a.png"), save_picture(tmp_path / "b.bmp"))
+    predict(PredictionWriter(out, PLAIN.table), save_picture(tmp_path / "a.png"), save_picture(tmp_path / "b.bmp"))
     header, *rows = summary(out)
     assert header == [
         "image", "background", "neoplastic", "inflammatory", "connective", "dead", "epithelial",
@@ -78,7 +78,7 @@ def test_the_summary_counts_the_pixels_of_each_class(tmp_path, out):
 
 
 def test_the_summary_records_what_images_were_lightened_by(tmp_path, out):
-    writer, path = PredictionWriter(out), save_picture(tmp_path / "a.png")
+    writer, path = PredictionWriter(out, PLAIN.table), save_picture(tmp_path / "a.png")
     image = MetaTensor(
         torch.zeros(3, 40, 70), meta={"filename_or_obj": str(path), SIZE: [70, 40], FACTORS: "0.34 0.36 0.24"}
     )
@@ -89,7 +89,7 @@ def test_the_summary_records_what_images_were_lightened_by(tmp_path, out):
 
 
 def test_an_unreadable_image_has_a_row_with_the_reason_and_fails_the_run_at_its_end(tmp_path, out):
-    writer = PredictionWriter(out, unreadable={tmp_path / "bad.png": "bad.png cannot be read, alas"})
+    writer = PredictionWriter(out, PLAIN.table, unreadable={tmp_path / "bad.png": "bad.png cannot be read, alas"})
     predict(writer, save_picture(tmp_path / "a.png"))
     assert summary(out)[-1] == ["bad.png", *[""] * 7, "bad.png cannot be read, alas"]
     with pytest.raises(InputError, match=r"1 of 2 images could not be read and have no result: bad\.png"):
@@ -98,7 +98,7 @@ def test_an_unreadable_image_has_a_row_with_the_reason_and_fails_the_run_at_its_
 
 def test_a_run_that_read_everything_says_where_results_are(tmp_path, out, caplog):
     caplog.set_level("INFO")
-    writer = PredictionWriter(out)
+    writer = PredictionWriter(out, PLAIN.table)
     predict(writer, save_picture(tmp_path / "a.png"))
     writer.finish()
     assert caplog.records[-1].message == f"1 images segmented; results and summary.csv are in {out}"
@@ -108,7 +108,7 @@ NUCLEUS_FILES = ["a_classes.png", "a_instances.tif", "a_nuclei.geojson", "a_over
 
 
 def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, out):
-    predict(PredictionWriter(out, finder=FoundNuclei(min_area_um2=0)), save_picture(tmp_path / "a.png"))
+    predict(PredictionWriter(out, PLAIN.table, finder=FoundNuclei(min_area_um2=0)), save_picture(tmp_path / "a.png"))
     assert sorted(path.name for path in out.iterdir()) == NUCLEUS_FILES
     ids = tifffile.imread(out / "a_instances.tif")
     assert ids.dtype == np.uint16
@@ -131,21 +131,21 @@ def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, o
 
 @pytest.mark.parametrize("nuclei", [False, "false"])
 def test_no_nuclei_are_written_when_not_wanted(tmp_path, out, nuclei):
-    writer = PredictionWriter(out, finder=FoundNuclei(), nuclei=nuclei)
+    writer = PredictionWriter(out, PLAIN.table, finder=FoundNuclei(), nuclei=nuclei)
     predict(writer, save_picture(tmp_path / "a.png"))
     assert sorted(path.name for path in out.iterdir()) == ["a_classes.png", "a_overlay.png", "summary.csv"]
     assert len(summary(out)[0]) == 9
 
 
 def test_a_nifti_image_gets_its_nuclei_in_rows_and_columns(tmp_path, out):
-    writer = PredictionWriter(out, finder=FoundNuclei(min_area_um2=0))
+    writer = PredictionWriter(out, PLAIN.table, finder=FoundNuclei(min_area_um2=0))
     predict(writer, save_rgb24(tmp_path / "a.nii.gz"))
     assert np.array_equal(tifffile.imread(out / "a_instances.tif") > 0, COUNTS > 0)
 
 
 def test_an_unreadable_image_has_empty_cells_for_nuclei_too(tmp_path, out):
     bad = {tmp_path / "bad.png": "alas"}
-    writer = PredictionWriter(out, unreadable=bad, finder=FoundNuclei())
+    writer = PredictionWriter(out, PLAIN.table, unreadable=bad, finder=FoundNuclei())
     predict(writer, save_picture(tmp_path / "a.png"))
     header, *rows = summary(out)
     assert [len(row) for row in rows] == [len(header)] * 2
@@ -154,4 +154,4 @@ def test_an_unreadable_image_has_empty_cells_for_nuclei_too(tmp_path, out):
 
 def test_a_switch_that_is_neither_true_nor_false_is_refused(out):
     with pytest.raises(InputError, match="nuclei is 'maybe'; give true or false"):
-        PredictionWriter(out, finder=FoundNuclei(), nuclei="maybe")
+        PredictionWriter(out, PLAIN.table, finder=FoundNuclei(), nuclei="maybe")
