@@ -12,7 +12,7 @@ import numpy as np
 from monai.data import ImageReader
 from numpy.typing import NDArray
 
-from monch_monai.data.images import read_class_map, read_rgb
+from monch_monai.data.images import check_class_map, read_class_map, read_rgb
 from monch_monai.data.tile_labels import TileLabels
 
 TILE = re.compile(r"\.npy#\d+$")
@@ -60,7 +60,8 @@ class ClassMapReader(RGBReader):
     def _pixels(self, name: str) -> NDArray[Any]:
         if not TILE.search(name):
             return read_class_map(name, len(self.labels.sets.table))
-        mapped: NDArray[np.uint8] = self.labels.lookup(name)[_tile(name)]
+        values = check_class_map(_tile(name), name, self.labels.number(name))
+        mapped: NDArray[np.uint8] = self.labels.lookup(name)[values]
         return mapped
 
 
