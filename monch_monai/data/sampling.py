@@ -152,7 +152,7 @@ def _weights(
         of_dataset = np.concatenate([[tiles.datasets.index(dataset)] * len(rows) for dataset, rows in parts])
         totals = np.bincount(of_dataset, weights, len(shares))
         weights = weights * (len(weights) * shares / np.maximum(totals, 1e-9))[of_dataset]
-    for value in np.flatnonzero(has_label.any(axis=0)):
+    for value in range(1, len(labels.sets)):
         share, drawn = has_label[:, value].mean(), weights @ has_label[:, value] / len(weights)
         shown = strength, labels.sets.names[value], 100 * share, 100 * drawn
         logger.info("sampling strength %g: tiles with %s nuclei %.1f %%, drawn %.1f %%", *shown)
