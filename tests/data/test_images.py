@@ -1,4 +1,5 @@
 import logging
+from functools import partial
 
 import nibabel as nib
 import numpy as np
@@ -188,7 +189,7 @@ def test_a_class_map_comes_back_from_a_png(tmp_path):
     write_class_map(tmp_path / "a_classes.png", class_picture(), like=source)
     with Image.open(tmp_path / "a_classes.png") as written:
         assert (written.mode, written.size) == ("L", (70, 40))
-    assert np.array_equal(read_class_map(tmp_path / "a_classes.png"), class_picture())
+    assert np.array_equal(read_class_map(tmp_path / "a_classes.png", 6), class_picture())
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_a_class_map_comes_back_from_nifti_with_the_geometry_of_the_image(tmp_pa
     assert (written.shape, written.get_data_dtype()) == (shape, np.uint8)
     assert np.array_equal(written.affine, AFFINE)
     assert np.asarray(written.dataobj).reshape(70, 40)[69, 6] == 4  # column first
-    assert np.array_equal(read_class_map(tmp_path / "a_classes.nii.gz"), class_picture())
+    assert np.array_equal(read_class_map(tmp_path / "a_classes.nii.gz", 6), class_picture())
 
 
 def test_writing_replaces_what_was_there_and_leaves_nothing_beside_it(tmp_path):
@@ -229,22 +230,24 @@ def test_failed_writing_leaves_what_was_there(tmp_path):
 def test_a_class_map_of_another_value_is_refused(tmp_path, value):
     values = class_picture()
     values[3, 3] = value
-    message = refusal(read_class_map, save_picture(tmp_path / "a.png", values))
-    assert f"holds {value}; a class map holds 0 to 5 and 255" in message
+    message = refusal(partial(read_class_map, number=6), save_picture(tmp_path / "a.png", values))
+    assert f"holds {value}; its class map holds 0 to 5 and 255" in message
 
 
 def test_a_class_map_of_three_channels_is_refused(tmp_path):
-    assert "expected one channel, got shape [40, 70, 3]" in refusal(read_class_map, save_picture(tmp_path / "a.png"))
+    assert "expected one channel, got shape [40, 70, 3]" in refusal(
+        partial(read_class_map, number=6), save_picture(tmp_path / "a.png")
+    )
 
 
 def test_a_class_map_of_fractions_is_refused(tmp_path):
     path = small_nifti(tmp_path / "a.nii", np.full((70, 40), 0.5, dtype=np.float32))
-    assert "holds 0.5" in refusal(read_class_map, path)
+    assert "holds 0.5" in refusal(partial(read_class_map, number=6), path)
 
 
 def test_a_damaged_class_map_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("not an image")
-    assert "cannot be read as a class map" in refusal(read_class_map, tmp_path / "a.png")
+    assert "cannot be read as a class map" in refusal(partial(read_class_map, number=6), tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(

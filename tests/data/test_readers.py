@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
-from monch_monai.data import ClassMapReader, RGBReader
+from monch_monai.class_table import PANNUKE, Vocabulary
+from monch_monai.data import ClassMapReader, RGBReader, TileLabels
 from monch_monai.errors import find_input_error
 from tests.fakes.pictures import (
     class_picture,
@@ -14,6 +17,8 @@ from tests.fakes.pictures import (
     save_rgb24,
 )
 
+PLAIN = Vocabulary.of_table(PANNUKE)
+
 
 def load(path, reader):
     both = Compose([LoadImaged(keys="x", reader=reader), EnsureChannelFirstd(keys="x")])
@@ -22,8 +27,14 @@ def load(path, reader):
 
 def save_tiles(folder, values):
     """Three tiles, of which the middle one is `values`."""
-    np.save(folder / "tiles.npy", np.stack([np.zeros_like(values), values, np.zeros_like(values)]))
-    return f"{folder / 'tiles.npy'}#1"
+    (folder / "fold").mkdir()
+    np.save(folder / "fold" / "tiles.npy", np.stack([np.zeros_like(values), values, np.zeros_like(values)]))
+    return f"{folder / 'fold' / 'tiles.npy'}#1"
+
+
+def labels_of(folder, vocabulary=PLAIN, class_table=PANNUKE):
+    """Labels of the dataset in a folder, whose tiles need not be square."""
+    return TileLabels(SimpleNamespace(datasets=[SimpleNamespace(dir=folder, vocabulary=vocabulary)]), class_table)
 
 
 IMAGES = {
@@ -55,7 +66,7 @@ def test_a_jpeg_is_loaded_channels_rows_columns(tmp_path):
 
 @pytest.mark.parametrize("kind", CLASS_MAPS)
 def test_a_class_map_is_loaded_as_one_channel_of_rows_and_columns(tmp_path, kind):
-    classes = load(CLASS_MAPS[kind](tmp_path), ClassMapReader())
+    classes = load(CLASS_MAPS[kind](tmp_path), ClassMapReader(labels_of(tmp_path)))
     assert classes.shape == (1, 40, 70)
     assert torch.equal(classes.as_tensor()[0], torch.from_numpy(class_picture()).float())
 
@@ -74,7 +85,7 @@ def test_a_tile_is_a_copy_that_may_be_changed(tmp_path):
     reader = RGBReader()
     pixels, _ = reader.get_data(reader.read(reference))
     pixels[:] = 0
-    assert np.array_equal(np.load(tmp_path / "tiles.npy")[1], picture())
+    assert np.array_equal(np.load(tmp_path / "fold" / "tiles.npy")[1], picture())
 
 
 @pytest.mark.parametrize("kind", ["png", "tile"])
@@ -83,8 +94,8 @@ def test_a_class_map_of_another_value_is_refused(tmp_path, kind):
     wrong[7, 7] = 9
     path = save_picture(tmp_path / "a.png", wrong) if kind == "png" else save_tiles(tmp_path, wrong)
     with pytest.raises(RuntimeError, match="applying transform") as caught:
-        load(path, ClassMapReader())
-    assert f"{path} holds 9; a class map holds 0 to 5 and 255" == str(find_input_error(caught.value))
+        load(path, ClassMapReader(labels_of(tmp_path)))
+    assert f"{path} holds 9; its class map holds 0 to 5 and 255" == str(find_input_error(caught.value))
 
 
 def test_a_damaged_image_is_refused_by_its_own_line(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from monch_monai.class_table import PANNUKE
-from monch_monai.data import Fold, Tile, Tiles, tile_sampler, write_tiles
+from monch_monai.data import Fold, Tile, TileLabels, Tiles, tile_sampler, write_tiles
 from monch_monai.data.sampling import balance
 from monch_monai.errors import InputError
 
@@ -34,6 +34,11 @@ def tiles(tmp_path_factory):
     folds = {"one": Fold(4, lambda start: made[start:4], 8), "two": Fold(2, lambda start: made[4 + start :], 8)}
     write_tiles(folder, folds, {})
     return Tiles(folder)
+
+
+@pytest.fixture(scope="module")
+def labels(tiles):
+    return TileLabels(tiles, PANNUKE)
 
 
 @pytest.mark.parametrize("strength", [0, 0.25, 1])
@@ -91,17 +96,17 @@ def test_a_stronger_setting_draws_the_rarest_class_more_often():
     assert weights[0] < weights[-1]
 
 
-def test_without_strength_each_tile_is_drawn_once(tiles):
-    sampler = tile_sampler(tiles, ["one", "two"], 0)
+def test_without_strength_each_tile_is_drawn_once(tiles, labels):
+    sampler = tile_sampler(tiles, ["one", "two"], 0, labels)
     orders = [list(sampler) for _ in range(5)]
     assert all(sorted(order) == list(range(6)) for order in orders)
     assert len({tuple(order) for order in orders}) > 1
 
 
 @pytest.mark.parametrize("strength", [0.5, 1])
-def test_tiles_are_drawn_as_often_as_their_weights_say(tiles, strength):
+def test_tiles_are_drawn_as_often_as_their_weights_say(tiles, labels, strength):
     torch.manual_seed(0)
-    sampler = tile_sampler(tiles, ["one", "two"], strength)
+    sampler = tile_sampler(tiles, ["one", "two"], strength, labels)
     epochs = 3000
     drawn = Counter(i for _ in range(epochs) for i in sampler)
     expected = balance(HAS, TISSUES, strength) / 6
@@ -110,32 +115,32 @@ def test_tiles_are_drawn_as_often_as_their_weights_say(tiles, strength):
     assert np.all(np.abs(shares - expected) < 4 * deviation)
 
 
-def test_tiles_are_numbered_through_the_folds_in_the_order_given(tiles):
+def test_tiles_are_numbered_through_the_folds_in_the_order_given(tiles, labels):
     torch.manual_seed(0)
-    drawn = Counter(i for _ in range(500) for i in tile_sampler(tiles, ["two", "one"], 1))
+    drawn = Counter(i for _ in range(500) for i in tile_sampler(tiles, ["two", "one"], 1, labels))
     assert drawn.most_common(1)[0][0] == 0
 
 
 @pytest.mark.parametrize("strength", [0, 0.5])
-def test_an_epoch_has_as_many_draws_as_tiles(tiles, strength):
-    sampler = tile_sampler(tiles, ["one"], strength)
+def test_an_epoch_has_as_many_draws_as_tiles(tiles, labels, strength):
+    sampler = tile_sampler(tiles, ["one"], strength, labels)
     assert len(sampler) == len(list(sampler)) == 4
 
 
 @pytest.mark.parametrize("strength", [0, 0.5])
-def test_the_same_seed_gives_the_same_draws_and_another_seed_others(tiles, strength):
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others(tiles, labels, strength):
     def draws(seed):
         torch.manual_seed(seed)
-        sampler = tile_sampler(tiles, ["one", "two"], strength)
+        sampler = tile_sampler(tiles, ["one", "two"], strength, labels)
         return [list(sampler) for _ in range(4)]
 
     assert draws(1) == draws(1)
     assert draws(1) != draws(2)
 
 
-def test_the_log_says_how_much_more_often_each_class_is_drawn(tiles, caplog):
+def test_the_log_says_how_much_more_often_each_class_is_drawn(tiles, labels, caplog):
     caplog.set_level("INFO")
-    tile_sampler(tiles, ["one", "two"], 1)
+    tile_sampler(tiles, ["one", "two"], 1, labels)
     share = balance(HAS, TISSUES, 1)[4] / 6
     assert len(caplog.records) == len(PANNUKE.nuclei)
     assert f"sampling strength 1: tiles with dead nuclei 16.7 %, drawn {100 * share:.1f} %" in caplog.messages
@@ -143,6 +148,6 @@ def test_the_log_says_how_much_more_often_each_class_is_drawn(tiles, caplog):
 
 
 @pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan"), float("inf"), True, "0.5", None])
-def test_a_strength_outside_0_to_1_is_refused(tiles, strength):
+def test_a_strength_outside_0_to_1_is_refused(tiles, labels, strength):
     with pytest.raises(InputError, match=r"sampling_strength is .*; give a number from 0"):
-        tile_sampler(tiles, ["one"], strength)
+        tile_sampler(tiles, ["one"], strength, labels)

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, Vocabulary
 from monch_monai.data import Tile, Tiles
 from monch_monai.data.tiles import count_tile, read_tiles
 from monch_monai.errors import InputError
@@ -49,14 +49,15 @@ def test_items_refer_to_the_tiles_in_order(dataset):
         "instances": f"{dataset}/a/instances.npy#1",
         "tissue": "tissue 1",
         "source": 'slide 1, "left", µ',
+        "dataset": "dataset",
     }
 
 
 def test_the_manifest_says_what_the_dataset_is(dataset):
     manifest = json.loads((dataset / "manifest.json").read_text())
-    assert (manifest["format"], manifest["version"], manifest["name"]) == ("monch-tiles", 2, "two folds")
+    assert (manifest["format"], manifest["version"], manifest["name"]) == ("monch-tiles", 3, "two folds")
     assert manifest["mpp"] == 0.25
-    assert manifest["classes"] == [c.name for c in PANNUKE.classes]
+    assert Vocabulary.from_dict(manifest["vocabulary"]) == Vocabulary.of_table(PANNUKE)
     sizes = {fold: (entry["tiles"], entry["tile_size"]) for fold, entry in manifest["folds"].items()}
     assert sizes == {"a": (2, SIZE), "b": (3, SIZE)}
     assert Tiles(dataset).folds == {"a": 2, "b": 3}
@@ -136,10 +137,10 @@ def test_a_damaged_manifest_is_refused(dataset, text):
     (dataset / "manifest.json").write_text(text)
     message = refusal(dataset)
     assert "manifest.json is damaged" in message
-    assert message.endswith("prepare the dataset again")
+    assert message.endswith("prepare the dataset again with this version")
 
 
-@pytest.mark.parametrize("key", ["format", "version", "classes", "folds", "splits", "fingerprint"])
+@pytest.mark.parametrize("key", ["format", "version", "vocabulary", "folds", "splits", "fingerprint"])
 def test_a_manifest_that_lacks_something_is_refused_when_opened(dataset, key):
     edit(dataset, **{key: None})
     assert f"manifest.json is damaged ('{key}')" in refusal(dataset)
@@ -151,10 +152,10 @@ def test_folds_of_another_form_are_refused(dataset, folds):
     assert "manifest.json is damaged" in refusal(dataset)
 
 
-@pytest.mark.parametrize("changes", [{"format": "other"}, {"version": 1}, {"classes": ["background", "cell"]}])
+@pytest.mark.parametrize("changes", [{"format": "other"}, {"version": 1}, {"version": 4}])
 def test_another_format_is_refused(dataset, changes):
     edit(dataset, **changes)
-    assert "expected monch-tiles 2 with ['background', 'neoplastic'," in refusal(dataset)
+    assert "expected monch-tiles 3 or monch-tiles 2: prepare the dataset again" in refusal(dataset)
 
 
 @pytest.mark.parametrize("name", ["images", "classes", "instances"])
@@ -163,7 +164,7 @@ def test_an_array_of_another_type_is_refused(dataset, name):
     np.save(path, np.load(path).astype(np.int32))
     message = refusal(dataset)
     assert f"{path} holds int32 [3, 16, 16" in message
-    assert message.endswith("prepare the dataset again")
+    assert message.endswith("prepare the dataset again with this version")
 
 
 def test_an_array_of_another_length_is_refused(dataset):
@@ -215,7 +216,7 @@ def test_pixels_and_nuclei_are_counted_by_class():
     classes[0], instances[0] = 1, [1, 1, 2, 2, 9]
     classes[1, :2], instances[1, :2] = 5, 3
     classes[2], instances[2] = 255, [4, 4, 4, 5, 0]
-    counts = count_tile(Tile(np.zeros((4, 5, 3), np.uint8), classes, instances, "Colon", "made"))
+    counts = count_tile(Tile(np.zeros((4, 5, 3), np.uint8), classes, instances, "Colon", "made"), PANNUKE.names)
     assert counts == {
         "background_pixels": 8,
         "neoplastic_pixels": 5,
@@ -237,7 +238,7 @@ def test_rows_hold_the_counts_and_remarks_of_each_tile(dataset):
     rows = Tiles(dataset).rows(["b", "a"])
     for row, seed in zip(rows, [10, 11, 12, 0, 1], strict=True):
         made = tile(seed)
-        expected = {"tissue": made.tissue, "source": made.source, **count_tile(made), "torn": seed}
+        expected = {"tissue": made.tissue, "source": made.source, **count_tile(made, PANNUKE.names), "torn": seed}
         assert row == {name: str(value) for name, value in expected.items()}
 
 
@@ -257,7 +258,7 @@ def test_a_missing_table_is_refused(dataset):
 
 
 def test_tiles_of_a_fold_are_read_back_with_their_remarks(dataset):
-    for found, seed in zip(read_tiles(dataset / "b"), SEEDS["b"], strict=True):
+    for found, seed in zip(read_tiles(dataset / "b", PANNUKE.names), SEEDS["b"], strict=True):
         made = tile(seed)
         assert all(np.array_equal(one, other) for one, other in zip(found[:3], made[:3], strict=True))
         assert found[3:] == made[3:]

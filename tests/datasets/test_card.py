@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monch_monai.class_table import PANNUKE, Vocabulary
 from monch_monai.data import Fold, Tile, write_tiles
 from monch_monai.data.tiles import read_tiles
 from monch_monai.datasets.card import LARGEST, SHEET, contact_sheet, draw_distribution, write_card
 from monch_monai.datasets.inventory import Inventory, take_inventory
 
+PLAIN = Vocabulary.of_table(PANNUKE)
 CELL = LARGEST + 4
 
 
@@ -24,7 +26,7 @@ def dataset(folder, size=16, **folds):
     """Folder and inventory of a dataset with the given tiles."""
     write_tiles(folder, {name: Fold(len(tiles), lambda s, t=tiles: t[s:], size) for name, tiles in folds.items()}, {})
     totals = {name: len(tiles) for name, tiles in folds.items()}
-    return folder, take_inventory({name: read_tiles(folder / name) for name in folds}, totals)
+    return folder, take_inventory({name: read_tiles(folder / name, PLAIN.names) for name in folds}, totals, PLAIN)
 
 
 def row_of(card, name):
@@ -129,7 +131,7 @@ def test_tiles_larger_than_a_cell_are_cut(tmp_path):
 def test_the_distribution_grows_with_the_number_of_tissues(tmp_path):
     heights = []
     for tissues in (["Colon"], ["Colon", "Liver", "Lung"]):
-        inventory = Inventory()
+        inventory = Inventory(PLAIN)
         for tissue in tissues:
             inventory.add("a", tile(200, tissue, [(1, 3)]))
         draw_distribution(tmp_path / "map.png", inventory)
@@ -140,7 +142,7 @@ def test_the_distribution_grows_with_the_number_of_tissues(tmp_path):
 def test_the_distribution_follows_the_counts_of_nuclei(tmp_path):
     pictures = []
     for index in (1, 2, 1):
-        inventory = Inventory()
+        inventory = Inventory(PLAIN)
         inventory.add("a", tile(200, "Colon", [(index, 1)] * 12))
         draw_distribution(tmp_path / "map.png", inventory)
         pictures.append((tmp_path / "map.png").read_bytes())

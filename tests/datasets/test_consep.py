@@ -198,11 +198,11 @@ def test_interrupted_work_is_gone_on_with_to_the_same_bytes(tmp_path, prepared, 
 
     reads = []
 
-    def read(path, size):
+    def read(path, size, value_of_type):
         reads.append(path.stem)
         if len(reads) == 2:
             raise Interrupted
-        return read_field(path, size)
+        return read_field(path, size, value_of_type)
 
     with monkeypatch.context() as patch:
         patch.setattr(consep, "read_field", read)

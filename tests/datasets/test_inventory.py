@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
+from monch_monai.class_table import PANNUKE, Vocabulary
 from monch_monai.data import Tile
-from monch_monai.data.tiles import KINDS
+from monch_monai.data.tiles import IGNORED
 from monch_monai.datasets.inventory import ENOUGH, take_inventory
 from monch_monai.errors import InputError
+
+PLAIN = Vocabulary.of_table(PANNUKE)
 
 SIZE = 128
 PINK, BLUE = (230, 180, 200), (80, 60, 150)
@@ -24,11 +27,11 @@ def tile(tissue="Colon", rows=(), nuclei_color=BLUE, ground_color=PINK, shade=0,
 
 
 def counted(**folds):
-    return take_inventory(folds, {name: len(tiles) for name, tiles in folds.items()})
+    return take_inventory(folds, {name: len(tiles) for name, tiles in folds.items()}, PLAIN)
 
 
 def by_kind(**values):
-    return [values.get(kind, 0) for kind in KINDS]
+    return [values.get(kind, 0) for kind in (*PLAIN.names, IGNORED)]
 
 
 HALF = [(1, SIZE // 2)]

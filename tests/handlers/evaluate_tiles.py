@@ -11,7 +11,7 @@ from monai.data import DataLoader, Dataset, DistributedSampler
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
-from monch_monai.data import ClassMapReader, RGBReader, Tiles
+from monch_monai.data import ClassMapReader, RGBReader, TileLabels, Tiles
 from monch_monai.handlers import MeanDice, NucleusScores, ScoreTable
 from monch_monai.nuclei import WatershedNuclei
 from monch_monai.predict import ClassMapd
@@ -27,9 +27,10 @@ class Colours(torch.nn.Module):
 
 def main(dataset_dir, output_dir, network=None):
     tiles = Tiles(dataset_dir)
+    labels = TileLabels(tiles, tiles.class_table)
     transform = Compose([
         LoadImaged("image", reader=RGBReader()),
-        LoadImaged("label", reader=ClassMapReader()),
+        LoadImaged("label", reader=ClassMapReader(labels)),
         EnsureChannelFirstd(["image", "label"]),
     ])  # fmt: skip
     dataset = Dataset(tiles.items(tiles.split(1, "validation")), transform)
@@ -39,8 +40,8 @@ def main(dataset_dir, output_dir, network=None):
         val_data_loader=DataLoader(dataset, batch_size=2, sampler=sampler),
         network=network or Colours(),
         postprocessing=ClassMapd("pred", probs_key="probs"),
-        key_val_metric={"mean_dice": MeanDice()},
-        val_handlers=[ScoreTable(output_dir), NucleusScores(output_dir, WatershedNuclei(0.25))],
+        key_val_metric={"mean_dice": MeanDice(labels.sets)},
+        val_handlers=[ScoreTable(output_dir), NucleusScores(output_dir, WatershedNuclei(0.25), labels.sets)],
     )
     evaluator.run()
     return evaluator.state.metrics["mean_dice"]

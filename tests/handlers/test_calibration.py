@@ -10,13 +10,14 @@ from monai.data import MetaTensor
 from monch_monai.class_table import PANNUKE
 from monch_monai.handlers import Calibration
 from monch_monai.handlers.calibration import BINS, calibration_counts, expected_calibration_error
+from tests.fakes.labels import PLAIN
 
 
 def counts_of(probability, label, c=1):
     """Counts of one class that is predicted with `probability [H, W]`."""
     probs = np.zeros((5, *np.shape(label)))
     probs[c - 1] = probability
-    return calibration_counts(probs, np.asarray(label, np.uint8))[c - 1]
+    return calibration_counts(probs, np.asarray(label, np.uint8), PLAIN)[c - 1]
 
 
 def evaluate(folder, *batches):
@@ -33,7 +34,7 @@ def evaluate(folder, *batches):
         ]
 
     evaluator = Engine(step)
-    Calibration(folder).attach(evaluator)
+    Calibration(folder, PLAIN).attach(evaluator)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluator.run(list(batches))
@@ -68,7 +69,7 @@ def test_ignored_pixels_count_nowhere():
 
 def test_each_class_counts_its_own_pixels():
     label = np.array([[0, 1, 2, 3, 4, 5, 5]], np.uint8)
-    counts = calibration_counts(np.full((5, 1, 7), 0.5, np.float16), label)
+    counts = calibration_counts(np.full((5, 1, 7), 0.5, np.float16), label, PLAIN)
     assert counts[:, 7].tolist() == [[7, 3.5, n] for n in (1, 1, 1, 1, 2)]
 
 
@@ -96,7 +97,7 @@ def test_the_error_weights_bins_by_their_pixels():
 @pytest.mark.parametrize("seed", range(3))
 def test_counts_and_error_agree_with_a_loop_over_pixels(seed):
     _, probs, label = random_tile(seed)
-    counts = calibration_counts(probs, label)
+    counts = calibration_counts(probs, label, PLAIN)
     for c in PANNUKE.nuclei:
         pairs = [(p, t == c.index) for p, t in zip(probs[c.index - 1].ravel(), label.ravel(), strict=True) if t != 255]
         bins = [[pair for pair in pairs if b / 15 <= pair[0] < (b + 1) / 15] for b in range(15)]
@@ -135,7 +136,7 @@ def test_several_batches_count_as_one_and_a_tile_seen_twice_once(tmp_path):
 
 
 def test_each_epoch_counts_anew(tmp_path):
-    handler = Calibration(tmp_path)
+    handler = Calibration(tmp_path, PLAIN)
     handler.records = {"old": np.ones((5, 15, 3))}
     handler.start(Engine(lambda *_: None))
     assert handler.records == {}

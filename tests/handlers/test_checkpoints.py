@@ -11,6 +11,7 @@ from torch import nn
 from monch_monai.errors import InputError
 from monch_monai.handlers import Checkpoints
 from monch_monai.metrics import ImageCounts
+from tests.fakes.labels import PLAIN
 
 NAN = math.nan
 
@@ -41,7 +42,7 @@ class ScriptedRun:
                 return
             score = scores[epoch - 1]
             validated.epoch, validated.metrics = epoch, {} if score is None else {"mean_dice": score}
-            counts = ImageCounts([""], [""], [""], np.eye(6, dtype=np.int64)[None])
+            counts = ImageCounts([""], [""], [""], [""], np.eye(6, dtype=np.int64)[None], PLAIN)
             validated.metric_details = {} if score is None else {"image_counts": counts}
             # As MONAI's evaluator does: the first is the best, even where it is NaN.
             if score is not None and (validated.best_metric_epoch == -1 or score > validated.best_metric):

@@ -10,6 +10,7 @@ from monch_monai.data.images import read_rgb
 from monch_monai.handlers import NotableTiles
 from monch_monai.handlers.notable import Outcome
 from monch_monai.overlay import draw_contours, draw_mistakes
+from tests.fakes.labels import PLAIN
 
 SIZE = 32
 
@@ -42,7 +43,7 @@ def evaluate(folder, *tiles, batch_size=3, number=4, order=None):
         ]
 
     evaluator = Engine(step)
-    NotableTiles(folder / "out", number).attach(evaluator)
+    NotableTiles(folder / "out", PLAIN, number).attach(evaluator)
     order = order or list(range(len(tiles)))
     evaluator.run([order[i : i + batch_size] for i in range(0, len(order), batch_size)])
     listed = folder / "out" / "tiles" / "tiles.json"
@@ -102,7 +103,7 @@ def test_batches_do_not_change_the_choice(batch_size, tmp_path):
 
 
 def test_no_more_tiles_are_kept_than_can_be_drawn(tmp_path):
-    handler = NotableTiles(tmp_path, number=2)
+    handler = NotableTiles(tmp_path, PLAIN, number=2)
     engine = Engine(lambda *_: None)
     for i in range(9):
         truth, pred = (torch.from_numpy(values)[None] for values in maps(i))
@@ -131,7 +132,7 @@ def test_the_pictures_of_an_earlier_evaluation_go(tmp_path):
 
 
 def test_each_epoch_begins_anew(tmp_path):
-    handler = NotableTiles(tmp_path)
+    handler = NotableTiles(tmp_path, PLAIN)
     handler.records = {"old": Outcome(0.5, *maps(3), "Skin", "here")}
     handler.start(Engine(lambda *_: None))
     assert handler.records == {}
@@ -145,7 +146,12 @@ def test_a_picture_is_image_truth_prediction_and_mistakes(tmp_path):
     drawn = read_rgb(tmp_path / "out" / "tiles" / "worst_1.png")
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
     shown = np.where(truth == 255, 0, truth).astype(np.uint8)
-    cells = [image, draw_contours(image, shown), draw_contours(image, pred), draw_mistakes(image, truth, pred)]
+    cells = [
+        image,
+        draw_contours(image, shown, PLAIN.colors),
+        draw_contours(image, pred, PLAIN.colors),
+        draw_mistakes(image, truth, pred),
+    ]
     assert drawn.shape == (SIZE, 4 * SIZE + 3 * 4, 3)
     for i, cell in enumerate(cells):
         left = i * (SIZE + 4)

@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monch_monai.errors import InputError
 from monch_monai.handlers import NucleusScores
 from monch_monai.nuclei import WatershedNuclei
+from tests.fakes.labels import PLAIN
 from tests.fakes.nuclei import disc
 
 SHAPE = (64, 64)
@@ -44,7 +45,7 @@ def evaluate(folder, tiles, repeat=()):
         ]
 
     evaluator = Engine(step)
-    NucleusScores(folder / "out", WatershedNuclei(0.25)).attach(evaluator)
+    NucleusScores(folder / "out", WatershedNuclei(0.25), PLAIN).attach(evaluator)
     evaluator.run([*range(len(tiles)), *repeat])
     with (folder / "out" / "nuclei.csv").open(newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}

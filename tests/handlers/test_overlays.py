@@ -7,6 +7,7 @@ from monai.data import MetaTensor
 from monch_monai.data.images import read_rgb
 from monch_monai.handlers import OverlaySheet
 from monch_monai.overlay import draw_contours
+from tests.fakes.labels import PLAIN
 
 SIZE = 32
 
@@ -45,7 +46,7 @@ class Batches:
 def draw(tmp_path, count, num_tiles, batch_size=2, epochs=1, **settings):
     items, images, label, pred = dataset(tmp_path, count)
     evaluator = Engine(lambda engine, batch: batch)
-    OverlaySheet(tmp_path / "sheets", num_tiles=num_tiles, **settings).attach(evaluator)
+    OverlaySheet(tmp_path / "sheets", PLAIN, num_tiles=num_tiles, **settings).attach(evaluator)
     evaluator.run(Batches(items, batch_size), max_epochs=epochs)
     return images, label, pred
 
@@ -59,8 +60,8 @@ def test_a_row_is_image_truth_and_prediction(tmp_path):
     sheet = read_rgb(tmp_path / "sheets" / "overlay_001.png")
     assert sheet.shape == (SIZE + 4, 3 * SIZE + 8, 3)
     assert np.array_equal(sheet[:SIZE, :SIZE], images[0])
-    assert np.array_equal(sheet[:SIZE, SIZE + 4 : 2 * SIZE + 4], draw_contours(images[0], label))
-    assert np.array_equal(sheet[:SIZE, 2 * SIZE + 8 :], draw_contours(images[0], pred))
+    assert np.array_equal(sheet[:SIZE, SIZE + 4 : 2 * SIZE + 4], draw_contours(images[0], label, PLAIN.colors))
+    assert np.array_equal(sheet[:SIZE, 2 * SIZE + 8 :], draw_contours(images[0], pred, PLAIN.colors))
     assert (sheet[SIZE:] == 255).all()
     assert (sheet[:, SIZE : SIZE + 4] == 255).all()
 

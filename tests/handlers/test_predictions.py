@@ -16,6 +16,7 @@ from monch_monai.handlers import PredictionWriter
 from monch_monai.overlay import draw_contours
 from monch_monai.segmentation import FoundNuclei
 from monch_monai.slides.working_image import FACTORS, PIXELS, SIZE
+from tests.fakes.labels import PLAIN
 from tests.fakes.pictures import AFFINE, class_picture, picture, save_picture, save_rgb24
 
 NAMES = [c.name for c in PANNUKE.classes]
@@ -52,16 +53,16 @@ def out(tmp_path):
 def test_a_picture_gets_class_map_and_overlay(tmp_path, out):
     predict(PredictionWriter(out), save_picture(tmp_path / "a.b.png"))
     assert sorted(path.name for path in out.iterdir()) == ["a.b_classes.png", "a.b_overlay.png", "summary.csv"]
-    assert np.array_equal(read_class_map(out / "a.b_classes.png"), COUNTS)
-    assert np.array_equal(read_rgb(out / "a.b_overlay.png"), draw_contours(picture(), COUNTS))
+    assert np.array_equal(read_class_map(out / "a.b_classes.png", 6), COUNTS)
+    assert np.array_equal(read_rgb(out / "a.b_overlay.png"), draw_contours(picture(), COUNTS, PLAIN.colors))
 
 
 def test_a_nifti_image_gets_a_nifti_class_map_with_its_geometry(tmp_path, out):
     predict(PredictionWriter(out), save_rgb24(tmp_path / "a.nii.gz"))
     assert sorted(path.name for path in out.iterdir()) == ["a_classes.nii.gz", "a_overlay.png", "summary.csv"]
-    assert np.array_equal(read_class_map(out / "a_classes.nii.gz"), COUNTS)
+    assert np.array_equal(read_class_map(out / "a_classes.nii.gz", 6), COUNTS)
     assert np.array_equal(nib.load(out / "a_classes.nii.gz").affine, AFFINE)
-    assert np.array_equal(read_rgb(out / "a_overlay.png"), draw_contours(picture(), COUNTS))
+    assert np.array_equal(read_rgb(out / "a_overlay.png"), draw_contours(picture(), COUNTS, PLAIN.colors))
 
 
 def test_the_summary_counts_the_pixels_of_each_class(tmp_path, out):
@@ -115,7 +116,7 @@ def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, o
     features = json.loads((out / "a_nuclei.geojson").read_text())["features"]
     names = [feature["properties"]["classification"]["name"] for feature in features]
     class_of = np.array([0, *(NAMES.index(name) for name in names)], np.uint8)
-    overlay = draw_contours(picture(), class_of[ids], instance_map=ids)
+    overlay = draw_contours(picture(), class_of[ids], PLAIN.colors, instance_map=ids)
     assert np.array_equal(read_rgb(out / "a_overlay.png"), overlay)
     header, row = summary(out)
     counted = dict(zip(header, row, strict=True))

@@ -10,6 +10,7 @@ from monch_monai.errors import InputError
 from monch_monai.handlers import MeanDice, ScoreTable
 from monch_monai.handlers.scores import format_rows
 from monch_monai.metrics import confusion_matrix, mean_dice, score_rows
+from tests.fakes.labels import PLAIN
 
 
 def maps(seed, count=2):
@@ -36,7 +37,7 @@ def evaluate(epochs=1, output_dir=None, batches=BATCHES, first=0):
 
     evaluator = Engine(step)
     evaluator.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "metric_details", {}))
-    MeanDice().attach(evaluator, "mean_dice")
+    MeanDice(PLAIN).attach(evaluator, "mean_dice")
     ScoreTable(output_dir).attach(evaluator)
     evaluator.run(batches, max_epochs=epochs)
     return evaluator.state
@@ -55,13 +56,13 @@ def logged(caplog):
 
 
 def all_counts():
-    return sum(confusion_matrix(pred, label) for pred, label in BATCHES)
+    return sum(confusion_matrix(pred, label, PLAIN) for pred, label in BATCHES)
 
 
 def test_mean_dice_of_two_batches_is_that_of_all_their_pixels():
     state = evaluate()
-    assert state.metrics["mean_dice"] == pytest.approx(mean_dice(all_counts()), abs=1e-12)
-    of_batches = [mean_dice(confusion_matrix(pred, label)) for pred, label in BATCHES]
+    assert state.metrics["mean_dice"] == pytest.approx(mean_dice(all_counts(), PLAIN), abs=1e-12)
+    of_batches = [mean_dice(confusion_matrix(pred, label, PLAIN), PLAIN) for pred, label in BATCHES]
     assert state.metrics["mean_dice"] != pytest.approx(sum(of_batches) / 2, abs=1e-6)
 
 
@@ -80,9 +81,9 @@ def test_mean_dice_is_nan_where_no_class_is_present():
 
 def test_the_table_has_dashes_for_an_absent_class(caplog):
     lines = {line.rsplit(None, 5)[0]: line.split() for line in logged(caplog).splitlines()[2:-1]}
-    assert list(lines) == [row.name for row in score_rows(all_counts())]
+    assert list(lines) == [row.name for row in score_rows(all_counts(), PLAIN)]
     assert lines["dead"] == ["dead", "-", "-", "-", "-", "0"]
-    neoplastic = score_rows(all_counts())[1]
+    neoplastic = score_rows(all_counts(), PLAIN)[1]
     assert lines["neoplastic"] == [
         "neoplastic",
         f"{neoplastic.dice:.4f}",
@@ -96,12 +97,18 @@ def test_the_table_has_dashes_for_an_absent_class(caplog):
 def test_the_table_names_the_epoch_and_ends_with_the_mean(caplog):
     message = logged(caplog)
     assert message.startswith("scores of epoch 1\nclass")
-    assert message.splitlines()[-1].split() == ["mean", "of", "nucleus", "classes", f"{mean_dice(all_counts()):.4f}"]
+    assert message.splitlines()[-1].split() == [
+        "mean",
+        "of",
+        "nucleus",
+        "classes",
+        f"{mean_dice(all_counts(), PLAIN):.4f}",
+    ]
 
 
 def test_the_mean_of_nothing_is_a_dash():
     matrix = torch.zeros(6, 6, dtype=torch.int64)
-    assert format_rows(score_rows(matrix), mean_dice(matrix)).splitlines()[-1].split()[-1] == "-"
+    assert format_rows(score_rows(matrix, PLAIN), mean_dice(matrix, PLAIN)).splitlines()[-1].split()[-1] == "-"
 
 
 def test_nothing_is_written_unless_told_where(tmp_path, monkeypatch):
@@ -115,11 +122,11 @@ def test_counts_are_kept_by_image_with_tissue_and_source():
     assert counts.images == [f"images.npy#{i}" for i in range(4)]
     assert set(counts.tissues) == {"Breast"}
     assert set(counts.sources) == {"here"}
-    assert counts.matrices[2].tolist() == confusion_matrix(BATCHES[1][0][0], BATCHES[1][1][0]).tolist()
+    assert counts.matrices[2].tolist() == confusion_matrix(BATCHES[1][0][0], BATCHES[1][1][0], PLAIN).tolist()
 
 
 def test_an_image_seen_twice_counts_once():
-    once, twice = MeanDice(), MeanDice()
+    once, twice = MeanDice(PLAIN), MeanDice(PLAIN)
     items = [
         {"image": MetaTensor(torch.zeros(1), meta={"filename_or_obj": str(i)}), "pred": pred, "label": label}
         for i, (pred, label) in enumerate(zip(*BATCHES[0], strict=True))
@@ -135,7 +142,7 @@ def test_an_image_seen_twice_counts_once():
     ("pred", "label", "problem"),
     [
         (torch.zeros(1, 4, 5), torch.zeros(1, 4, 4), r"prediction is \[1, 4, 5\], truth \[1, 4, 4\]"),
-        (torch.zeros(1, 4, 4), torch.full((1, 4, 4), 9), "truth holds 9 to 9; classes are 0 to 5"),
+        (torch.zeros(1, 4, 4), torch.full((1, 4, 4), 9), "truth holds 9 to 9; expected 0 to 5"),
     ],
     ids=["another size", "unknown class"],
 )
