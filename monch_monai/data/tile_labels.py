@@ -27,6 +27,7 @@ class TileLabels:
 
     def __init__(self, tiles: Tiles | SeveralTiles, class_table: ClassTable) -> None:
         self.tiles, datasets = tiles, tiles.datasets
+        self._numbers: Mapping[Path, int] = {dataset.dir: len(dataset.vocabulary.labels) for dataset in datasets}
         self.sets: LabelSets = combined(class_table, [dataset.vocabulary for dataset in datasets])
         self._lookups: Mapping[Path, NDArray[np.uint8]] = {
             dataset.dir: dataset.vocabulary.lookup(self.sets) for dataset in datasets
@@ -41,9 +42,8 @@ class TileLabels:
         return self._lookups[Path(reference).parents[1]]
 
     def number(self, reference: str) -> int:
-        """Labels of the dataset that `DATASET/FOLD/classes.npy#INDEX` refers to."""
-        folder = Path(reference).parents[1]
-        return next(len(dataset.vocabulary.labels) for dataset in self.tiles.datasets if dataset.dir == folder)
+        """Number of labels that the class map of `reference` may hold, those of its dataset."""
+        return self._numbers[Path(reference).parents[1]]
 
     def of_row(self, row: Mapping[str, str], dataset: Tiles) -> list[bool]:
         """Whether the tile of a row of `tiles.csv` has nuclei of each value of `sets`."""

@@ -117,7 +117,7 @@ def prepare_consep(
         name="CoNSeP",
         source=" | ".join(f"{name} {sha256(path)[:12]} {sha256(_labels(path))[:12]}" for name, path in fields.items()),
         license="none stated by its authors; cite Graham et al. (2019); for research only",
-        labels="by hand; CoNSeP's type 'other' is not counted",
+        labels="by hand" if flag("types", types) else "by hand; CoNSeP's type 'other' is not counted",
     )
     logger.info("CoNSeP written to %s", output_dir)
     return Path(output_dir)

@@ -15,7 +15,7 @@ from monch_monai.encoders.instance_norm import INSTANCE_NORM, forget_statistics
 from monch_monai.errors import InputError
 from monch_monai.files import existing_file, refuse_damaged_zip, sha256
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.onnx import OnnxNetwork
+from monch_monai.networks.onnx import OnnxNetwork, refuse_words_of_export
 from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Provenance, convert_earlier, read_provenance
 from monch_monai.settings import flag
 
@@ -144,6 +144,7 @@ def class_table(
     if choice is not None:
         return find_class_table(choice)
     if onnx is not None:
+        refuse_words_of_export(words, onnx)
         return OnnxNetwork(onnx).class_table
     stored = None if checkpoint is None else read_provenance(read_state(checkpoint))
     table = of_data if stored is None else stored.class_table

@@ -135,6 +135,16 @@ class OnnxNetwork(nn.Module):
         return InputError(f"{self.path} is damaged: its {name} is {str(value)[:80]!r}; export it again")
 
 
+def refuse_words_of_export(words: str | Path | None, onnx: str | Path | None) -> None:
+    """Refuses other words for an export, whose head is folded to those it was exported with.
+
+    Raises:
+        InputError: both are given.
+    """
+    if words is not None and onnx is not None:
+        raise InputError(f"onnx {onnx} has the words it was exported with: leave --words out, or export with --words")
+
+
 def network_or_export(network: nn.Module, onnx: str | Path | None = None, device: str = "cpu") -> nn.Module:
     """The export in the file `onnx` where one is given, as an `OnnxNetwork` on `device`, else `network`.
 

@@ -15,6 +15,7 @@ from monch_monai.class_table.words_file import Wording, read_wording
 from monch_monai.encoders import ImageEncoder, load_text_encoder
 from monch_monai.errors import InputError
 from monch_monai.networks.monch import Monch
+from monch_monai.networks.onnx import refuse_words_of_export
 from monch_monai.networks.provenance import Provenance
 from monch_monai.networks.wordings import words_of
 
@@ -125,8 +126,7 @@ def reword(
     """
     if words is None:
         return Rewording(network)
-    if onnx is not None:
-        raise InputError(f"onnx {onnx} has the words it was exported with: leave --words out, or export with --words")
+    refuse_words_of_export(words, onnx)
     if not isinstance(network, Monch):
         raise InputError(f"words is a setting of MONCH, which {type(network).__name__} does not have: leave it out")
     wording, made = read_wording(words, network.class_table), network.provenance
