@@ -66,6 +66,13 @@ def _paths(name: str, value: Any) -> Any:
     return value
 
 
+def _weights(name: str, value: Any) -> Any:
+    """Numbers above 0 in a list; how many, the datasets say."""
+    if not isinstance(value, list | tuple) or not value:
+        raise InputError(f"{name} is {shown(value)}; give numbers above 0, one for each of dataset_dir, as [1,3]")
+    return [number(name, weight, above=0) for weight in value]
+
+
 MOST_EPOCHS, MOST_SEED = 100_000, 2**32 - 1
 """The bounds are what no one needs, but for a seed, whose bound is NumPy's."""
 _EPOCH = partial(whole_number, least=1, most=MOST_EPOCHS)
@@ -91,6 +98,7 @@ RULES: dict[str, Check] = {
     "augmentation": fraction,
     "stain_jitter": fraction,
     "sampling_strength": fraction,
+    "dataset_weights": _optional(_weights),
     "density_range": partial(factor_range, most=100),
     "split": _split,
     "evaluated_part": partial(word, words=PARTS),
@@ -101,6 +109,7 @@ RULES: dict[str, Check] = {
     "num_workers": _WORKERS,
     "device": lambda _, value: check_device(value),
     "lighten": flag,
+    "words": _optional(text),
     "nuclei": flag,
     "nucleus_separation_um": partial(number, above=0, most=100, unit="µm, "),
     "nucleus_min_area_um2": partial(number, least=0, most=1e5, unit="µm², "),
@@ -133,7 +142,7 @@ SLIDE_RULES: dict[str, Check] = {
 PATHS: dict[str, Check] = {
     **dict.fromkeys(("bundle_root", "output_dir", "onnx_file"), text),
     "dataset_dir": _paths,
-    **dict.fromkeys(("classes", "words", "checkpoint", "encoder_weights", "text_weights", "onnx"), _optional(text)),
+    **dict.fromkeys(("classes", "checkpoint", "encoder_weights", "text_weights", "onnx"), _optional(text)),
 }
 """Settings that other settings are made of, so that a command line is checked for them before any is resolved."""
 FILES = {

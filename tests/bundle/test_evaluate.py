@@ -120,7 +120,7 @@ def test_the_page_has_the_scores_the_pictures_and_a_warning(evaluated: Evaluated
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     assert f"mean Dice of nuclei {scores['organs']['all images']['mean_f1_of_nuclei']:.4f}" in page.text
     assert "started from random weights" in page.text
-    assert len(page.pictures) == 5 + 2
+    assert len(page.pictures) == 6 + 2
     assert all(reference.startswith("data:") for reference in page.references)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert record["checkpoint"]["sha256"] in page.text

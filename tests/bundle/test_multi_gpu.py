@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import monai.bundle
@@ -14,7 +15,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from monch_monai.data import RankTileSampler, Tiles, tiles_at_once
+from monch_monai.class_table import PANNUKE
+from monch_monai.data import RankTileSampler, TileLabels, Tiles, tiles_at_once
 from monch_monai.datasets import write_synthetic
 from monch_monai.errors import InputError, find_input_error
 from monch_monai.networks.provenance import KEY
@@ -206,9 +208,11 @@ def test_tensorboard_is_left_out_of_training_and_validation(folder: Path, tmp_pa
 
 def test_no_tile_goes_to_two_processes_and_each_epoch_has_another_order(folder: Path) -> None:
     tiles = Tiles(folder / "data")
-    of_epochs = []
+    labels, of_epochs = TileLabels(tiles, PANNUKE), []
     for epoch in (1, 2):
-        samplers = [RankTileSampler(tiles, ["validation"], 0.0, 7, num_replicas=2, rank=rank) for rank in (0, 1)]
+        samplers = [
+            RankTileSampler(tiles, ["validation"], 0.0, labels, seed=7, num_replicas=2, rank=rank) for rank in (0, 1)
+        ]
         for sampler in samplers:
             sampler.set_epoch(epoch)
         of_epochs.append([list(sampler) for sampler in samplers])
@@ -220,8 +224,9 @@ def test_no_tile_goes_to_two_processes_and_each_epoch_has_another_order(folder: 
 
 def test_weighted_draws_of_the_processes_are_one_draw_shared_out(folder: Path) -> None:
     tiles = Tiles(folder / "more")
-    shares = [list(RankTileSampler(tiles, ["train"], 1.0, 3, num_replicas=3, rank=rank)) for rank in range(3)]
-    whole = list(RankTileSampler(tiles, ["train"], 1.0, 3, num_replicas=1, rank=0))
+    draw = partial(RankTileSampler, tiles, ["train"], 1.0, TileLabels(tiles, PANNUKE), seed=3)
+    shares = [list(draw(num_replicas=3, rank=rank)) for rank in range(3)]
+    whole = list(draw(num_replicas=1, rank=0))
     assert [index for step in zip(*shares, strict=True) for index in step] == whole
     assert len(whole) == 48
     assert len(set(whole)) < 48

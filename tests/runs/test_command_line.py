@@ -150,7 +150,8 @@ def test_a_component_that_this_version_does_not_have_is_named(tmp_path: Path, co
 
 
 def test_components_of_this_version_and_of_others_pass(tmp_path: Path) -> None:
-    content = {"a": {"_target_": "monch_monai.handlers.History"}, "b": {"_target_": "Gone"}, "c": {"_target_": "$@a.b"}}
+    loss = {"_target_": "monch_monai.losses.PerClassBCE"}
+    content = {"a": loss, "b": {"_target_": "Gone"}, "c": {"_target_": "$@a.b"}}
     CommandLine(["--config_file", str(write(tmp_path, content))]).check()
 
 
