@@ -22,8 +22,8 @@ def open_tiles(dataset_dir: str | Path | Sequence[str] | None, sample_dir: str |
     Of the processes of one machine the first makes the sample.
 
     Raises:
-        InputError: `dataset_dir` is no prepared dataset (see `Tiles`), several have one name, or the sample cannot be
-            made.
+        InputError: `dataset_dir` is no prepared dataset (see `Tiles`) or an empty list, several have one name, or the
+            sample cannot be made.
     """
     if isinstance(dataset_dir, list | tuple):
         return SeveralTiles([Tiles(each) for each in dataset_dir])

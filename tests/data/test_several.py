@@ -106,6 +106,11 @@ def test_two_folders_of_one_name_are_refused(own, tmp_path):
             SeveralTiles(datasets)
 
 
+def test_no_dataset_is_refused():
+    with pytest.raises(InputError, match="dataset_dir is an empty list; give at least one folder"):
+        SeveralTiles([])
+
+
 def test_one_dataset_has_the_interface_of_several(own):
     assert (own.datasets, own.parts(["two", "one"])) == ([own], [(own, ["two", "one"])])
 
