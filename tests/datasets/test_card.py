@@ -23,13 +23,11 @@ def tile(color, tissue="Colon", nuclei=(), size=16):
     return Tile(np.full((size, size, 3), color, np.uint8), classes, instances, tissue, "made")
 
 
-def dataset(folder, size=16, vocabulary=PLAIN, **folds):
+def dataset(folder, size=16, **folds):
     """Folder and inventory of a dataset with the given tiles."""
-    made = {name: Fold(len(tiles), lambda s, t=tiles: t[s:], size) for name, tiles in folds.items()}
-    write_tiles(folder, made, {}, vocabulary=vocabulary)
+    write_tiles(folder, {name: Fold(len(tiles), lambda s, t=tiles: t[s:], size) for name, tiles in folds.items()}, {})
     totals = {name: len(tiles) for name, tiles in folds.items()}
-    names = vocabulary.names
-    return folder, take_inventory({name: read_tiles(folder / name, names) for name in folds}, totals, vocabulary)
+    return folder, take_inventory({name: read_tiles(folder / name, PLAIN.names) for name in folds}, totals, PLAIN)
 
 
 def row_of(card, name):
@@ -125,8 +123,9 @@ def test_nuclei_are_outlined_in_the_colour_of_their_class(tmp_path):
 def test_a_dataset_with_labels_of_its_own_has_them_in_card_and_pictures(tmp_path):
     table = some_classes(4)
     own = Vocabulary.of_nuclei(table, {"round": ["class 1", "class 2"], "cell": None, "class 3": ["class 3"]})
-    nuclei = tile(200, nuclei=[(1, 4), (2, 4), (3, 4), (255, 2)])
-    folder, inventory = dataset(tmp_path / "own", vocabulary=own, a=[nuclei])
+    folder, nuclei = tmp_path / "own", [tile(200, nuclei=[(1, 4), (2, 4), (3, 4), (255, 2)])]
+    write_tiles(folder, {"a": Fold(1, lambda start: nuclei[start:], 16)}, {}, vocabulary=own)
+    inventory = take_inventory({"a": read_tiles(folder / "a", own.names)}, {"a": 1}, own)
     card = write_card(folder, inventory, "Own", [])
     assert row_of(card, "fold") == ["fold", "tiles", "round", "cell", "class 3", "ignored", "all nuclei"]
     assert row_of(card, "a") == ["a", "1", *["1 (25.00%)"] * 3, "1 (12.50%)", "4"]
