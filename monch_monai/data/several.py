@@ -23,10 +23,12 @@ class SeveralTiles:
         fingerprint: SHA-256 over the fingerprints of the datasets.
 
     Raises:
-        InputError: two folders have one name.
+        InputError: there is no dataset, or two folders have one name.
     """
 
     def __init__(self, datasets: Sequence[Tiles]) -> None:
+        if not datasets:
+            raise InputError("dataset_dir is an empty list; give at least one folder of a prepared dataset")
         self.named = {dataset.dir.resolve().name: dataset for dataset in datasets}
         if len(self.named) < len(datasets):
             names = [str(dataset.dir) for dataset in datasets]

@@ -28,8 +28,8 @@ def open_tiles(dataset_dir: str | Path | Sequence[str] | None, sample_dir: str |
     Of the processes of one machine the first makes the sample.
 
     Raises:
-        InputError: `dataset_dir` is no prepared dataset (see `Tiles`), several have one name, or the sample cannot be
-            made.
+        InputError: `dataset_dir` is no prepared dataset (see `Tiles`) or an empty list, several have one name, or the
+            sample cannot be made.
     """
     if isinstance(dataset_dir, str) and dataset_dir[:1] == "[" and dataset_dir[-1:] == "]":  # Fire leaves paths as text
         dataset_dir = [path.strip().strip("'\"") for path in dataset_dir[1:-1].split(",")]

@@ -62,11 +62,12 @@ def prepare_consep(
             PanNuke's classes.
 
     Raises:
-        InputError: `source` has no fields, a field to hold out is missing, none is left for training, or a field is
-            damaged or not as in CoNSeP.
+        InputError: `source` has no fields, a field to hold out is missing, none is left for training, a field is
+            damaged or not as in CoNSeP, or `types` is neither true nor false.
     """
-    vocabulary = Vocabulary.of_table(find_class_table("consep") if flag("types", types) else PANNUKE)
-    value_of_type = np.arange(8, dtype=np.uint8) if flag("types", types) else CLASS_OF_TYPE
+    kept = flag("types", types)
+    vocabulary = Vocabulary.of_table(find_class_table("consep") if kept else PANNUKE)
+    value_of_type = np.arange(8, dtype=np.uint8) if kept else CLASS_OF_TYPE
     free_folder(output_dir)
     root = Path(source)
     train_dir = next((p for p in (root / "Train", root / "CoNSeP" / "Train", root) if (p / "Images").is_dir()), None)
@@ -117,7 +118,7 @@ def prepare_consep(
         name="CoNSeP",
         source=" | ".join(f"{name} {sha256(path)[:12]} {sha256(_labels(path))[:12]}" for name, path in fields.items()),
         license="none stated by its authors; cite Graham et al. (2019); for research only",
-        labels="by hand" if flag("types", types) else "by hand; CoNSeP's type 'other' is not counted",
+        labels="by hand" if kept else "by hand; CoNSeP's type 'other' is not counted",
     )
     logger.info("CoNSeP written to %s", output_dir)
     return Path(output_dir)

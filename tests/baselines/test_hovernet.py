@@ -6,6 +6,7 @@ from skimage.draw import disk
 
 from monch_monai.baselines import HoVerDistancesd, HoVerNetMaps, HoVerNetMapsLoss, HoVerNetNucleid
 from monch_monai.errors import InputError
+from tests.fakes.labels import SEVERAL, some_classes
 from tests.fakes.network import noise
 
 CENTRES = {1: (20, 20), 2: (20, 37), 3: (48, 40)}
@@ -75,6 +76,38 @@ def test_ignored_pixels_teach_nothing(instance_map: np.ndarray) -> None:
     assert maps.grad is not None
     assert float(maps.grad[:, :, 30:40].abs().max()) == 0
     assert float(maps.grad[:, :, :30].abs().min(dim=1).values.max()) > 0
+
+
+def test_pixels_of_several_classes_teach_that_there_is_a_nucleus_and_not_which(instance_map: np.ndarray) -> None:
+    target = target_of(instance_map)
+    there = target[:, 0] > 0
+    target[:, 0][there] = torch.where(target[:, 0][there] == 3, 6.0, 7.0)  # neoplastic or epithelial; any
+    maps = noise(1, 10, 64, 64).requires_grad_()
+    HoVerNetMapsLoss(SEVERAL)(maps, target).backward()
+    assert maps.grad is not None
+    gradient = maps.grad[0][:, there[0]]
+    assert float(gradient[4:].abs().max()) == 0
+    assert float(gradient[:2].abs().min()) > 0
+    assert float(gradient[1].max()) < 0  # more of a nucleus costs less
+    assert float(gradient[2:4].abs().min(dim=1).values.max()) > 0
+
+
+def test_a_value_beyond_the_labels_is_refused(instance_map: np.ndarray) -> None:
+    target = target_of(instance_map)
+    target[:, 0, 0, 0] = 7
+    HoVerNetMapsLoss(SEVERAL)(noise(1, 10, 64, 64), target)
+    with pytest.raises(ValueError, match="7"):
+        HoVerNetMapsLoss()(noise(1, 10, 64, 64), target)
+
+
+def test_another_class_table_has_maps_of_its_classes() -> None:
+    network = HoVerNetMaps(some_classes(4)).eval()
+    with torch.no_grad():
+        maps = network(noise(1, 3, 256, 256))
+    assert maps.shape == (1, 4 + 4, 256, 256)
+    made = HoVerNetNucleid("pred")({"pred": maps[0]})
+    assert made["probs"].shape == (3, 256, 256)
+    assert int(made["pred"].max()) <= 3
 
 
 def test_nuclei_that_touch_come_apart_with_their_classes(instance_map: np.ndarray) -> None:

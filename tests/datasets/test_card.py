@@ -7,6 +7,7 @@ from monch_monai.data import Fold, Tile, write_tiles
 from monch_monai.data.tiles import read_tiles
 from monch_monai.datasets.card import LARGEST, SHEET, contact_sheet, draw_distribution, write_card
 from monch_monai.datasets.inventory import Inventory, take_inventory
+from tests.fakes.labels import some_classes
 
 CELL = LARGEST + 4
 
@@ -118,6 +119,25 @@ def test_nuclei_are_outlined_in_the_colour_of_their_class(tmp_path):
     sheet = contact_sheet(*dataset(tmp_path / "one", a=[nucleus]))[:16, :16]
     assert {tuple(map(int, color)) for color in sheet.reshape(-1, 3)} == {(200, 200, 200), (255, 0, 0)}
     assert tuple(sheet[7, 7]) == (200, 200, 200)
+
+
+def test_a_dataset_with_labels_of_its_own_has_them_in_card_and_pictures(tmp_path):
+    table = some_classes(4)
+    own = Vocabulary.of_nuclei(table, {"round": ["class 1", "class 2"], "cell": None, "class 3": ["class 3"]})
+    folder, nuclei = tmp_path / "own", [tile(200, nuclei=[(1, 4), (2, 4), (3, 4), (255, 2)])]
+    write_tiles(folder, {"a": Fold(1, lambda start: nuclei[start:], 16)}, {}, vocabulary=own)
+    inventory = take_inventory({"a": read_tiles(folder / "a", own.names)}, {"a": 1}, own)
+    card = write_card(folder, inventory, "Own", [])
+    assert row_of(card, "fold") == ["fold", "tiles", "round", "cell", "class 3", "ignored", "all nuclei"]
+    assert row_of(card, "a") == ["a", "1", *["1 (25.00%)"] * 3, "1 (12.50%)", "4"]
+    first, second, third = ([c.color for c in table.nuclei][i] for i in range(3))
+    means = [
+        tuple(round(sum(v) / len(of)) for v in zip(*of, strict=True))
+        for of in ([first, second], [first, second, third])
+    ]
+    drawn = {tuple(map(int, color)) for color in contact_sheet(folder, inventory)[:16, :16].reshape(-1, 3)}
+    assert drawn - {(200, 200, 200)} == {*means, third}
+    assert [each.remarks for each in read_tiles(folder / "a", own.names)] == [{}]
 
 
 def test_tiles_larger_than_a_cell_are_cut(tmp_path):

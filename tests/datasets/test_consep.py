@@ -6,8 +6,8 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from monch_monai.class_table import PANNUKE
-from monch_monai.data import Tiles
+from monch_monai.class_table import PANNUKE, Vocabulary, find_class_table
+from monch_monai.data import TileLabels, Tiles
 from monch_monai.datasets import consep, prepare_consep
 from monch_monai.datasets.consep import CLASS_OF_TYPE, VALIDATION_FIELDS, read_field
 from monch_monai.errors import InputError
@@ -109,6 +109,52 @@ def test_the_type_other_is_left_out_and_background_stays(prepared):
 
 def test_no_type_becomes_dead():
     assert next(c.index for c in PANNUKE.classes if c.name == "dead") not in CLASS_OF_TYPE
+
+
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory):
+    """With CoNSeP's own seven types."""
+    folder = tmp_path_factory.mktemp("seven")
+    return prepare_consep(write_source(folder / "CoNSeP"), folder / "prepared", ["train_2"], types=True)
+
+
+def test_types_are_kept_where_wanted(seven):
+    assert np.array_equal(array(seven, "validation", "classes")[0], labels_of()["type_map"])
+    tiles = Tiles(seven)
+    assert tiles.vocabulary == Vocabulary.of_table(find_class_table("consep"))
+    (row,) = tiles.rows(["validation"])
+    assert [row[f"{name}_nuclei"] for name in tiles.class_table.names[1:]] == ["4"] * 7
+    assert row["ignored_pixels"] == "0"
+
+
+@pytest.mark.parametrize("types", ["maybe", 2, None])
+def test_types_that_are_neither_true_nor_false_are_refused(source, tmp_path, types):
+    with pytest.raises(InputError, match=f"types is {types!r}; give true or false"):
+        prepare_consep(source, tmp_path / "prepared", ["train_2"], types)
+
+
+def test_the_manifest_says_whether_the_type_other_counts(prepared, seven):
+    labels = [json.loads((folder / "manifest.json").read_text())["labels"] for folder in (prepared, seven)]
+    assert labels == ["by hand; CoNSeP's type 'other' is not counted", "by hand"]
+
+
+def test_kept_types_stand_for_pannukes_classes(prepared, seven):
+    merged, kept = Tiles(prepared), Tiles(seven)
+    labels = TileLabels(kept, PANNUKE)
+    looked_up = labels.lookup(kept.items(["validation"])[0]["label"])[array(seven, "validation", "classes")[0]]
+    expected = array(prepared, "validation", "classes")[0]
+    known = expected != 255
+    assert np.array_equal(looked_up[known], expected[known])
+    assert set(np.unique(looked_up[~known])) == {labels.sets.value_of([1, 2, 3, 4, 5])}  # `other` may be any
+    in_seven = TileLabels(merged, kept.class_table)
+    names = in_seven.sets.names
+    found = {names[v] for v in in_seven.lookup(merged.items(["validation"])[0]["label"])[[1, 2, 3, 5]]}
+    assert found == {
+        "malignant_epithelial",
+        "inflammatory",
+        "fibroblast or muscle or endothelial",
+        "healthy_epithelial",
+    }
 
 
 def test_whole_fields_come_back_exactly(prepared):

@@ -16,6 +16,7 @@ from monch_monai.class_table import PANNUKE
 from monch_monai.data import Tiles
 from monch_monai.datasets import open_tiles, prepare_sample, sample
 from monch_monai.errors import InputError
+from tests.fakes.tiny import write
 
 # Outermost pixels of each square of the fake field: left, top, right, bottom, each with the class it has there.
 SQUARES = {
@@ -156,6 +157,18 @@ def test_a_prepared_sample_is_not_fetched_again(prepared, monkeypatch):
 def test_a_dataset_that_is_given_is_opened_and_the_sample_left_alone(prepared, tmp_path):
     assert open_tiles(str(prepared), tmp_path / "sample").dir == prepared
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_datasets_are_opened_as_one(tmp_path):
+    folders = [str(write(tmp_path / name)) for name in ("first", "second")]
+    opened = open_tiles(folders, tmp_path / "sample")
+    assert [dataset.dir.name for dataset in opened.datasets] == ["first", "second"]
+    assert opened.split(1, "train") == ["first/a", "second/a"]
+    assert [dataset.dir for dataset in open_tiles(tuple(folders[:1]), tmp_path / "sample").datasets] == [
+        tmp_path / "first"
+    ]
+    with pytest.raises(InputError, match="dataset_dir is an empty list"):
+        open_tiles([], tmp_path / "sample")
 
 
 def pip_that_fails(*errors):
