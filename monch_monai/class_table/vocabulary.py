@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.class_table.class_table import ClassTable, Color
+from monch_monai.class_table.class_table import RESERVED, ClassTable, Color
 from monch_monai.class_table.label_sets import IGNORE_INDEX, LabelSets
 from monch_monai.errors import InputError
 
@@ -21,8 +21,8 @@ class Vocabulary:
         labels: name of each label, and the names of the classes that it may stand for.
 
     Raises:
-        InputError: the first label is not the background alone, a label's name occurs twice, or a label stands for
-            no class, for one that the table does not have, or for the background beside others.
+        InputError: the first label is not the background alone, a label's name is reserved or occurs twice, or a label
+            stands for no class, for one that the table does not have, or for the background beside others.
     """
 
     table: ClassTable
@@ -42,6 +42,8 @@ class Vocabulary:
                 raise InputError(f"label {name!r} {found}: class table {self.table.name} has {known}")
             if background in classes and len(classes) > 1:
                 raise InputError(f"label {name!r} stands for {background} or others: leave such pixels out (255)")
+            if name.casefold() in RESERVED and set(self.table.names[1:]) != set(classes):
+                raise InputError(f"label {name!r} means something else in tables of results: give it another name")
             if names.count(name) > 1:
                 raise InputError(f"label {name!r} occurs twice: no two labels may have one name")
 

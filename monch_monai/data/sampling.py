@@ -165,7 +165,7 @@ def _weights(
     for value in range(1, len(labels.sets)):
         share, drawn = has_label[:, value].mean(), weights @ has_label[:, value] / len(weights)
         shown = strength, labels.sets.names[value], 100 * share, 100 * drawn
-        logger.info("sampling strength %g: tiles with %s nuclei %.1f %%, drawn %.1f %%", *shown)
+        logger.info("sampling strength %g: tiles with %s %.1f %%, drawn %.1f %%", *shown)
     return weights
 
 

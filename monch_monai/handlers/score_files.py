@@ -18,7 +18,8 @@ def write_scores(folder: Path, counts: ImageCounts) -> None:
     - `scores_by_organ_and_class.csv`: a row a class of each organ.
     - `scores_by_dataset.csv`: a row a class of each dataset, where there are several.
     - `counts.csv`: a row an image, its tissue and source, and its pixel counts `TRUTH>PREDICTION`.
-    - `scores.json`: the same scores, the paper's average, spreads over organs, and the class table.
+    - `scores.json`: the same scores, each dataset's mean Dice and the mean of these, the paper's average, spreads over
+      organs, and the class table.
 
     Beside each score are the ends of its 95 % image-bootstrap interval, `…_low` and `…_high`. An undefined score is an
     empty cell, and null.
@@ -35,12 +36,15 @@ def write_scores(folder: Path, counts: ImageCounts) -> None:
     write_rows(folder / "scores_by_organ.csv", organs)
     write_rows(folder / "scores_by_organ_and_class.csv", organ_class_rows(counts.matrices, counts.tissues, labels))
     write_rows(folder / "counts.csv", _count_rows(counts))
+    of_datasets = folder / "scores_by_dataset.csv"
+    of_datasets.unlink(missing_ok=True)
     if len(groups := counts.by_dataset) > 1:
         rows = [{"dataset": name, **r._asdict()} for name, m in groups.items() for r in score_rows(m, labels)]
-        write_rows(folder / "scores_by_dataset.csv", rows)
+        write_rows(of_datasets, rows)
     scores = {
         "images": len(counts.images),
-        "mean_dice": mean_dice(counts.matrix, labels),
+        "mean_dice": counts.mean_dice,
+        "datasets": {name: mean_dice(matrix, labels) for name, matrix in groups.items()},
         "paper_average": paper_scores(counts.matrix, labels)._asdict(),
         "classes": {row["name"]: _without(row, "name") for row in classes},
         "organs": {row["organ"]: _without(row, "organ") for row in organs},

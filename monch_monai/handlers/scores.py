@@ -77,9 +77,7 @@ class MeanDice(Metric):
     def compute(self) -> float:
         """Mean Dice, NaN where no class is present."""
         self.records = gather_by_image(self.records)
-        of_datasets = [mean_dice(matrix, self.labels) for matrix in self.counts().by_dataset.values()]
-        known = [dice for dice in of_datasets if not math.isnan(dice)]
-        return sum(known) / len(known) if known else math.nan
+        return self.counts().mean_dice
 
     def counts(self) -> ImageCounts:
         """Counts of every image, in order of names; of all processes once `compute` has run."""

@@ -1,5 +1,6 @@
 """Pixel counts: truth against prediction."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monch_monai.class_table import IGNORE_INDEX, LabelSets
+from monch_monai.metrics.pixels import mean_dice
 
 
 class ImageCounts(NamedTuple):
@@ -33,6 +35,13 @@ class ImageCounts(NamedTuple):
         """Counts of each dataset's images together, `[L, T]`, in the order of the datasets' names."""
         names = np.asarray(self.datasets, dtype=str)
         return {name: self.matrices[names == name].sum(axis=0) for name in sorted(set(self.datasets))}
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean over the datasets of each one's mean Dice; NaN where no nucleus is in truth and predictions."""
+        of_datasets = [mean_dice(matrix, self.labels) for matrix in self.by_dataset.values()]
+        known = [dice for dice in of_datasets if not math.isnan(dice)]
+        return sum(known) / len(known) if known else math.nan
 
 
 def confusion_matrix(y_pred: Tensor, y: Tensor, labels: LabelSets) -> Tensor:

@@ -74,7 +74,9 @@ def panoptic_counts(y_pred: Instances, y: Instances, labels: LabelSets) -> NDArr
     """TP, FP, FN and the sum of the matches' IoU in one image, `[L, 4]`: of each label, and in row 0 of any nucleus.
 
     A match of two classes is in row 0 a TP, for the one class an FN and for the other an FP. A true nucleus of several
-    classes, one of which is predicted, is a TP of its own label and nothing for others.
+    classes, one of which is predicted, is a TP of its own label and nothing for others. A label of several classes has
+    counts only where the truth has it, since what is false there is false for a class too; that of any nucleus, whose
+    row is the first, has none.
 
     Args:
         y_pred: the prediction, ignored nuclei dropped (`drop_ignored`).
@@ -107,6 +109,8 @@ def panoptic_counts(y_pred: Instances, y: Instances, labels: LabelSets) -> NDArr
     # Of the nuclei predicted as one of a label's classes, those whose match might be of them are not false.
     fp += allowed @ np.bincount(y_pred.classes[1:], minlength=len(labels.table))
     fp -= (~labels.disjoint[:, true_class] & allowed[:, predicted_class]).sum(axis=1)
+    counts[(tp + fn == 0) & (np.arange(len(labels)) >= len(labels.table))] = 0
+    counts[[row for row in range(1, len(labels)) if row not in labels.rows]] = 0
     number = matched.sum()
     counts[ANY] = number, len(y_pred.classes) - 1 - number, len(y.classes) - 1 - number, iou[matched].sum()
     return counts

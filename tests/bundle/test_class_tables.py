@@ -93,7 +93,7 @@ def test_a_training_takes_datasets_of_several_vocabularies_and_scores_each(tmp_p
     )  # fmt: skip
     assert "scores of epoch 1 on one" in log
     assert "scores of epoch 1 on two" in log
-    assert "any nucleus nuclei 50.0 %, drawn 75.0 %" in log  # the second's classes are none of the first's
+    assert "any nucleus 50.0 %, drawn 75.0 %" in log  # the second's classes are none of the first's
 
 
 def test_a_configs_missing_labels_are_named_in_one_line(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_labels_that_say_nothing_are_refused():
         ((("background", ("background",)), ("a", ())), "names no class"),
         ((("background", ("background",)), ("a", ("background", "dead"))), "255"),
         ((("background", ("background",)), ("a", ("dead",)), ("a", ("dead",))), "occurs twice"),
+        ((("background", ("background",)), ("Ignored", ("dead",))), "means something else"),
     ):
         with pytest.raises(InputError, match=found):
             Vocabulary(PANNUKE, labels)

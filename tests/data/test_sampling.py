@@ -152,8 +152,8 @@ def test_the_log_says_how_much_more_often_each_class_is_drawn(tiles, caplog):
     sampler_of(tiles, ["one", "two"], 1)
     share = balance(HAS, TISSUES, 1)[4] / 6
     assert len(caplog.records) == len(PANNUKE.nuclei)
-    assert f"sampling strength 1: tiles with dead nuclei 16.7 %, drawn {100 * share:.1f} %" in caplog.messages
-    assert "sampling strength 1: tiles with epithelial nuclei 0.0 %, drawn 0.0 %" in caplog.messages
+    assert f"sampling strength 1: tiles with dead 16.7 %, drawn {100 * share:.1f} %" in caplog.messages
+    assert "sampling strength 1: tiles with epithelial 0.0 %, drawn 0.0 %" in caplog.messages
 
 
 @pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan"), float("inf"), True, "0.5", None])

@@ -225,4 +225,4 @@ def test_weights_that_are_not_one_positive_number_a_dataset_are_refused(both, ow
 def test_the_log_names_values_of_several_classes(both, caplog):
     caplog.set_level("INFO")
     drawn(both, [1, 1], epochs=1)
-    assert "sampling strength 0: tiles with neoplastic or epithelial nuclei 16.7 %, drawn 25.0 %" in caplog.messages
+    assert "sampling strength 0: tiles with neoplastic or epithelial 16.7 %, drawn 25.0 %" in caplog.messages

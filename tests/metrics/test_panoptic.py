@@ -6,8 +6,8 @@ import pytest
 import torch
 from monai.metrics import PanopticQualityMetric
 
-from monch_monai.metrics import Instances, pannuke_pq, panoptic_counts, panoptic_quality, pooled_pq
-from tests.fakes.labels import PLAIN
+from monch_monai.metrics import Instances, instances, pannuke_pq, panoptic_counts, panoptic_quality, pooled_pq
+from tests.fakes.labels import PLAIN, SEVERAL
 from tests.fakes.nuclei import discs, disturbed, random_instances
 
 PLACES = [(12, 12), (40, 12), (12, 40), (44, 44)]
@@ -194,3 +194,21 @@ def test_a_field_of_a_thousand_nuclei_takes_a_moment():
     start = time.process_time()
     assert panoptic_counts(truth, truth, PLAIN)[0].tolist() == [len(places), 0, 0, len(places)]
     assert time.process_time() - start < 3
+
+
+def test_labels_of_several_classes_that_the_truth_lacks_change_no_mean():
+    def nuclei(*classes, labels):
+        ids = np.arange(1, len(classes) + 1).repeat(4)[None]
+        return instances(ids, np.array(classes).repeat(4)[None], labels)
+
+    found, truth = nuclei(1, 5, 1, labels=6), nuclei(1, 1, 2, labels=len(SEVERAL))
+    for score in (lambda c: pannuke_pq(c, ["Colon"], strict=True).mpq, lambda c: pooled_pq(c)[1]):
+        assert score([panoptic_counts(found, truth, SEVERAL)]) == score([panoptic_counts(found, truth, PLAIN)])
+    some = panoptic_counts(found, nuclei(1, 6, 7, labels=len(SEVERAL)), SEVERAL)
+    assert [row.tolist() for row in some[[0, 1, 5, 6, 7]]] == [
+        [3, 0, 0, 3],
+        [1, 0, 0, 1],
+        [0] * 4,
+        [1, 0, 0, 1],
+        [0] * 4,
+    ]
