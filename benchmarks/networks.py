@@ -52,8 +52,8 @@ def build_training(device: str, *overlays: str) -> Training:
     """What train.json trains, with training's normalisation and text features; arguments are `read_config`'s."""
     parser = read_config(device, *overlays)
     parser.get_parsed_content("weights")
-    network, loss, optimizer, labels = map(parser.get_parsed_content, ("network", "loss", "optimizer", "labels"))
-    return Training(network, loss, optimizer, parser["batch_size"], labels)
+    network, loss, optimizer, labels = map(parser.get_parsed_content, ("network", "loss", "optimizer", "tile_labels"))
+    return Training(network, loss, optimizer, parser["batch_size"], labels.sets)
 
 
 def build_hovernet() -> nn.Module:

@@ -1,4 +1,4 @@
-"""Speed, memory and size, side by side in one run: `python benchmarks/run.py COMMAND --help`."""
+"""Speed, memory, size and the worth of words, side by side in one run: `python benchmarks/run.py COMMAND --help`."""
 
 import sys
 from pathlib import Path
@@ -18,6 +18,7 @@ COMMANDS = {
     "slide": "slides:print_slide",
     "slide_memory": "slides:print_memory",
     "slide_peak": "slides:print_peak",
+    "words": "wordings:print_wordings",
 }
 """Each command's module and function: only what runs is imported, since memory is measured too."""
 

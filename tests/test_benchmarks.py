@@ -56,9 +56,9 @@ def test_a_config_trains_on_labels_that_stand_for_several_classes(tmp_path):
             "network_def": {"_target_": "tests.fakes.network.small_monch", "class_table": "@class_table"},
         }
     )
-    network, loss, sets = (parser.get_parsed_content(name) for name in ("network_def", "loss", "labels"))
+    network, loss, labels = map(parser.get_parsed_content, ("network_def", "loss", "tile_labels"))
     assert network.class_table == class_table
-    assert sets.sets[4:] == ((1, 2), (1, 2, 3))
+    assert labels.sets.sets[4:] == ((1, 2), (1, 2, 3))
     target = torch.full((1, 1, 256, 256), 4)
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     tiles = random_tiles(1, "cpu")
