@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,13 @@ class SlideSegmenter:
         Raises:
             InputError: the slide cannot be read, or its mpp is not known.
         """
-        slide = open_slide(path, self.mpp)
-        grid = grid_of(slide)
-        tissue, factors = tissue_and_lightening(slide, grid, self.reference_density, self.tissue)
-        tissue = tissue.joined(self.finder.added_tissue(grid))
-        searched = tissue.grown(margin_px(grid))
+        with ExitStack() as unless_planned:
+            slide = unless_planned.enter_context(closing(open_slide(path, self.mpp)))
+            grid = grid_of(slide)
+            tissue, factors = tissue_and_lightening(slide, grid, self.reference_density, self.tissue)
+            tissue = tissue.joined(self.finder.added_tissue(grid))
+            searched = tissue.grown(margin_px(grid))
+            unless_planned.pop_all()
         return Plan(slide, factors, grid, tissue, searched, self.tiling.over(grid.box), self.side)
 
     def __call__(self, path: Path) -> dict[str, Any]:

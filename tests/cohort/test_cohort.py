@@ -40,6 +40,7 @@ def test_broken_slides_stop_no_others_and_are_named_at_the_end(folder, tmp_path,
     out = tmp_path / "out"
     with pytest.raises(InputError, match=r"^3 of 5 slides have no result: cut.tif, lost.tif, photo.svs; see above$"):
         Cohort(folder, out, segmenter(out)).run()
+    assert not [path for path in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if Path(path).parent == folder]
     assert sorted(path.name for path in out.iterdir()) == ["cohort.csv", "first", "last"]
     with (out / "cohort.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["slide"]: row for row in csv.DictReader(file)}

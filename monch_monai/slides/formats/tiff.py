@@ -1,6 +1,7 @@
 """Plain TIFF pyramids that OpenSlide refuses, such as those in strips, by tifffile: only what is asked for is read."""
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +28,19 @@ class TiffSlide(Slide):
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self.file = tifffile.TiffFile(path)
         self.lock = threading.Lock()
-        self.pages = [level.keyframe for level in self.file.series[0].levels]
-        for page in self.pages:
-            if page.dtype != np.uint8 or page.samplesperpixel not in (3, 4) or page.planarconfig != 1:
-                found = f"{page.dtype} {list(page.shape)}"
-                self.file.close()
-                raise InputError(f"{path} holds {found}; expected RGB, 8 bits a channel")
+        with ExitStack() as unless_read:
+            self.file = unless_read.enter_context(tifffile.TiffFile(path))
+            self.pages = [level.keyframe for level in self.file.series[0].levels]
+            for page in self.pages:
+                if page.dtype != np.uint8 or page.samplesperpixel not in (3, 4) or page.planarconfig != 1:
+                    found = f"{page.dtype} {list(page.shape)}"
+                    raise InputError(f"{path} holds {found}; expected RGB, 8 bits a channel")
+            self.mpp = _mpp(self.pages[0])
+            unless_read.pop_all()
         self.sizes = tuple((page.imagewidth, page.imagelength) for page in self.pages)
         self.size = Size(*self.sizes[0])
         self.downsamples = tuple(self.size.width / width for width, _ in self.sizes)
-        self.mpp = _mpp(self.pages[0])
 
     def _pixels(self, level: int, box: LevelBox) -> NDArray[np.uint8]:
         page = self.pages[level]
