@@ -1,6 +1,8 @@
 """Other words for a trained network's classes, and what they cost."""
 
 import copy
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -102,6 +104,14 @@ class Rewording(NamedTuple):
         """The classes of the network's logits."""
         table: ClassTable = self.network.class_table  # type: ignore[assignment] # Monch's and MergedClasses's
         return table
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the name of a file that depends on the words; empty where the network has its own."""
+        if self.wording is None:
+            return ""
+        tables = json.dumps([self.wording.table.to_dict(), self.wording.described.to_dict()])
+        return f".{hashlib.sha256(tables.encode()).hexdigest()[:12]}"
 
 
 def reword(
