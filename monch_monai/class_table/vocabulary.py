@@ -73,8 +73,8 @@ class Vocabulary:
     def sets(self, table: ClassTable) -> list[tuple[int, ...]]:
         """Class indices of another table that each label may stand for.
 
-        A class is that of the same name, or the one that names it in `of`; else its parent; else the classes whose
-        parent it is; else of any nucleus.
+        A class is that of the same name, or those that name it in `of`; else all that its own `of` names, where the
+        table has these; else its parent; else the classes whose parent it is; else of any nucleus.
         """
         return [
             tuple(sorted({i for name in classes for i in self._indices(name, table)})) for _, classes in self.labels
@@ -109,16 +109,19 @@ class Vocabulary:
         return cls(ClassTable.from_dict(record["class_table"]), labels)
 
     def _indices(self, name: str, table: ClassTable) -> list[int]:
-        if name in table.names:
-            return [table.names.index(name)]
-        named = [c.index for c in table.classes if name in c.of]
-        if named:
-            return named
-        of_pannuke = self.table.classes[self.table.names.index(name)].in_pannuke
-        if of_pannuke in table.names:
-            return [table.names.index(of_pannuke)]
-        kinds = [c.index for c in table.nuclei if of_pannuke is not None and c.parent == of_pannuke]
-        return kinds or [c.index for c in table.nuclei]
+        own = self.table.classes[self.table.names.index(name)]
+        parts = [_named(part, table) for part in own.of]
+        of_parts = [index for part in parts for index in part] if all(parts) else []
+        found = _named(name, table) or of_parts or _named(own.in_pannuke, table)
+        kinds = [c.index for c in table.nuclei if own.in_pannuke is not None and c.parent == own.in_pannuke]
+        return found or kinds or [c.index for c in table.nuclei]
+
+
+def _named(name: str | None, table: ClassTable) -> list[int]:
+    """Index of the class of a name; else of those that name it in `of`."""
+    if name in table.names:
+        return [table.names.index(name)]
+    return [c.index for c in table.classes if name in c.of]
 
 
 def combined(table: ClassTable, vocabularies: Sequence[Vocabulary]) -> LabelSets:

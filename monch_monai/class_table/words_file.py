@@ -1,10 +1,11 @@
 """A file of other words for the classes of trained weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from monch_monai.class_table.class_table import ClassTable
-from monch_monai.class_table.table_file import load_yaml, parse_class_table
+from monch_monai.class_table.table_file import SHIPPED, load_yaml, parse_class_table
 from monch_monai.errors import InputError
 
 
@@ -15,20 +16,21 @@ class Wording(NamedTuple):
         table: the classes of the results.
         described: the classes that the network is to describe: those of `table`, but for each merged class the classes
             it is made of.
+        merged: names of the classes that each merged class is made of, by its own.
     """
 
     table: ClassTable
     described: ClassTable
+    merged: Mapping[str, tuple[str, ...]] = {}
 
     def groups(self) -> list[list[int]]:
         """Indices among `described` of the maps of each class of `table`."""
         names = self.described.names
-        return [[names.index(name) for name in c.of or (c.name,)] for c in self.table.classes]
+        return [[names.index(name) for name in self.merged.get(c.name, (c.name,))] for c in self.table.classes]
 
     def is_same(self, own: str, now: str) -> bool:
         """Whether the weights' own class `own` is the class `now` of these words."""
-        known = self.table.classes[self.table.names.index(now)]
-        return own in (known.of or (now,))
+        return own in self.merged.get(now, (now,))
 
 
 def read_wording(path: str | Path, own: ClassTable) -> Wording:
@@ -45,7 +47,7 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
     Raises:
         InputError: the file cannot be read or used, or `of` names what is no class of the weights.
     """
-    record, source = load_yaml(path), str(path)
+    record, source = load_yaml(SHIPPED.get(str(path), path)), str(path)
     if not isinstance(record, dict) or not isinstance(record.get("classes"), list):
         raise InputError(
             f"words {source} have no list of classes: they need `classes:`, each with a name and sentences"
@@ -56,20 +58,21 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
         given.insert(0, {"name": background})
     known = {c["name"]: c for c in own.to_dict()["classes"]}
     described: list[dict[str, Any]] = []
+    merged: dict[str, tuple[str, ...]] = {}
     for c in given:
         parts = c.get("of")
         if not parts:
-            kept = known.get(c.get("name"), {})
+            kept = known.get(str(c.get("name")), {})
             kept = {key: value for key, value in kept.items() if key != "held_out" or "sentences" not in c}
             c.update({key: value for key, value in kept.items() if key not in c})
             described.append(c)
             continue
         names = parts if isinstance(parts, list) else [parts]
-        unknown = [name for name in names if name not in known or name == background]
+        unknown = [name for name in names if not isinstance(name, str) or name not in known or name == background]
         if unknown or not names or "sentences" in c:
             expected = f"give some of {', '.join(name for name in known if name != background)}, and no sentences"
             raise InputError(f"words {source}: class {c.get('name')!r} is of {parts!r}: {expected}")
-        c["of"] = names
+        c["of"], merged[str(c.get("name"))] = names, tuple(names)
         described += [known[name] for name in names]
         # Sentences of a merged class stand for all that it is made of, a third at most of each, so that all count.
         c["sentences"] = [
@@ -80,4 +83,5 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
     return Wording(
         parse_class_table({"name": name, "classes": given}, source),
         parse_class_table({"name": name, "classes": described}, source),
+        merged,
     )

@@ -17,6 +17,8 @@ from monch_monai.label.labels import requested_part
 from monch_monai.label.training_tiles import Labelled
 
 FINAL = "final"
+CLASSES = "classes"
+"""What a label's info has the names of the classes under, in the order of the values of class maps."""
 PLAIN = re.compile(r"[^/\\\0]+")
 """What an image's id or a label's tag may be, so that it stays a file's or folder's name; not `.` or `..`."""
 
@@ -58,9 +60,16 @@ class Studies(LocalDatastore):
         return Path(uri)
 
     def labelled(self, image_id: str) -> Labelled:
-        """An image with its final label."""
+        """An image with its final label.
+
+        Raises:
+            InputError: the label is a class map that was stored with other classes.
+        """
         info = self.get_label_info(image_id, FINAL)
-        label = Path(self.get_label_uri(image_id, FINAL))
+        label, names = Path(self.get_label_uri(image_id, FINAL)), self.class_table.names
+        if info.get(CLASSES, names) != names and not label.name.lower().endswith(ANNOTATION_SUFFIXES):
+            found = f"the label of {image_id} is a map of {', '.join(info[CLASSES])}; the server has {', '.join(names)}"
+            raise InputError(f"{found}: start it with the words of the label, or submit the label again")
         return Labelled(image_id, self.known(image_id), label, requested_part(info), self.mpp, self.class_table)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
@@ -76,14 +85,15 @@ class Studies(LocalDatastore):
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Stores a label, unless it cannot be trained on: it is unreadable, of another size, or marks nothing.
 
-        `location` and `size` in its info name the part of the image that it is of.
+        `location` and `size` in its info name the part of the image that it is of. The names of the classes are added.
         """
         with http_errors(label_filename):
             _check_plain("tag", label_tag)
             image, part = self.known(image_id), requested_part(label_info or {})
             Labelled(image_id, image, Path(label_filename), part, self.mpp, self.class_table).read()
         earlier = self.get_label_uri(image_id, label_tag)
-        saved = super().save_label(image_id, label_filename, label_tag, label_info)
+        info = {**(label_info or {}), CLASSES: self.class_table.names}
+        saved = super().save_label(image_id, label_filename, label_tag, info)
         if earlier and earlier != self.get_label_uri(image_id, label_tag):  # of another suffix: it would come back
             Path(earlier).unlink(missing_ok=True)
         return str(saved)

@@ -32,9 +32,10 @@ class Spread(NamedTuple):
 def summary(matrices: ArrayLike, labels: LabelSets | None = None) -> dict[str, Floats]:
     """Every score of a set of images that is one number, by name, each `[...]`.
 
-    `pixel_accuracy` and `fw_iou` count background. The means are over the classes that the truth has, with background
-    (`…_with_background`) and without (`…_of_nuclei`); a class never predicted has precision 0 in them. `mean_f1` is the
-    mean of the classes' F1, `f1_of_means` the harmonic mean of mean precision and mean recall.
+    `pixel_accuracy` and `fw_iou` count background. The means are over the labels that the truth has, with background
+    (`…_with_background`) and without (`…_of_nuclei`); a label never predicted has precision 0 in them, and that of any
+    nucleus is left out where there are others, as in `mean_dice`. `mean_f1` is the mean of the labels' F1,
+    `f1_of_means` the harmonic mean of mean precision and mean recall.
 
     Args:
         matrices: `[..., L, T]`, summed over images.
@@ -47,6 +48,9 @@ def summary(matrices: ArrayLike, labels: LabelSets | None = None) -> dict[str, F
     """
     scores = pixel_scores(matrices, labels)
     present = ~np.isnan(scores.recall)
+    if labels is not None:
+        of_any = ~np.isin(np.arange(len(labels)), labels.rows)
+        present &= ~(of_any & present[..., labels.rows[1:]].any(axis=-1, keepdims=True))
     # A class that is present and never predicted has no right pixel.
     scores = scores._replace(precision=np.where(present & np.isnan(scores.precision), 0, scores.precision))
     named = {"pixel_accuracy": pixel_accuracy(matrices, labels), "fw_iou": frequency_weighted_iou(matrices, labels)}

@@ -129,7 +129,7 @@ def class_table(
     of_data: ClassTable = PANNUKE,
     words: str | Path | None = None,
 ) -> ClassTable:
-    """The classes of a run: those chosen; else those of the weights, by other words where given; else of the data.
+    """The classes of a run: those of the weights, by other words where given; else those chosen; else of the data.
 
     Args:
         choice: name of a table of the package, or a YAML file.
@@ -139,15 +139,17 @@ def class_table(
         words: file as of `read_wording`.
 
     Raises:
-        InputError: a file cannot be read or used.
+        InputError: a file cannot be read or used, or `choice` has other classes than the weights.
     """
-    if choice is not None:
-        return find_class_table(choice)
     if onnx is not None:
         refuse_words_of_export(words, onnx)
         return OnnxNetwork(onnx).class_table
+    chosen = of_data if choice is None else find_class_table(choice)
     stored = None if checkpoint is None else read_provenance(read_state(checkpoint))
-    table = of_data if stored is None else stored.class_table
+    table = chosen if stored is None else stored.class_table
+    if choice is not None and chosen.names != table.names:
+        has = f"checkpoint {checkpoint} has {', '.join(table.names)}, and keeps them"
+        raise InputError(f"classes {choice} has {', '.join(chosen.names)}; {has}: leave --classes or --checkpoint out")
     return table if words is None else read_wording(words, table).table
 
 

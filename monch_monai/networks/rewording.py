@@ -1,6 +1,8 @@
 """Other words for a trained network's classes, and what they cost."""
 
 import copy
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import ClassTable
 from monch_monai.class_table.words_file import Wording, read_wording
-from monch_monai.encoders import ImageEncoder, load_text_encoder
+from monch_monai.encoders import ImageEncoder, TextEncoder, load_text_encoder
 from monch_monai.errors import InputError
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import refuse_words_of_export
@@ -20,6 +22,11 @@ from monch_monai.networks.provenance import Provenance
 from monch_monai.networks.wordings import words_of
 
 logger = logging.getLogger(__name__)
+
+ALIKE = 0.99
+"""Least cosine of a sentence's features by the same text encoder on two machines."""
+ROUNDING = 1e-3
+"""Difference of cosines that means nothing."""
 
 
 class WordCost(NamedTuple):
@@ -103,6 +110,14 @@ class Rewording(NamedTuple):
         table: ClassTable = self.network.class_table  # type: ignore[assignment] # Monch's and MergedClasses's
         return table
 
+    @property
+    def suffix(self) -> str:
+        """Ending of the name of a file that depends on the words; empty where the network has its own."""
+        if self.wording is None:
+            return ""
+        tables = json.dumps([self.wording.table.to_dict(), self.wording.described.to_dict()])
+        return f".{hashlib.sha256(tables.encode()).hexdigest()[:12]}"
+
 
 def reword(
     network: nn.Module,
@@ -122,7 +137,7 @@ def reword(
 
     Raises:
         InputError: the words cannot be used or are for an export, the network has no words of a trained text encoder,
-            or its text encoder cannot be found.
+            or its text encoder cannot be found or is another.
     """
     if words is None:
         return Rewording(network)
@@ -134,7 +149,10 @@ def reword(
         raise InputError(f"words {words} cannot be used: these weights were trained with random directions, not words")
     encoder = load_text_encoder(network.image_encoder, made.text_encoder, made.text_weights, text_weights)
     own = copy.deepcopy(network).eval().requires_grad_(False)
-    trained = words_of(own.class_table, made.words.kind)
+    of_classes = zip(words_of(own.class_table, made.words.kind), made.words.counts, strict=True)
+    # Before 0.3.0 three features of a class were all of its name.
+    trained = [of_class if len(of_class) == count else of_class * count for of_class, count in of_classes]
+    _refuse_another(encoder, own, [of_class[0] for of_class in trained])
     features = own.text_features[: sum(map(len, trained))]
     try:
         network.describe(wording.described, encoder, "names" if made.words.kind == "names" else "attributes")
@@ -149,6 +167,17 @@ def reword(
     merges = wording.described.names != wording.table.names
     whole = MergedClasses(network, wording.table, groups) if merges else network
     return Rewording(whole, own, wording, costs)
+
+
+def _refuse_another(encoder: TextEncoder, own: Monch, firsts: list[str]) -> None:
+    """Refuses a text encoder that encodes the first words of each class otherwise than the one trained with did."""
+    known, found = own.sentences()[:, 0].cpu(), encoder.encode(firsts)
+    if known.shape != found.shape or (known * found).sum(dim=1).min() < ALIKE:
+        made = own.provenance
+        raise InputError(
+            f"the words of these weights were encoded by {made.text_encoder} ({made.text_weights}), and text_weights "
+            f"({encoder.origin}) encode them otherwise: give --text_weights the file that they were trained with"
+        )
 
 
 def _cost(name: str, sentences: Tensor, features: Tensor, trained: list[list[str]], table: ClassTable) -> WordCost:
@@ -175,7 +204,7 @@ def _report(costs: Sequence[WordCost], low: float, high: float) -> None:
     for cost in costs:
         logger.info("  %-24s %.2f  nearest %r of %s", cost.name, cost.cosine, cost.nearest[:80], cost.of)
     for cost in costs:
-        if cost.cosine < low:
+        if cost.cosine < low - ROUNDING:
             logger.warning(
                 "no wording like those of %s was trained (cosine %.2f, of trained ones at least %.2f): expect guesses",
                 cost.name, cost.cosine, low,

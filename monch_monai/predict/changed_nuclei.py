@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from monch_monai.class_table import ClassTable
@@ -46,6 +47,7 @@ class ChangedNuclei(nn.Module):
         record: Provenance = self.network.provenance  # type: ignore[assignment] # Monch's and MergedClasses's
         return record
 
+    @torch.compiler.disable(recursive=False)  # both networks are compiled, the comparison of their results is not
     def forward(self, image: Tensor) -> Tensor:
         """Logits `[B, T, H, W]` by the other words for normalised images `[B, 3, H, W]`."""
         logits: Tensor = self.network(image)
@@ -54,10 +56,13 @@ class ChangedNuclei(nn.Module):
         return logits
 
     def report(self) -> None:
-        """Logs the share of nuclei that changed."""
+        """Logs the share of nuclei that changed, where tiles were compared: other processes may have run them all."""
+        if not self.tiles:
+            return
         share = f"{self.changed / self.nuclei:.1%}" if self.nuclei else "none"
         logger.info("words: %s of %d nuclei on %d tiles changed their class", share, self.nuclei, self.tiles)
 
+    @torch.compiler.disable
     def _compare(self, logits: Tensor, own: Tensor) -> None:
         wording = self.rewording.wording
         if wording is None or self.own is None:

@@ -1,7 +1,7 @@
 """Feature maps of a tile, stage by stage (the paper's Fig. 6)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monch_monai.data import RGBReader, Tiles
-from monch_monai.data.tiles import IGNORED
 from monch_monai.geometry import TILE_SIZE
 from monch_monai.handlers.items import name_of
 from monch_monai.networks import Monch
@@ -85,7 +84,10 @@ def richest_tile(dataset: Any, tiles: Tiles, folds: list[str]) -> tuple[NDArray[
     Returns:
         its pixels `[H, W, 3]`, and the transformed image `[1, 3, H, W]`.
     """
-    item = dataset[max(enumerate(tiles.rows(folds)), key=lambda pair: _richness(pair[1]))[0]]
+    richness = [
+        _richness(row, part.vocabulary.names[1:]) for part, inner in tiles.parts(folds) for row in part.rows(inner)
+    ]
+    item = dataset[richness.index(max(richness))]
     pixels, _ = RGBReader().get_data([name_of(item)])
     image = torch.as_tensor(item["image"])[None, :, :TILE_SIZE, :TILE_SIZE]
     return pixels[:TILE_SIZE, :TILE_SIZE], image
@@ -100,6 +102,6 @@ def _feature_names(network: Monch) -> tuple[str, str, str]:
     return f"F^h {high}", "F^v conv", f"F^t {topo}"
 
 
-def _richness(row: Mapping[str, str]) -> tuple[int, int]:
-    nuclei = [int(count) for name, count in row.items() if name.endswith("_nuclei") and name != f"{IGNORED}_nuclei"]
+def _richness(row: Mapping[str, str], labels: Sequence[str]) -> tuple[int, int]:
+    nuclei = [int(row[f"{label}_nuclei"]) for label in labels]
     return sum(n > 0 for n in nuclei), sum(nuclei)

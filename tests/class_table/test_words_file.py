@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from monch_monai.class_table import PANNUKE, Vocabulary
+from monch_monai.class_table import PANNUKE, Vocabulary, find_class_table, parse_class_table
 from monch_monai.class_table.words_file import read_wording
 from monch_monai.errors import InputError
 
@@ -39,6 +39,34 @@ def test_labels_of_the_weights_classes_are_of_the_class_that_they_are_merged_int
     assert sets == [(0,), (1,), (1, 2), (1, 2), (2,), (1,)]
 
 
+def test_labels_of_kinds_of_merged_classes_are_of_the_class_that_these_are_merged_into(tmp_path):
+    table = read_wording(write(tmp_path, TUMOUR, {"name": "dead"}), PANNUKE).table
+    types = find_class_table("consep")
+    of_label = dict(zip(types.names, Vocabulary.of_table(types).sets(table), strict=True))
+    assert of_label["healthy_epithelial"] == of_label["malignant_epithelial"] == (1,)
+    assert of_label["muscle"] == (1, 2)
+
+
+def test_labels_of_a_merged_class_are_of_the_classes_that_it_is_made_of(tmp_path):
+    table = read_wording(write(tmp_path, TUMOUR, {"name": "dead"}), PANNUKE).table
+    assert Vocabulary.of_table(table).sets(PANNUKE) == [(0,), (1, 5), (4,)]
+    without = read_wording(write(tmp_path, "neoplastic", "dead"), PANNUKE).table
+    assert Vocabulary.of_table(table).sets(without) == [(0,), (1, 2), (2,)]  # it may be epithelial, which has no class
+
+
+def test_a_table_of_the_package_is_named_for_words(tmp_path):
+    assert read_wording("consep", PANNUKE).table.classes == find_class_table("consep").classes
+
+
+def test_other_names_that_the_weights_have_for_a_class_merge_nothing(tmp_path):
+    own = PANNUKE.to_dict()
+    own["classes"][1]["of"] = ["tumour", "dead"]
+    wording = read_wording(write(tmp_path, "neoplastic", "dead"), parse_class_table(own, "own"))
+    assert wording.groups() == [[0], [1], [2]]
+    assert wording.table.classes[1].of == ("tumour", "dead")
+    assert not wording.is_same("dead", "neoplastic")
+
+
 def test_held_out_sentences_may_be_given_as_words(tmp_path):
     classes = [{"name": c.name, "sentences": list(c.held_out)} for c in PANNUKE.classes]
     wording = read_wording(write(tmp_path, *classes), PANNUKE)
@@ -56,6 +84,9 @@ def test_held_out_sentences_may_be_given_as_words(tmp_path):
         ([{**TUMOUR, "sentences": ["a", "b", "c"]}], "and no sentences"),
         ([TUMOUR, {"name": "neoplastic"}], "twice"),
         ([{"name": "unheard of"}], "has no color"),
+        ([{"name": ["dead"]}], "has no color"),
+        ([{"name": "a", "of": [["dead"]], "color": [1, 1, 1]}], "give some of"),
+        ([{"name": "a", "of": {"dead": 1}, "color": [1, 1, 1]}], "give some of"),
     ],
 )
 def test_words_that_cannot_be_used_are_refused(tmp_path, classes, found):

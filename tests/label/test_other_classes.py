@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monch_monai.errors import InputError
 from tests.bundle.conftest import REPOSITORY
 from tests.fakes.labels import some_classes
 from tests.fakes.network import SmallText, small_monch
@@ -50,3 +51,19 @@ def test_the_app_names_segments_and_learns_the_classes_of_its_weights(app) -> No
     assert annotation["labels"] == {c.name: list(c.color) for c in TABLE.nuclei}
     mask = app.infer({"model": "monch", "image": "one", "device": "cpu"})
     assert np.asarray(Image.open(mask["file"])).max() <= 2
+
+
+def test_a_class_map_is_not_read_with_other_words_than_it_was_drawn_with(tmp_path: Path) -> None:
+    from monch_monai.label.studies import Studies
+
+    shown, drawn = np.full((64, 64, 3), 200, np.uint8), np.zeros((64, 64), np.uint8)
+    drawn[20:40, 20:40] = 2
+    (tmp_path / "studies").mkdir()
+    Image.fromarray(shown).save(tmp_path / "studies" / "one.png")
+    Image.fromarray(drawn).save(tmp_path / "label.png")
+    Studies(str(tmp_path / "studies")).save_label("one", str(tmp_path / "label.png"), "final", {})
+    assert Studies(str(tmp_path / "studies")).labelled("one").read().classes.max() == 2
+    with pytest.raises(
+        InputError, match=r"the label of one is a map of background, neoplastic, .*; the server has back"
+    ):
+        Studies(str(tmp_path / "studies"), class_table=TABLE).labelled("one")

@@ -14,6 +14,7 @@ from monch_monai.metrics import (
     pixel_accuracy,
     pixel_scores,
     score_rows,
+    summary,
 )
 from tests.fakes.labels import PLAIN, SEVERAL
 
@@ -80,3 +81,15 @@ def test_a_nucleus_of_several_classes_is_found_as_any_of_them_and_costs_none_of_
     assert scores.recall[5] == pytest.approx(2 / (2 + 2 * 1 + 1))
     assert scores.f1[0] == 1
     assert scores.precision[5] == 1
+
+
+def test_the_mean_of_all_scores_is_the_mean_dice_whatever_labels_the_truth_has():
+    matrix = np.zeros((8, 6))
+    matrix[0, :2], matrix[1, :2], matrix[6, 5], matrix[7, :2] = (90, 5), (10, 10), 4, (10, 30)
+    nuclei_without_classes = np.where(np.arange(8)[:, None] % 7, 0, matrix)
+    for counts in (matrix, nuclei_without_classes):
+        assert float(summary(counts, SEVERAL)["mean_f1_of_nuclei"]) == pytest.approx(mean_dice(counts, SEVERAL))
+    both = summary(np.stack([matrix, nuclei_without_classes]), SEVERAL)["mean_f1_of_nuclei"]
+    assert both.tolist() == [
+        summary(counts, SEVERAL)["mean_f1_of_nuclei"] for counts in (matrix, nuclei_without_classes)
+    ]

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.encoders import Origin
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
-from monch_monai.networks import load_checkpoint, reference_density
+from monch_monai.networks import class_table, load_checkpoint, reference_density
 from monch_monai.networks.checkpoint import save_safetensors
 from monch_monai.networks.provenance import KEY, Provenance, provenance_of
+from tests.fakes.labels import some_classes
 from tests.fakes.network import noise, small_monch
 
 
@@ -214,3 +217,20 @@ def test_another_network_has_its_class_and_its_checkpoint_as_provenance(tmp_path
     path = load_checkpoint(network, saved(tmp_path / "best.pt", nn.Linear(2, 2).state_dict()))
     weights = Origin("checkpoint", "best.pt", sha256=sha256(path))
     assert provenance_of(network) == Provenance("Linear", weights)
+
+
+def test_the_classes_of_a_run_are_those_of_its_weights(tmp_path):
+    table, mine, words = some_classes(6), tmp_path / "mine.yaml", tmp_path / "words.yaml"
+    mine.write_text(yaml.safe_dump(table.to_dict()))
+    words.write_text(yaml.safe_dump({"classes": table.names[:3]}))
+    path = saved(tmp_path / "best.pt", small_monch(class_table=table).state_dict())
+    of_another = saved(tmp_path / "unet.pt", nn.Linear(1, 1).state_dict())
+    assert class_table(checkpoint=path) == class_table(mine, path) == class_table(mine, of_another) == table
+    assert class_table(checkpoint=of_another) == PANNUKE
+    assert class_table(mine, path, words=words).names == table.names[:3]
+
+
+def test_other_classes_than_the_weights_are_refused(tmp_path):
+    path = saved(tmp_path / "best.pt", small_monch(class_table=some_classes(6)).state_dict())
+    with pytest.raises(InputError, match=r"classes pannuke has background, neoplastic, .* has background, class 1, "):
+        class_table("pannuke", path)

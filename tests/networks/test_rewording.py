@@ -55,6 +55,25 @@ def test_the_very_words_change_nothing_and_cost_nothing(tmp_path, caplog):
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_the_very_names_cost_nothing_where_names_were_trained(copies, tmp_path, caplog):
+    network = described()
+    names = [[c.name] * copies for c in PANNUKE.classes]  # three each is what versions before 0.3.0 made
+    network.text_features[: 6 * copies] = BagOfWords(DIM).encode([name for of_class in names for name in of_class])
+    network.provenance = network.provenance.with_words(PANNUKE, names, "names", BagOfWords(DIM))
+    found = reword(network, words=write(tmp_path, *PANNUKE.names))
+    assert {round(cost.cosine, 5) for cost in found.costs} == {1.0}
+    assert [cost.of for cost in found.costs] == PANNUKE.names[1:]
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def test_another_text_encoder_than_the_one_trained_with_is_refused(tmp_path, monkeypatch):
+    for other in (SmallText(DIM), SmallText()):
+        monkeypatch.setattr(rewording, "load_text_encoder", lambda *_, other=other: other)
+        with pytest.raises(InputError, match=r"encoded by bag \(.*, and text_weights \(.*\) encode them otherwise"):
+            reword(described(), words=write(tmp_path, *PANNUKE.names))
+
+
 def test_swapped_words_swap_the_maps(tmp_path):
     network = described(class_shares=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
     before = run(network)

@@ -55,3 +55,16 @@ def test_with_its_own_words_a_network_is_run_alone(caplog):
     assert with_words(Rewording(network)) is network
     report_words(network)
     assert not caplog.records
+
+
+def test_without_a_tile_compared_nothing_is_reported(caplog):
+    with caplog.at_level(logging.INFO):
+        report_words(with_words(Rewording(Squares(1), Squares(1), Wording(PANNUKE, PANNUKE))))
+    assert not caplog.records
+
+
+def test_a_compiled_network_is_compared_too():
+    network = with_words(Rewording(Squares(1, 2), Squares(1, 3), Wording(PANNUKE, PANNUKE))).eval()
+    with torch.inference_mode():
+        torch.compile(network, backend="eager")(torch.zeros(2, 3, 64, 64))
+    assert (network.tiles, network.nuclei, network.changed) == (2, 4, 2)

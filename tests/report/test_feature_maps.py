@@ -97,12 +97,14 @@ def test_looking_changes_no_prediction():
 
 
 def dull(seed, classes):
-    """A tile with one nucleus of each of the classes."""
+    """A tile with one nucleus of each of the classes; beside class 5 others were hidden, which do not count."""
     made = tile(seed)
     class_map, ids = np.zeros((2, 16, 16), np.uint8)
     for i, c in enumerate(classes, start=1):
         class_map[i, :4], ids[i, :4] = c, i
-    return made._replace(classes=class_map, instances=ids.astype(np.uint16))
+    return made._replace(
+        classes=class_map, instances=ids.astype(np.uint16), remarks={"hidden_nuclei": 9 * (5 in classes)}
+    )
 
 
 @pytest.fixture
