@@ -49,7 +49,8 @@ class OwnWords(ImageRecords[NDArray[np.int64]]):
         own, labels = self.rewording.own, self.labels
         if own is None or labels is None:
             return
-        reader, device = ClassMapReader(labels), next(own.parameters()).device
+        reader, device = ClassMapReader(labels), next(self.rewording.network.parameters()).device
+        own.to(device)
         for given, item in with_origins(engine):
             image = torch.as_tensor(given["image"])[None].to(device)
             found = class_map(self.inferer(image, own).float())[0].cpu()

@@ -35,6 +35,7 @@ class MonchInfer(InferTask):
         labels = {c.name: c.index for c in class_table.nuclei}
         super().__init__(InferType.SEGMENTATION, labels, dimension=2, description=metadata["description"])
         self.root, self.mpp, self.words = root, mpp, words
+        self.words_hash = None if words is None else sha256(Path(words))
 
     def is_valid(self) -> bool:
         """True: a working copy has a version 0."""
@@ -58,6 +59,8 @@ class MonchInfer(InferTask):
         Raises:
             InputError: there is no such version or device.
         """
+        if self.words is not None and sha256(Path(self.words)) != self.words_hash:
+            raise InputError(f"words {self.words} changed since the server started: restart the server to use them")
         version, weights = version_weights(self.root, request.get("version") or NEWEST)
         device = name_to_device(request.get("device"))
         return version, _segmenter(self.root, version, weights, weights.stat().st_mtime_ns, device, self.words)

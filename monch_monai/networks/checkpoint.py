@@ -58,7 +58,10 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     found = "; ".join(f"{len(names)} {what}, first {names[0]}" for what, names in wrong.items() if names)
     if found:
         raise InputError(f"checkpoint {file} is not of the config's network ({found}): use the config it came from")
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except InputError as error:
+        raise InputError(f"checkpoint {file}: {error}") from error
     if not isinstance(network, Monch):
         weights = Origin("checkpoint", file.name, sha256=sha256(file))
         network.provenance = Provenance(type(network).__name__, weights)  # type: ignore[assignment]

@@ -22,10 +22,10 @@ from monch_monai.networks.provenance import Provenance, Words, convert_earlier
 from monch_monai.networks.wordings import (
     carried_over,
     filled_up,
-    logits_of_classes,
     random_directions,
     some_of_each,
     starting_logits,
+    stored_logits,
     words_of,
 )  # fmt: skip
 from monch_monai.ops.choice import is_traced
@@ -241,7 +241,7 @@ def _fit_state(network: Monch, state: dict[str, Any], prefix: str, *_: Any) -> N
     convert_earlier(state, prefix)
     features, prior = f"{prefix}text_features", f"{prefix}head.prior"
     if prior in state:
-        state[prior] = logits_of_classes(state[prior])
+        state[prior] = stored_logits(state[prior])
     if features in state:
         state[features] = filled_up(state[features])
         if state[features].shape[1] == network.text_features.shape[1]:

@@ -54,7 +54,7 @@ class OnnxNetwork(nn.Module):
         A file of a fixed batch size takes more images in several passes, and fewer filled up with the last one.
 
         Raises:
-            InputError: the file takes images of another height or width.
+            InputError: the file takes images of another height or width, or has another number of maps than classes.
         """
         feed = self.session.get_inputs()[0]
         batch, *sides = (feed.shape[i] for i in (0, 2, 3))
@@ -66,6 +66,10 @@ class OnnxNetwork(nn.Module):
             filled = torch.cat([images, images[-1:].expand(count - len(images), -1, -1, -1)])
             (found,) = self.session.run(None, {feed.name: filled.contiguous().numpy()})
             logits.append(torch.from_numpy(found[: len(images)]))
+            if found.shape[1] != len(self.class_table):
+                names = ", ".join(self.class_table.names)
+                counts = f"gives {found.shape[1]} maps, for the {len(self.class_table)} classes {names}"
+                raise InputError(f"onnx {self.path} {counts}: write it with export.json, which stores its classes")
         return torch.cat(logits).float().to(image.device)
 
     @property

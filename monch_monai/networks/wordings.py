@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from monch_monai.class_table import EARLIER
 from monch_monai.class_table.class_table import LEAST_SENTENCES, MOST_CLASSES, ClassTable
+from monch_monai.errors import InputError
 
 ROWS = 256
 """Rows that text features are filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
@@ -61,6 +63,18 @@ def logits_of_classes(logits: Sequence[float] | Tensor) -> Tensor:
     """A logit a class, filled up with 0 to `MOST_CLASSES`."""
     given = torch.as_tensor(logits, dtype=torch.float32)
     return F.pad(given, (0, MOST_CLASSES - len(given)))
+
+
+def stored_logits(logits: Tensor) -> Tensor:
+    """Logits of the classes as a checkpoint stores them, those of a version before 0.3.0 filled up.
+
+    Raises:
+        InputError: such a checkpoint has another number of classes than PanNuke, and no names for them.
+    """
+    if len(logits) not in (len(EARLIER), MOST_CLASSES):
+        found = f"weights of before 0.3.0 have {len(logits)} classes, of which no names are stored"
+        raise InputError(f"{found}: only PanNuke's {len(EARLIER)} can be used; train again with a class table")
+    return logits_of_classes(logits)
 
 
 def starting_logits(shares: Sequence[float] | None, classes: int) -> Tensor:

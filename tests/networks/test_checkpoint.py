@@ -193,6 +193,14 @@ def test_weights_of_an_ablation_are_refused_by_what_is_missing_and_what_is_too_m
     assert "missing, first decoder.attend.high.norm_query.weight" in message
 
 
+@pytest.mark.parametrize("number", [3, 7])
+def test_weights_of_before_class_tables_are_refused_unless_they_have_pannukes_classes(tmp_path, number):
+    state = small_monch().state_dict()
+    state["head.prior"] = state["head.prior"][:number]
+    found = refusal(saved(tmp_path / "earlier.pt", state))
+    assert f"have {number} classes, of which no names are stored: only PanNuke's 6" in found
+
+
 def test_an_empty_state_dict_is_refused(tmp_path):
     everything = len(small_monch().state_dict())
     assert f"{everything - 1} missing" in refusal(saved(tmp_path / "best.pt", OrderedDict()))

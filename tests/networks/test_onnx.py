@@ -1,6 +1,7 @@
 import json
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from monch_monai.encoders import RANDOM, Origin
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks import OnnxNetwork, reference_density
+from monch_monai.networks.provenance import Provenance
+from tests.fakes.labels import some_classes
 from tests.fakes.network import noise
 
 onnx = pytest.importorskip("onnx")
@@ -109,3 +112,10 @@ def test_what_onnx_runtime_cannot_run_is_refused_in_one_line(opened, content, pr
     with pytest.raises(InputError, match=problem) as caught:
         opened(tmp_path / "network.onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_number_of_maps_than_classes_is_refused(tmp_path):
+    record = replace(Provenance("clip_rn50"), class_table=some_classes(3))
+    path = exported(tmp_path / "network.onnx", provenance=json.dumps(record.to_dict()))
+    with pytest.raises(InputError, match="gives 6 maps, for the 3 classes background, class 1, class 2: write it with"):
+        OnnxNetwork(path)(noise(1, 3, 8, 8))
