@@ -43,7 +43,8 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
         own: the weights' classes.
 
     Raises:
-        InputError: the file cannot be read or used, or `of` names what is no class of the weights.
+        InputError: the file cannot be read or used, or a class without sentences, or one that `of` names, is none of
+            the weights'.
     """
     record, source = load_yaml(path), str(path)
     if not isinstance(record, dict) or not isinstance(record.get("classes"), list):
@@ -51,24 +52,32 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
             f"words {source} have no list of classes: they need `classes:`, each with a name and sentences"
         )
     given = [dict(c) if isinstance(c, dict) else {"name": c} for c in record["classes"]]
+    for c in given:
+        c |= {"name": str(c["name"])} if c.get("name") is not None else {}
     background = own.classes[0].name
     if not any(c.get("name") == background for c in given):
         given.insert(0, {"name": background})
     known = {c["name"]: c for c in own.to_dict()["classes"]}
+    nuclei = ", ".join(name for name in known if name != background)
     described: list[dict[str, Any]] = []
     for c in given:
         parts = c.get("of")
         if not parts:
+            if c.get("name") is not None and c["name"] not in known and not c.get("sentences"):
+                found = f"class {c['name']!r} has no sentences, and the weights have no class of that name"
+                raise InputError(f"words {source}: {found}: give it sentences, or a name of theirs: {nuclei}")
             kept = known.get(c.get("name"), {})
             kept = {key: value for key, value in kept.items() if key != "held_out" or "sentences" not in c}
             c.update({key: value for key, value in kept.items() if key not in c})
             described.append(c)
             continue
-        names = parts if isinstance(parts, list) else [parts]
+        names = [str(part) for part in parts] if isinstance(parts, list) else [str(parts)]
         unknown = [name for name in names if name not in known or name == background]
-        if unknown or not names or "sentences" in c:
-            expected = f"give some of {', '.join(name for name in known if name != background)}, and no sentences"
-            raise InputError(f"words {source}: class {c.get('name')!r} is of {parts!r}: {expected}")
+        if unknown:
+            found = f"is of {unknown[0]!r}, which is no nucleus class of the weights"
+            raise InputError(f"words {source}: class {c.get('name')!r} {found}: give some of {nuclei}")
+        if "sentences" in c:
+            raise InputError(f"words {source}: class {c.get('name')!r} has `of` and sentences: give one of the two")
         c["of"] = names
         described += [known[name] for name in names]
         # Sentences of a merged class stand for all that it is made of, a third at most of each, so that all count.

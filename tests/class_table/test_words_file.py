@@ -50,12 +50,15 @@ def test_held_out_sentences_may_be_given_as_words(tmp_path):
     [
         (
             [{"name": "a", "of": ["tumour"], "color": [1, 1, 1]}],
-            r"is of \['tumour'\]: give some of neoplastic",
+            "is of 'tumour', which is no nucleus class of the weights: give some of neoplastic",
         ),
         ([{"name": "a", "of": ["background"], "color": [1, 1, 1]}], "is of"),
-        ([{**TUMOUR, "sentences": ["a", "b", "c"]}], "and no sentences"),
+        ([{**TUMOUR, "sentences": ["a", "b", "c"]}], "has `of` and sentences: give one of the two"),
         ([TUMOUR, {"name": "neoplastic"}], "twice"),
-        ([{"name": "unheard of"}], "has no color"),
+        ([{"name": "unheard of"}], "has no sentences, and the weights .*: give it sentences, or .*: neoplastic"),
+        ([{"name": ["a", "list"]}], "has no sentences"),
+        ([{"name": "a", "of": [["neoplastic"]]}], "no nucleus class"),
+        ([{key: value for key, value in NEW.items() if key != "color"}], "has no color"),
     ],
 )
 def test_words_that_cannot_be_used_are_refused(tmp_path, classes, found):
