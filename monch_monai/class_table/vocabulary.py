@@ -73,8 +73,8 @@ class Vocabulary:
     def sets(self, table: ClassTable) -> list[tuple[int, ...]]:
         """Class indices of another table that each label may stand for.
 
-        A class is that of the same name, or the one that names it in `of`; else its parent; else the classes whose
-        parent it is; else of any nucleus.
+        A class is that of the same name, or the one that names it in `of`; else those that it names there; else its
+        parent; else the classes whose parent it is, or is among those that it names; else of any nucleus.
         """
         return [
             tuple(sorted({i for name in classes for i in self._indices(name, table)})) for _, classes in self.labels
@@ -114,10 +114,13 @@ class Vocabulary:
         named = [c.index for c in table.classes if name in c.of]
         if named:
             return named
-        of_pannuke = self.table.classes[self.table.names.index(name)].in_pannuke
-        if of_pannuke in table.names:
-            return [table.names.index(of_pannuke)]
-        kinds = [c.index for c in table.nuclei if of_pannuke is not None and c.parent == of_pannuke]
+        own = self.table.classes[self.table.names.index(name)]
+        listed = [table.names.index(each) for each in own.of if each in table.names]
+        if listed:
+            return listed
+        if own.in_pannuke in table.names:
+            return [table.names.index(own.in_pannuke)]
+        kinds = [c.index for c in table.nuclei if c.parent is not None and c.parent in (own.in_pannuke, *own.of)]
         return kinds or [c.index for c in table.nuclei]
 
 

@@ -1,6 +1,8 @@
 """A file of other words for the classes of trained weights."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from monch_monai.class_table.class_table import ClassTable
@@ -15,20 +17,21 @@ class Wording(NamedTuple):
         table: the classes of the results.
         described: the classes that the network is to describe: those of `table`, but for each merged class the classes
             it is made of.
+        merged: names of the weights' classes that each merged class is made of.
     """
 
     table: ClassTable
     described: ClassTable
+    merged: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def groups(self) -> list[list[int]]:
         """Indices among `described` of the maps of each class of `table`."""
         names = self.described.names
-        return [[names.index(name) for name in c.of or (c.name,)] for c in self.table.classes]
+        return [[names.index(name) for name in self.merged.get(c.name, (c.name,))] for c in self.table.classes]
 
     def is_same(self, own: str, now: str) -> bool:
         """Whether the weights' own class `own` is the class `now` of these words."""
-        known = self.table.classes[self.table.names.index(now)]
-        return own in (known.of or (now,))
+        return own in self.merged.get(now, (now,))
 
 
 def read_wording(path: str | Path, own: ClassTable) -> Wording:
@@ -60,6 +63,7 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
     known = {c["name"]: c for c in own.to_dict()["classes"]}
     nuclei = ", ".join(name for name in known if name != background)
     described: list[dict[str, Any]] = []
+    merged: dict[str, list[str]] = {}
     for c in given:
         parts = c.get("of")
         if not parts:
@@ -78,7 +82,8 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
             raise InputError(f"words {source}: class {c.get('name')!r} {found}: give some of {nuclei}")
         if "sentences" in c:
             raise InputError(f"words {source}: class {c.get('name')!r} has `of` and sentences: give one of the two")
-        c["of"] = names
+        merged[str(c.get("name"))] = names
+        c["of"] = list(dict.fromkeys([*names, *(each for name in names for each in known[name]["of"])]))
         described += [known[name] for name in names]
         # Sentences of a merged class stand for all that it is made of, a third at most of each, so that all count.
         c["sentences"] = [
@@ -89,4 +94,5 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
     return Wording(
         parse_class_table({"name": name, "classes": given}, source),
         parse_class_table({"name": name, "classes": described}, source),
+        merged,
     )

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from monch_monai.class_table import PANNUKE, Vocabulary
+from monch_monai.class_table import PANNUKE, ClassTable, NucleusClass, Vocabulary, find_class_table
 from monch_monai.class_table.words_file import read_wording
 from monch_monai.errors import InputError
 
@@ -71,3 +71,40 @@ def test_a_file_without_classes_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("- neoplastic\n")
     with pytest.raises(InputError, match="have no list of classes"):
         read_wording(tmp_path / "a.yaml", PANNUKE)
+
+
+OWN = ClassTable(
+    "own",
+    tuple(
+        NucleusClass(i, name, (i, 0, 0), (f"A {name}.", f"Some {name}.", f"One {name}."), parent=parent, of=of)
+        for i, (name, parent, of) in enumerate(
+            [
+                ("background", None, ()),
+                ("tumour or gland", None, ("neoplastic", "epithelial")),
+                ("lymphocyte", "inflammatory", ()),
+                ("spindle", None, ("fibroblast",)),
+            ]
+        )
+    ),
+)
+
+
+def test_classes_of_weights_that_name_those_of_other_tables_are_kept(tmp_path):
+    wording = read_wording(write(tmp_path, {"name": "tumour or gland"}, NEW), OWN)
+    assert wording.groups() == [[0], [1], [2]]
+    assert wording.is_same("tumour or gland", "tumour or gland")
+
+
+def test_a_merged_class_stands_for_all_that_its_parts_name(tmp_path):
+    wording = read_wording(write(tmp_path, {"name": "all else", "of": ["tumour or gland", "spindle"]}, NEW), OWN)
+    assert wording.groups() == [[0], [1, 2], [3]]
+    assert wording.table.classes[1].of == ("tumour or gland", "spindle", "neoplastic", "epithelial", "fibroblast")
+    assert Vocabulary.of_table(PANNUKE).sets(wording.table)[1] == (1,)
+
+
+def test_labels_read_in_another_table_are_the_classes_that_theirs_names():
+    labels = Vocabulary.of_table(OWN)
+    assert labels.sets(PANNUKE) == [(0,), (1, 5), (2,), (1, 2, 3, 4, 5)]
+    consep = find_class_table("consep")
+    names = [[consep.names[i] for i in members] for members in labels.sets(consep)]
+    assert names == [["background"], ["healthy_epithelial", "malignant_epithelial"], ["inflammatory"], ["fibroblast"]]
