@@ -73,8 +73,8 @@ class Vocabulary:
     def sets(self, table: ClassTable) -> list[tuple[int, ...]]:
         """Class indices of another table that each label may stand for.
 
-        A class is that of the same name, or those that name it in `of`; else all that its own `of` names, where the
-        table has these; else its parent; else the classes whose parent it is; else of any nucleus.
+        A class is that of the same name, or those that name it in `of`, or whose parent it is; else all that its own
+        `of` names, where the table has these; else its parent, or the classes of that parent; else any nucleus.
         """
         return [
             tuple(sorted({i for name in classes for i in self._indices(name, table)})) for _, classes in self.labels
@@ -110,18 +110,17 @@ class Vocabulary:
 
     def _indices(self, name: str, table: ClassTable) -> list[int]:
         own = self.table.classes[self.table.names.index(name)]
-        parts = [_named(part, table) for part in own.of]
+        parts = [_standing_for(part, table) for part in own.of]
         of_parts = [index for part in parts for index in part] if all(parts) else []
-        found = _named(name, table) or of_parts or _named(own.in_pannuke, table)
-        kinds = [c.index for c in table.nuclei if own.in_pannuke is not None and c.parent == own.in_pannuke]
-        return found or kinds or [c.index for c in table.nuclei]
+        every = [c.index for c in table.nuclei]
+        return _standing_for(name, table) or of_parts or _standing_for(own.in_pannuke, table) or every
 
 
-def _named(name: str | None, table: ClassTable) -> list[int]:
-    """Index of the class of a name; else of those that name it in `of`."""
-    if name in table.names:
-        return [table.names.index(name)]
-    return [c.index for c in table.classes if name in c.of]
+def _standing_for(name: str | None, table: ClassTable) -> list[int]:
+    """Index of the class of a name; else of those that name it in `of`; else of those whose parent it is."""
+    if name is None or name in table.names:
+        return [] if name is None else [table.names.index(name)]
+    return [c.index for c in table.classes if name in c.of] or [c.index for c in table.nuclei if c.parent == name]
 
 
 def combined(table: ClassTable, vocabularies: Sequence[Vocabulary]) -> LabelSets:

@@ -1,7 +1,8 @@
 """A file of other words for the classes of trained weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from monch_monai.class_table.class_table import ClassTable
@@ -16,12 +17,12 @@ class Wording(NamedTuple):
         table: the classes of the results.
         described: the classes that the network is to describe: those of `table`, but for each merged class the classes
             it is made of.
-        merged: names of the classes that each merged class is made of, by its own.
+        merged: names of the weights' classes that each merged class is made of.
     """
 
     table: ClassTable
     described: ClassTable
-    merged: Mapping[str, tuple[str, ...]] = {}
+    merged: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def groups(self) -> list[list[int]]:
         """Indices among `described` of the maps of each class of `table`."""
@@ -45,7 +46,8 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
         own: the weights' classes.
 
     Raises:
-        InputError: the file cannot be read or used, or `of` names what is no class of the weights.
+        InputError: the file cannot be read or used, or a class without sentences, or one that `of` names, is none of
+            the weights'.
     """
     record, source = load_yaml(SHIPPED.get(str(path), path)), str(path)
     if not isinstance(record, dict) or not isinstance(record.get("classes"), list):
@@ -53,26 +55,35 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
             f"words {source} have no list of classes: they need `classes:`, each with a name and sentences"
         )
     given = [dict(c) if isinstance(c, dict) else {"name": c} for c in record["classes"]]
+    for c in given:
+        c |= {"name": str(c["name"])} if c.get("name") is not None else {}
     background = own.classes[0].name
     if not any(c.get("name") == background for c in given):
         given.insert(0, {"name": background})
     known = {c["name"]: c for c in own.to_dict()["classes"]}
+    nuclei = ", ".join(name for name in known if name != background)
     described: list[dict[str, Any]] = []
-    merged: dict[str, tuple[str, ...]] = {}
+    merged: dict[str, list[str]] = {}
     for c in given:
-        parts = c.get("of")
+        called, parts = c.get("name"), c.get("of")
         if not parts:
-            kept = known.get(str(c.get("name")), {})
+            kept = known.get(str(called), {})
+            if called is not None and not kept and not c.get("sentences"):
+                found = f"class {called!r} has no sentences, and the weights have no class of that name"
+                raise InputError(f"words {source}: {found}: give it sentences, or a name of theirs: {nuclei}")
             kept = {key: value for key, value in kept.items() if key != "held_out" or "sentences" not in c}
             c.update({key: value for key, value in kept.items() if key not in c})
             described.append(c)
             continue
-        names = parts if isinstance(parts, list) else [parts]
-        unknown = [name for name in names if not isinstance(name, str) or name not in known or name == background]
-        if unknown or not names or "sentences" in c:
-            expected = f"give some of {', '.join(name for name in known if name != background)}, and no sentences"
-            raise InputError(f"words {source}: class {c.get('name')!r} is of {parts!r}: {expected}")
-        c["of"], merged[str(c.get("name"))] = names, tuple(names)
+        names = [str(part) for part in parts] if isinstance(parts, list) else [str(parts)]
+        unknown = [name for name in names if name not in known or name == background]
+        if unknown:
+            found = f"is of {unknown[0]!r}, which is no nucleus class of the weights"
+            raise InputError(f"words {source}: class {called!r} {found}: give some of {nuclei}")
+        if "sentences" in c:
+            raise InputError(f"words {source}: class {called!r} has `of` and sentences: give one of the two")
+        merged[str(called)] = names
+        c["of"] = list(dict.fromkeys([*names, *(each for name in names for each in known[name]["of"])]))
         described += [known[name] for name in names]
         # Sentences of a merged class stand for all that it is made of, a third at most of each, so that all count.
         c["sentences"] = [

@@ -95,7 +95,7 @@ class Tiles:
 
     def __init__(self, dataset_dir: str | Path) -> None:
         self.dir = Path(dataset_dir)
-        self._warned = False
+        self._warned: set[str] = set()
         if not self.dir.is_dir():
             raise InputError(f"dataset_dir {self.dir} is not a folder: {HOW_TO_PREPARE}")
         manifest = self.dir / "manifest.json"
@@ -164,14 +164,20 @@ class Tiles:
             raise InputError(f"part {part!r} is none of {', '.join(PARTS)}")
         parts = self.splits[str(name)]
         if part == "test" and part not in parts:
-            if not self._warned:
-                logger.warning("split %s of %s has no test part: its validation part is scored", name, self.dir)
-            self._warned = True
+            self._warn("split %s of %s has no test part: its validation part is scored", name, self.dir)
             part = "validation"
         folds = list(parts.get(part, []))
         if not folds or not set(folds) <= set(self.folds) or not sum(self.folds[fold] for fold in folds):
             raise InputError(f"the {part} part of split {name} of {self.dir} has no tiles: {AGAIN}")
+        if "not exhaustive" in str(self.manifest.get("labels")):
+            costs = "scores on it hardly count nuclei drawn where there are none, nor does training on it alone"
+            self._warn(f"labels of %s are not exhaustive: {costs}", self.dir)
         return folds
+
+    def _warn(self, message: str, *of: object) -> None:
+        if message not in self._warned:
+            logger.warning(message, *of)
+        self._warned.add(message)
 
     def items(self, folds: Sequence[str]) -> list[dict[str, str]]:
         """One dictionary a tile, in order: references `image`, `label` and `instances`, and `tissue`, `source` and

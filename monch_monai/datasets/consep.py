@@ -77,7 +77,8 @@ def prepare_consep(
     unknown = sorted(set(validation_fields) - set(fields))
     if unknown or not set(fields) - set(validation_fields):
         problem = "no such field to hold out, or none left to train on"
-        raise InputError(f"{problem}: {unknown}; the fields are {sorted(fields)}")
+        found = f"{problem}: {unknown or sorted(validation_fields)}; the fields are {sorted(fields)}"
+        raise InputError(f"{found}: name those to hold out with --validation_fields \"['NAME']\"")
     held_out = {name: path for name, path in fields.items() if name in validation_fields}
     training = {name: path for name, path in fields.items() if name not in validation_fields}
     first = next(iter(fields.values()))

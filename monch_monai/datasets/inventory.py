@@ -1,6 +1,7 @@
 """Counts of what a dataset holds, tile by tile, and checks of it."""
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -116,7 +117,9 @@ class Inventory:
             tiles, nuclei, _ = self.of_fold(fold)
             lines.append(f"{fold}: {tiles:,} tiles, {nuclei.sum():,} nuclei, {self.empty[fold]:,} tiles without any")
             lines += [f"{fold}: {n:,} {name.replace('_', ' ')}" for name, n in self.remarks[fold].items() if n]
-            lines.append(f"{fold}: stain contrast {self.stain_contrast(fold):+.1f} (positive in RGB)")
+            contrast = self.stain_contrast(fold)
+            measured = "not measured: too few pixels" if math.isnan(contrast) else f"{contrast:+.1f} (positive in RGB)"
+            lines.append(f"{fold}: stain contrast {measured}")
         twins = self.duplicates()
         across = [group for group in twins if any(a.split("#")[0] != b.split("#")[0] for a, b in pairwise(group))]
         lines.append(f"images that occur more than once: {len(twins)}, in more than one fold: {len(across)}")

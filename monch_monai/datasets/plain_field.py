@@ -59,12 +59,12 @@ class PlainField:
         instances = maps["instances"]
         types = maps.get("types", np.zeros_like(instances))
         labels, several = self._labels(instances, types)
-        stray = (types > 0) & (instances == 0)
+        ignored = maps.get("ignore", np.zeros_like(instances)) > 0
+        stray = (types > 0) & (instances == 0) & ~ignored
         labels[stray] = IGNORE_INDEX
         if not self.exhaustive:
             labels = without_unlabelled(image, labels, instances)
-        if "ignore" in maps:
-            labels[maps["ignore"] > 0] = IGNORE_INDEX
+        labels[ignored] = IGNORE_INDEX
         remarks = {
             "nuclei with pixels of several types, of which they have the most frequent": several,
             "pixels with a type but no nucleus, left out of loss and scores": int(np.count_nonzero(stray)),

@@ -19,7 +19,8 @@ from monch_monai.overlay import GAP, draw_contours, side_by_side
 class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
     """Draws some tiles of each evaluation: a row a tile, with the image, the truth's contours, and the prediction's.
 
-    The same tiles whatever the number of processes. For an evaluator of batches of one to many tiles.
+    Rows of smaller tiles end in white. The same tiles whatever the number of processes. For an evaluator of batches of
+    one to many tiles.
 
     Args:
         folder: for the pictures, `overlay_EPOCH.png`.
@@ -55,7 +56,10 @@ class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
 
     def write(self, engine: Engine) -> None:
         """Writes the sheet."""
-        sheet = np.concatenate(list(self.records.values()))
+        rows = list(self.records.values())
+        width = max(row.shape[1] for row in rows)
+        padded = [np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
+        sheet = np.concatenate(padded)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_picture(self.folder / f"overlay_{engine.state.epoch:03d}.png", sheet)
         if self.summary_writer is not None:

@@ -198,9 +198,8 @@ def _range(features: Tensor, counts: Sequence[int]) -> tuple[float, float]:
 
 
 def _report(costs: Sequence[WordCost], low: float, high: float) -> None:
-    logger.info(
-        "words: cosine of each class to the nearest wordings trained on, which are %.2f to %.2f apart", low, high
-    )
+    of_trained = f"1 is the same; of each of these to the next it is {low:.2f} to {high:.2f}"
+    logger.info("words: cosine of each class to the nearest wordings trained on (%s)", of_trained)
     for cost in costs:
         logger.info("  %-24s %.2f  nearest %r of %s", cost.name, cost.cosine, cost.nearest[:80], cost.of)
     for cost in costs:

@@ -6,6 +6,7 @@ from typing import Any
 import ignite.distributed as idist
 import jinja2
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.files import write_text_atomically
 from monch_monai.report.evaluated_run import EvaluatedRun
 from monch_monai.report.figures import draw_all
@@ -18,7 +19,8 @@ from monch_monai.report.tables import table_1, table_2
 def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -> Path:
     """Writes `tables/`, `figures/` and `report.html` from the files of an evaluation; returns the page's path.
 
-    The page contains its figures and opens offline. Of several processes the first writes it.
+    The page contains its figures and opens offline. The paper's tables are of PanNuke's classes: evaluations of other
+    classes do not compare with them, and have none. Of several processes the first writes it.
 
     Args:
         output_dir: folder of the evaluation.
@@ -29,7 +31,7 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
     """
     run = EvaluatedRun.read(output_dir)
     folder = run.folder
-    tables = {1: table_1([run]), 2: table_2([run])}
+    tables = {1: table_1([run]), 2: table_2([run])} if run.class_table.names == PANNUKE.names else {}
     for number, rows in tables.items():
         write_table(folder / "tables" / f"table{number}", rows, TEXTS["notes"][f"table_{number}"])
     draw_all(folder, run.class_table, None if checkpoint is None else Path(checkpoint).parent / "history.csv")

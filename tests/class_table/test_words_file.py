@@ -1,7 +1,14 @@
 import pytest
 import yaml
 
-from monch_monai.class_table import PANNUKE, Vocabulary, find_class_table, parse_class_table
+from monch_monai.class_table import (
+    PANNUKE,
+    ClassTable,
+    NucleusClass,
+    Vocabulary,
+    find_class_table,
+    parse_class_table,
+)
 from monch_monai.class_table.words_file import read_wording
 from monch_monai.errors import InputError
 
@@ -78,15 +85,17 @@ def test_held_out_sentences_may_be_given_as_words(tmp_path):
     [
         (
             [{"name": "a", "of": ["tumour"], "color": [1, 1, 1]}],
-            r"is of \['tumour'\]: give some of neoplastic",
+            "is of 'tumour', which is no nucleus class of the weights: give some of neoplastic",
         ),
         ([{"name": "a", "of": ["background"], "color": [1, 1, 1]}], "is of"),
-        ([{**TUMOUR, "sentences": ["a", "b", "c"]}], "and no sentences"),
+        ([{**TUMOUR, "sentences": ["a", "b", "c"]}], "has `of` and sentences: give one of the two"),
         ([TUMOUR, {"name": "neoplastic"}], "twice"),
-        ([{"name": "unheard of"}], "has no color"),
-        ([{"name": ["dead"]}], "has no color"),
-        ([{"name": "a", "of": [["dead"]], "color": [1, 1, 1]}], "give some of"),
+        ([{"name": ["dead"]}], "has no sentences"),
         ([{"name": "a", "of": {"dead": 1}, "color": [1, 1, 1]}], "give some of"),
+        ([{"name": "unheard of"}], "has no sentences, and the weights .*: give it sentences, or .*: neoplastic"),
+        ([{"name": ["a", "list"]}], "has no sentences"),
+        ([{"name": "a", "of": [["neoplastic"]]}], "no nucleus class"),
+        ([{key: value for key, value in NEW.items() if key != "color"}], "has no color"),
     ],
 )
 def test_words_that_cannot_be_used_are_refused(tmp_path, classes, found):
@@ -99,3 +108,40 @@ def test_a_file_without_classes_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("- neoplastic\n")
     with pytest.raises(InputError, match="have no list of classes"):
         read_wording(tmp_path / "a.yaml", PANNUKE)
+
+
+OWN = ClassTable(
+    "own",
+    tuple(
+        NucleusClass(i, name, (i, 0, 0), (f"A {name}.", f"Some {name}.", f"One {name}."), parent=parent, of=of)
+        for i, (name, parent, of) in enumerate(
+            [
+                ("background", None, ()),
+                ("tumour or gland", None, ("neoplastic", "epithelial")),
+                ("lymphocyte", "inflammatory", ()),
+                ("spindle", None, ("fibroblast",)),
+            ]
+        )
+    ),
+)
+
+
+def test_classes_of_weights_that_name_those_of_other_tables_are_kept(tmp_path):
+    wording = read_wording(write(tmp_path, {"name": "tumour or gland"}, NEW), OWN)
+    assert wording.groups() == [[0], [1], [2]]
+    assert wording.is_same("tumour or gland", "tumour or gland")
+
+
+def test_a_merged_class_stands_for_all_that_its_parts_name(tmp_path):
+    wording = read_wording(write(tmp_path, {"name": "all else", "of": ["tumour or gland", "spindle"]}, NEW), OWN)
+    assert wording.groups() == [[0], [1, 2], [3]]
+    assert wording.table.classes[1].of == ("tumour or gland", "spindle", "neoplastic", "epithelial", "fibroblast")
+    assert Vocabulary.of_table(PANNUKE).sets(wording.table)[1] == (1,)
+
+
+def test_labels_read_in_another_table_are_the_classes_that_theirs_names():
+    labels = Vocabulary.of_table(OWN)
+    assert labels.sets(PANNUKE) == [(0,), (1, 5), (2,), (1, 2, 3, 4, 5)]
+    consep = find_class_table("consep")
+    names = [[consep.names[i] for i in members] for members in labels.sets(consep)]
+    assert names == [["background"], ["healthy_epithelial", "malignant_epithelial"], ["inflammatory"], ["fibroblast"]]

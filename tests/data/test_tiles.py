@@ -92,6 +92,15 @@ def test_a_split_without_a_test_part_says_once_that_it_is_tested_on_validation(d
     ]
 
 
+def test_labels_that_are_not_exhaustive_are_warned_of_once(dataset, caplog):
+    edit(dataset, labels="by hand, not exhaustive: some nuclei have none")
+    tiles = Tiles(dataset)
+    for part in ("train", "validation", "train"):
+        tiles.split(1, part)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"labels of {dataset} are not exhaustive: scores on it hardly count nuclei")
+
+
 def test_a_part_of_another_name_is_refused(dataset):
     with pytest.raises(InputError, match="part 'val' is none of train, validation, test"):
         Tiles(dataset).split(1, "val")

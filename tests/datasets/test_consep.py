@@ -275,7 +275,9 @@ def test_a_field_that_does_not_exist_cannot_be_held_out(source):
 
 
 def test_a_field_must_be_left_to_train_on(source):
-    assert "none left to train on" in refusal(source, ["train_1", "train_2", "train_10"])
+    message = refusal(source, ["train_1", "train_2", "train_10"])
+    assert "none left to train on: ['train_1', 'train_10', 'train_2']" in message
+    assert "--validation_fields" in message
 
 
 @pytest.mark.parametrize("part", ["Train", "Test"])

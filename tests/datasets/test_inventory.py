@@ -148,7 +148,7 @@ def test_findings_have_a_line_each():
         "a: 1,200 overlap pixels",
         "a: stain contrast +100.0 (positive in RGB)",
         "b: 3 tiles, 0 nuclei, 3 tiles without any",
-        "b: stain contrast +nan (positive in RGB)",
+        "b: stain contrast not measured: too few pixels",
         "images that occur more than once: 2, in more than one fold: 1",
         "the same image: a#1, b#1",
     ]

@@ -82,6 +82,24 @@ def test_batches_do_not_change_the_sheet(tmp_path):
     assert np.array_equal(*sheets)
 
 
+def test_rows_of_smaller_tiles_end_in_white(tmp_path):
+    items = []
+    for size, name in ((SIZE, "a"), (SIZE // 2, "b")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (item,), _, _, _ = dataset(folder, 1)
+        np.save(folder / "images.npy", np.zeros((1, size, size, 3), dtype=np.uint8))
+        for key in ("label", "pred"):
+            item[key] = item[key][:, :size, :size]
+        items.append(item)
+    evaluator = Engine(lambda engine, batch: batch)
+    OverlaySheet(tmp_path, PLAIN).attach(evaluator)
+    evaluator.run(Batches(items, 1))
+    sheet = read_rgb(tmp_path / "overlay_001.png")
+    assert sheet.shape == (SIZE + SIZE // 2 + 8, 3 * SIZE + 8, 3)
+    assert (sheet[SIZE + 4 :, 3 * (SIZE // 2) + 8 :] == 255).all()
+
+
 def test_each_epoch_has_a_sheet_of_its_own(tmp_path):
     draw(tmp_path, count=3, num_tiles=2, epochs=2)
     assert sorted(path.name for path in (tmp_path / "sheets").iterdir()) == ["overlay_001.png", "overlay_002.png"]

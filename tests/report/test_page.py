@@ -241,6 +241,8 @@ def test_the_page_is_of_the_classes_that_were_evaluated(provenance, tmp_path):
     assert swatches[:2] == ["background:rgb(10, 254, 3)", "background:rgb(20, 253, 6)"]
     assert len(swatches) == 2 * (2 + 3)
     assert len(page.pictures) == 6
+    assert "Table 1" not in page.text
+    assert not (tmp_path / "tables").exists()
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert f"class 2 {scores['classes']['class 2']['dice']:.4f}" in page.text
 
