@@ -129,25 +129,31 @@ def class_table(
     of_data: ClassTable = PANNUKE,
     words: str | Path | None = None,
 ) -> ClassTable:
-    """The classes of a run: those chosen; else those of the weights, by other words where given; else of the data.
+    """The classes of a run: those of the weights, by other words where given; else those chosen; else of the data.
 
     Args:
-        choice: name of a table of the package, or a YAML file.
+        choice: name of a table of the package, or a YAML file; with weights that store classes, one of the same names.
         checkpoint: file of weights; those of another network than MONCH store no classes.
         onnx: file that `export_network` wrote; read in place of `checkpoint` where it is not None.
         of_data: classes of the data.
         words: file as of `read_wording`.
 
     Raises:
-        InputError: a file cannot be read or used.
+        InputError: a file cannot be read or used, or the weights' classes have other names than those chosen.
     """
-    if choice is not None:
-        return find_class_table(choice)
+    chosen = None if choice is None else find_class_table(choice)
     if onnx is not None:
         refuse_words_of_export(words, onnx)
         return OnnxNetwork(onnx).class_table
     stored = None if checkpoint is None else read_provenance(read_state(checkpoint))
-    table = of_data if stored is None else stored.class_table
+    if stored is not None and chosen is not None:
+        if chosen.names != stored.class_table.names:
+            found = f"classes {choice} has {', '.join(chosen.names)}, but {checkpoint} has"
+            remedy = "leave --classes out; --words FILE gives weights other words, merges classes and leaves some out"
+            raise InputError(f"{found} {', '.join(stored.class_table.names)}: {remedy}")
+        if chosen != stored.class_table:
+            logger.warning("%s keeps its own words and colours of the classes of %s", checkpoint, choice)
+    table = stored.class_table if stored is not None else chosen or of_data
     return table if words is None else read_wording(words, table).table
 
 

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
+from monch_monai.class_table import ClassTable
 from monch_monai.encoders import Origin
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
-from monch_monai.networks import load_checkpoint, reference_density
+from monch_monai.networks import class_table, load_checkpoint, reference_density
 from monch_monai.networks.checkpoint import save_safetensors
 from monch_monai.networks.provenance import KEY, Provenance, provenance_of
+from tests.fakes.labels import some_classes
 from tests.fakes.network import noise, small_monch
 
 
@@ -31,6 +34,31 @@ def refusal(path):
 
 def saved(path, content):
     torch.save(content, path)
+    return path
+
+
+def test_weights_keep_their_classes_and_refuse_those_of_other_names(tmp_path, caplog):
+    own = some_classes(4)
+    weights = saved(tmp_path / "best.pt", small_monch(class_table=own).state_dict())
+    record = own.to_dict()
+    record["classes"][1]["color"] = [1, 2, 3]
+    chosen = tmp_path / "mine.yaml"
+    chosen.write_text(yaml.safe_dump(record))
+    with caplog.at_level(logging.WARNING):
+        assert class_table(chosen, weights) == class_table(None, weights) == own
+    assert caplog.text.count("keeps its own words and colours of the classes of") == 1
+    for other in ("pannuke", saved_table(tmp_path / "swapped.yaml", [own.classes[i] for i in (0, 2, 1, 3)])):
+        with pytest.raises(
+            InputError, match=r"but .*best\.pt has background, class 1, class 2, class 3: leave --classes"
+        ):
+            class_table(other, weights, words=tmp_path / "none.yaml")
+    assert class_table("consep", None, of_data=own).name == "consep"
+    with pytest.raises(InputError, match=r"none\.yaml does not exist"):
+        class_table(chosen, weights, words=tmp_path / "none.yaml")
+
+
+def saved_table(path, classes):
+    path.write_text(yaml.safe_dump(ClassTable("swapped", tuple(classes)).to_dict()))
     return path
 
 
