@@ -88,21 +88,21 @@ def read_class_table(path: str | Path) -> ClassTable:
     return parse_class_table(load_yaml(path), str(path))
 
 
-def load_yaml(path: str | Path) -> Any:
-    """What a YAML file of words holds.
+def load_yaml(path: str | Path, what: str = "class table") -> Any:
+    """What a YAML file of words holds; `what` it is, in messages.
 
     Raises:
         InputError: there is no such file, it is too large, or no YAML.
     """
-    file = existing_file(f"class table {path}", path, f"give a YAML file, or one of {', '.join(SHIPPED)}")
+    file = existing_file(f"{what} {path}", path, f"give a YAML file, or one of {', '.join(SHIPPED)}")
     try:
         if (size := file.stat().st_size) > LARGEST:
-            raise InputError(f"class table {path} has {size:,} bytes: give at most {LARGEST:,}, some hundred sentences")
+            raise InputError(f"{what} {path} has {size:,} bytes: give at most {LARGEST:,}, some hundred sentences")
         return yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 # a SafeLoader
     except OSError as error:
-        raise InputError(f"class table {path} cannot be read ({error.strerror or error}): give another") from error
+        raise InputError(f"{what} {path} cannot be read ({error.strerror or error}): give another") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"class table {path} is no YAML in UTF-8 ({_reason(error)}): mend it") from error
+        raise InputError(f"{what} {path} is no YAML in UTF-8 ({_reason(error)}): mend it") from error
 
 
 def _reason(error: Exception) -> str:
