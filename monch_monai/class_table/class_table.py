@@ -1,10 +1,11 @@
 """A class table: the classes that a network tells apart, in the order of its maps, and their descriptions."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, shown
 
 BACKGROUND = "background"
 PARENTS = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
@@ -12,8 +13,10 @@ PARENTS = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
 LEAST_SENTENCES = 3
 """Sentences that describe a class in the paper, and that a step of training draws."""
 MOST_CLASSES, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_NAME = 64, 200, 500, 40
-RESERVED = ("any nucleus", "ignored", "ignore", "region", "all", "error", "image")
-"""Names that result tables, or the outlines of viewers, have for something else."""
+NOT_IN_NAMES = ',;"/\\|<>'
+"""Characters that separate names in files."""
+RESERVED = ("any nucleus", "any", "ignored", "ignore", "region", "all", "error", "image")
+"""Names that result tables, tables of types, or the outlines of viewers, have for something else."""
 
 Color = tuple[int, int, int]
 
@@ -56,9 +59,12 @@ class ClassTable:
 
     Raises:
         InputError: there are fewer than two classes, or more than `MOST_CLASSES`; the first is not the background; a
-            name is empty, too long, reserved, or occurs twice (whatever its case); a colour is no colour, or occurs
-            twice; a class has fewer than three sentences, or too many; a sentence is empty, too long, or occurs twice;
-            a parent is none of PanNuke's classes, or the background has one.
+            name is empty, too long, reserved, that of two other classes joined by `or`, or occurs twice (whatever its
+            case, spaces and Unicode form); a colour is no colour, or occurs twice; a class has fewer than three
+            sentences, or too many; a sentence has no letters, characters that do not print, or too many, or occurs
+            twice; a parent is none of PanNuke's classes, the background has one, or one of these has
+            another; or `of` is not of
+            names, each once.
     """
 
     name: str
@@ -73,9 +79,13 @@ class ClassTable:
             raise self._error(f"begins with class {self.classes[0].name!r}: put {BACKGROUND!r} first")
         for c in self.classes:
             self._check(c)
-        self._check_unlike("name", [(c.name.casefold(), c.name) for c in self.classes])
+        self._check_unlike("name", [(_alike(c.name), c.name) for c in self.classes])
+        for name in self.names:
+            parts = name.split(" or ")
+            if len(parts) > 1 and set(parts) <= set(self.names):
+                raise self._error(f"names a class {name!r}, as labels of either are called: rename it")
         self._check_unlike("color", [(c.color, c.name) for c in self.classes])
-        words = [(" ".join(s.casefold().split()), c.name) for c in self.classes for s in (*c.sentences, *c.held_out)]
+        words = [(_alike(s), c.name) for c in self.classes for s in (*c.sentences, *c.held_out)]
         self._check_unlike("sentence", words)
 
     def __len__(self) -> int:
@@ -119,40 +129,50 @@ class ClassTable:
 
     def _check(self, c: NucleusClass) -> None:
         name = c.name
-        printable = (
-            isinstance(name, str) and name.strip() == name and name.isprintable() and not set(name) & set(',;"/\\')
-        )
-        if not printable or not name or len(name) > LONGEST_NAME:
-            raise self._error(f'has the class name {name!r}: give 1 to {LONGEST_NAME} letters without , ; " / or \\')
+        if not _is_text(name) or name != " ".join(name.split()) or set(name) & set(NOT_IN_NAMES):
+            expected = f"give 1 to {LONGEST_NAME} letters without {' '.join(NOT_IN_NAMES)}"
+            raise self._error(f"has the class name {shown(name)}: {expected}")
+        if len(name) > LONGEST_NAME:
+            raise self._error(f"has the class name {shown(name)} of {len(name)} letters: at most {LONGEST_NAME}")
         if name.casefold() in RESERVED:
             raise self._error(f"names a class {name!r}, which means something else in results and viewers: rename it")
         if len(c.color) != 3 or not all(
             isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in c.color
         ):
-            raise self._error(
-                f"gives {name} the color {list(c.color)}: give red, green and blue, whole numbers 0 to 255"
-            )
+            raise self._error(f'gives {name} the color {shown([*c.color])}: give [R, G, B], 0 to 255, or "#rrggbb"')
         if not LEAST_SENTENCES <= len(c.sentences) <= MOST_SENTENCES:
             found = f"describes {name} by {len(c.sentences)} sentences"
             raise self._error(f"{found}: give at least {LEAST_SENTENCES} and at most {MOST_SENTENCES}")
         for sentence in (*c.sentences, *c.held_out):
-            if not isinstance(sentence, str) or not sentence.strip():
-                raise self._error(
-                    f"has an empty sentence of {name}, or one that is no text ({sentence!r}): write it out"
-                )
+            if not _is_text(sentence):
+                found = f"has an empty sentence of {name}, or one that is no plain text ({shown(sentence)})"
+                raise self._error(f"{found}: write it out, in quotes where it has a colon")
             if len(sentence) > LONGEST_SENTENCE:
                 raise self._error(f"has a sentence of {name} of {len(sentence)} letters: at most {LONGEST_SENTENCE}")
-        if c.parent is not None and (c.parent not in PARENTS or c.index == 0):
-            expected = "leave it out for the background" if c.index == 0 else f"give one of {', '.join(PARENTS)}"
-            raise self._error(f"names {c.parent!r} as the parent of {name}: {expected}")
+        needs_none = c.index == 0 or (name in PARENTS and c.parent != name)
+        if c.parent is not None and (needs_none or c.parent not in PARENTS):
+            expected = f"leave it out for {name}" if needs_none else f"give one of {', '.join(PARENTS)}"
+            raise self._error(f"names {shown(c.parent)} as the parent of {name}: {expected}")
+        if not all(_is_text(other) and other != BACKGROUND for other in c.of) or len(set(c.of)) < len(c.of):
+            raise self._error(f"has {shown([*c.of])} as `of` of {name}: give names of classes of nuclei, each once")
 
     def _check_unlike(self, what: str, found: Iterable[tuple[Any, str]]) -> None:
         known: dict[Any, str] = {}
         for value, of in found:
             if value in known:
-                shown = repr(value[:60] if isinstance(value, str) else list(value))
-                raise self._error(f"has the {what} {shown} twice, of {known[value]} and of {of}: no two may be alike")
+                twin = shown(value[:60] if isinstance(value, str) else list(value))
+                raise self._error(f"has the {what} {twin} twice, of {known[value]} and of {of}: no two may be alike")
             known[value] = of
 
     def _error(self, problem: str) -> InputError:
         return InputError(f"class table {self.name} {problem}")
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is text with letters or digits that prints, line breaks aside."""
+    return isinstance(value, str) and " ".join(value.split()).isprintable() and any(map(str.isalnum, value))
+
+
+def _alike(text: str) -> str:
+    """What texts have in common that differ in case, spaces or Unicode form alone."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -23,12 +23,18 @@ class SeveralTiles:
         fingerprint: SHA-256 over the fingerprints of the datasets.
 
     Raises:
-        InputError: there is no dataset, or two folders have one name.
+        InputError: there is no dataset, two have the same tiles, or two folders have one name.
     """
 
     def __init__(self, datasets: Sequence[Tiles]) -> None:
         if not datasets:
             raise InputError("dataset_dir is an empty list; give at least one folder of a prepared dataset")
+        for i, dataset in enumerate(datasets):
+            for twin in datasets[:i]:
+                if twin.fingerprint == dataset.fingerprint:
+                    raise InputError(
+                        f"dataset_dir names the same tiles twice, {twin.dir} and {dataset.dir}: leave one out"
+                    )
         self.named = {dataset.dir.resolve().name: dataset for dataset in datasets}
         if len(self.named) < len(datasets):
             names = [str(dataset.dir) for dataset in datasets]

@@ -195,14 +195,19 @@ class Tiles:
         """Rows of the folds' `tiles.csv`, in order.
 
         Raises:
-            InputError: a table cannot be read, or has another number of rows than the manifest states.
+            InputError: a table cannot be read, has another number of rows than the manifest states, or lacks a count.
         """
+        names = self.vocabulary.names
+        counted = [*(f"{name}_pixels" for name in names), *(f"{name}_nuclei" for name in names[1:])]
         rows: list[dict[str, str]] = []
         for fold in folds:
             found = read_rows(self.dir / fold)
             if len(found) != self.folds[fold]:
                 table, stated = self.dir / fold / "tiles.csv", self.folds[fold]
                 raise InputError(f"{table} has {len(found)} tiles; its manifest states {stated}: {AGAIN}")
+            for name in counted:
+                if not all((row.get(name) or "").isdecimal() for row in found):
+                    raise InputError(f"{self.dir / fold / 'tiles.csv'} has no number {name} for each tile: {AGAIN}")
             rows += found
         return rows
 

@@ -13,6 +13,7 @@ from monch_monai.datasets.pannuke import prepare_pannuke
 from monch_monai.datasets.plain import prepare_plain
 from monch_monai.datasets.sample import prepare_sample
 from monch_monai.datasets.synthetic import write_synthetic
+from monch_monai.settings import text
 
 __all__ = [
     "open_tiles", "prepare_consep", "prepare_monusac", "prepare_monuseg", "prepare_pannuke", "prepare_plain",
@@ -34,7 +35,7 @@ def open_tiles(dataset_dir: str | Path | Sequence[str] | None, sample_dir: str |
     if isinstance(dataset_dir, str) and dataset_dir[:1] == "[" and dataset_dir[-1:] == "]":  # Fire leaves paths as text
         dataset_dir = [path.strip().strip("'\"") for path in dataset_dir[1:-1].split(",")]
     if isinstance(dataset_dir, list | tuple):
-        return SeveralTiles([Tiles(each) for each in dataset_dir])
+        return SeveralTiles([Tiles(text("dataset_dir", each)) for each in dataset_dir])
     if dataset_dir is not None:
         return Tiles(str(dataset_dir))
     with idist.one_rank_first(local=True):

@@ -141,7 +141,7 @@ def read_regions(path: Path, names: Collection[str] | None = None) -> list[Regio
             for annotation in root.iter("Annotation")
             for region in annotation.iter("Region")
         ]
-    except (OSError, expat.ExpatError, shapely.errors.ShapelyError, ValueError, KeyError) as error:
+    except (OSError, expat.ExpatError, shapely.errors.ShapelyError, ValueError, LookupError) as error:
         reason = f"cannot be read as Aperio's XML ({one_line(error)})"
         raise InputError(f"{path} {reason}: expected Annotations with Regions of Vertices; fetch it again") from error
     for region in regions:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from monch_monai.class_table import Vocabulary
+from monch_monai.class_table import IGNORE_INDEX, Vocabulary
+from monch_monai.data.images import MIN_SIZE
 from monch_monai.data.tiles import read_tiles
 from monch_monai.data.writer import Fold, free_folder, write_tiles
 from monch_monai.datasets.card import write_card
@@ -44,8 +45,8 @@ def write_fields(
         notes: for the manifest: `name`, `license`, `labels`, …
 
     Raises:
-        InputError: two fields have one name, one cannot be read or has another size than its labels, the split leaves
-            nothing to train on, or `write_tiles` refuses the folder.
+        InputError: two fields have one name, one cannot be read, is too small or has another size than its labels, the
+            split leaves no field or no nucleus to train on, or `write_tiles` refuses the folder.
     """
     free_folder(output_dir)
     for name, count in Counter(field.name for field in fields).items():
@@ -57,12 +58,15 @@ def write_fields(
     if not of_training:
         raise InputError("all fields are of the test part or its patients, so that none is left to train on")
     held_out = hold_out(of_training, validation)
-    read, findings = _examined(fields)
+    read, findings, labelled = _examined(fields)
     parts: dict[str, list[Field]] = {
         "train": [f for f in read if f.name in of_training and f.patient not in held_out],
         "validation": [f for f in read if f.name in of_training and f.patient in held_out],
         "test": [f for f in read if f.for_test],
     }
+    if not any(f.name in labelled for f in parts["train"]):
+        found = f"none of the {len(parts['train'])} fields left for training has a nucleus whose label counts"
+        raise InputError(f"{found}: look at the labels, or hold other patients out")
     of_part = {"train": {"train": training_tiles(parts["train"])}} | {
         part: whole_fields(part, parts[part]) for part in ("validation", "test") if parts[part]
     }
@@ -90,12 +94,15 @@ def write_fields(
     return Path(output_dir)
 
 
-def _examined(fields: Sequence[Field]) -> tuple[list[Field], list[str]]:
-    """The fields with their sizes, each read once, and a line for each kind of remark."""
-    examined, remarks = [], Counter[str]()
+def _examined(fields: Sequence[Field]) -> tuple[list[Field], list[str], set[str]]:
+    """The fields with their sizes, each read once, a line for each kind of remark, and names of those with nuclei."""
+    examined, remarks, labelled = [], Counter[str](), set[str]()
     for field in tqdm(fields, "reading fields", unit="field", mininterval=1, leave=False):
         image, classes, instances, oddities = field.read()
         height, width = image.shape[:2]
+        if min(height, width) < MIN_SIZE:
+            found = f"field {field.name} is of {width}x{height} px at the network's resolution"
+            raise InputError(f"{found}: at least {MIN_SIZE}x{MIN_SIZE} is needed, so check the mpp or leave it out")
         for values in (classes, instances):
             if values.shape != (height, width):
                 found = f"field {field.name} has labels of {values.shape[1]}x{values.shape[0]} px"
@@ -103,9 +110,11 @@ def _examined(fields: Sequence[Field]) -> tuple[list[Field], list[str]]:
         if instances.size and not 0 <= instances.min() <= instances.max() <= MOST_NUCLEI:
             found = f"field {field.name} has ids of nuclei from {instances.min()} to {instances.max()}"
             raise InputError(f"{found}; expected 0 to {MOST_NUCLEI}: renumber them")
+        if ((classes > 0) & (classes != IGNORE_INDEX)).any():
+            labelled.add(field.name)
         remarks.update(oddities)
         examined.append(replace(field, size=(height, width)))
-    return examined, [f"{count:,} {name}" for name, count in remarks.items() if count]
+    return examined, [f"{count:,} {name}" for name, count in remarks.items() if count], labelled
 
 
 def _origin(part: str, field: Field) -> str:

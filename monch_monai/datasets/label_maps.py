@@ -20,7 +20,8 @@ def find_map(folder: Path, name: str) -> Path | None:
     Raises:
         InputError: it has several.
     """
-    found = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+    suffixes = (form for suffix in SUFFIXES for form in (suffix, suffix.upper()))
+    found = [path for suffix in suffixes if (path := folder / f"{name}{suffix}").is_file()]
     if len(found) > 1:
         raise InputError(f"{folder} has {found[0].name} and {found[1].name}: remove one")
     return found[0] if found else None
@@ -36,7 +37,7 @@ def read_map(path: Path, largest: int) -> NDArray[np.int32]:
         values = _values(path)
     except Exception as error:  # decoders of damaged files raise errors of many types
         raise InputError(f"{path} cannot be read as a map ({one_line(error)}): write it again") from error
-    if values.ndim != 2 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
+    if values.ndim != 2 or values.dtype.kind not in "buif":
         found = f"{path} is of shape {list(values.shape)} and type {values.dtype}"
         raise InputError(f"{found}; expected one channel of whole numbers: write it so")
     if values.size:
@@ -71,10 +72,11 @@ def resized_map(values: NDArray[Any], scale: float) -> NDArray[Any]:
 
 
 def _values(path: Path) -> NDArray[Any]:
-    if path.suffix == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
         loaded: NDArray[Any] = np.load(path, allow_pickle=False)
         return loaded
-    if path.suffix != ".png":
+    if suffix != ".png":
         with tifffile.TiffFile(path) as file:
             if file.pages[0].compression in (1, 8, 32946, 32773):  # those that need no further package
                 return np.asarray(file.asarray())

@@ -10,18 +10,21 @@ SOURCE/fields.csv           columns field, and tissue or patient where wanted (n
 Maps have the size of their picture.
 """
 
-import csv
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from monch_monai.class_table import ClassTable, find_class_table
 from monch_monai.data.images import SUFFIXES, stem
+from monch_monai.datasets.csv_rows import read_csv
 from monch_monai.datasets.field_dataset import write_fields
 from monch_monai.datasets.fields import Field
+from monch_monai.datasets.label_maps import SUFFIXES as MAP_SUFFIXES
 from monch_monai.datasets.label_maps import find_map, scale_of
 from monch_monai.datasets.patients import UNKNOWN, VALIDATION, Validation, patient_of
 from monch_monai.datasets.plain_field import PlainField
 from monch_monai.datasets.type_table import FILES, TypeTable, any_nucleus, read_type_table
-from monch_monai.errors import InputError, one_line
+from monch_monai.errors import InputError
 from monch_monai.geometry import NETWORK_MPP, Mpp
 from monch_monai.settings import flag
 from monch_monai.tissues import TISSUES
@@ -61,7 +64,8 @@ def prepare_plain(
     root, table = Path(source), find_class_table(classes)
     pictures = _pictures(root)
     types = _types(root, table)
-    rows = _rows(root / "fields.csv")
+    rows = _rows(root / "fields.csv", pictures)
+    _refuse_strays(root, pictures)
     fields = []
     for name, picture in pictures.items():
         maps = {kind: path for kind in MAPS if (path := find_map(root / kind, name)) is not None}
@@ -113,15 +117,30 @@ def _types(root: Path, table: ClassTable) -> TypeTable:
     return read_type_table(tables[0], table) if tables else any_nucleus(table)
 
 
-def _rows(path: Path) -> dict[str, dict[str, str]]:
+def _rows(path: Path, pictures: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     """Rows of `fields.csv` by field."""
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return {row["field"]: row for row in csv.DictReader(file)}
-    except (KeyError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read ({one_line(error)}): it needs a column field") from error
+    rows: dict[str, dict[str, str]] = {}
+    for row in read_csv(path, ("field",)) if path.exists() else ():
+        name = row["field"]
+        if name not in pictures:
+            near = get_close_matches(name, pictures, 1, 0.0)[0]
+            raise InputError(f"{path} has the field {name!r}, of which there is no picture: did you mean {near}?")
+        if name in rows:
+            raise InputError(f"{path} has the field {name!r} twice: give each field one row")
+        rows[name] = row
+    return rows
+
+
+def _refuse_strays(root: Path, pictures: Mapping[str, Path]) -> None:
+    """Refuses maps of no picture, which would be left out silently."""
+    for path in (path for kind in MAPS if (root / kind).is_dir() for path in sorted((root / kind).iterdir())):
+        is_map = path.suffix.lower() in MAP_SUFFIXES
+        if path.name.startswith(".") or not (is_map or path.name.lower().endswith(SUFFIXES)):
+            continue
+        if not is_map:
+            raise InputError(f"{path} is no map: write it as {', '.join(MAP_SUFFIXES)}")
+        if path.stem not in pictures:
+            raise InputError(f"{path} has no picture: {root / 'images'} holds none named {path.stem}; rename one")
 
 
 def _spelled(tissue: str | None) -> str:

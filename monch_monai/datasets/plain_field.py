@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects, label
 
 from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data.images import read_rgb
@@ -17,6 +18,8 @@ from monch_monai.errors import InputError
 
 LARGEST_VALUE = {"instances": MOST_NUCLEI, "types": 255, "ignore": 2**31 - 1}
 """Largest number in each kind of map."""
+MASK = 3
+"""Pieces above which the only nucleus of a field is taken for a mask of all."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class PlainField:
         nucleus are 255, and so are those that `ignore` marks.
 
         Raises:
-            InputError: a file cannot be read, a map has another size than the picture, a type is unknown, or a nucleus
-                has none.
+            InputError: a file cannot be read, a map has another size than the picture, all nuclei have one number, a
+                type is unknown, or a nucleus has none.
         """
         image = read_rgb(self.picture)
         maps = {kind: read_map(path, LARGEST_VALUE[kind]) for kind, path in self.maps.items()}
@@ -54,6 +57,10 @@ class PlainField:
                 found = f"{self.maps[kind]} is of {values.shape[1]}x{values.shape[0]} px"
                 wanted = f"its picture is of {image.shape[1]}x{image.shape[0]}"
                 raise InputError(f"{found}; {wanted}: give maps of the picture's size")
+        pieces = _pieces(maps["instances"])
+        if len(pieces) == 1 and pieces[0] > MASK:
+            found = f"{self.maps['instances']} has one nucleus, in {pieces[0]} pieces"
+            raise InputError(f"{found}, as a mask would: give each nucleus a number of its own")
         image = resized_image(image, self.scale)
         maps = {kind: resized_map(values, self.scale) for kind, values in maps.items()}
         instances = maps["instances"]
@@ -66,6 +73,7 @@ class PlainField:
             labels = without_unlabelled(image, labels, instances)
         labels[ignored] = IGNORE_INDEX
         remarks = {
+            "nuclei in several pieces, as where numbers were cut to 8 bits": sum(count > 1 for count in pieces),
             "nuclei with pixels of several types, of which they have the most frequent": several,
             "pixels with a type but no nucleus, left out of loss and scores": int(np.count_nonzero(stray)),
         }
@@ -90,3 +98,12 @@ class PlainField:
         label: NDArray[np.uint8] = np.where(ids > 0, lookup[of_nucleus], 0).astype(np.uint8)
         several = int(np.count_nonzero((votes > 0).sum(axis=1)[ids > 0] > 1))
         return label[places.reshape(instances.shape)], several
+
+
+def _pieces(instances: NDArray[np.int32]) -> list[int]:
+    """In how many pieces, joined by edges or corners, each nucleus is."""
+    found: list[int] = []
+    for number, box in enumerate(find_objects(instances), start=1):
+        if box is not None:
+            found.append(label(instances[box] == number, np.ones((3, 3)))[1])
+    return found

@@ -1,21 +1,17 @@
 """What the values of a type map mean: a table from value to classes, as CSV or YAML."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from monch_monai.class_table import IGNORE_INDEX, ClassTable, Vocabulary
 from monch_monai.class_table.label_sets import ANY
-from monch_monai.errors import InputError, one_line
+from monch_monai.class_table.table_file import load_yaml
+from monch_monai.datasets.csv_rows import read_csv
+from monch_monai.errors import InputError
 
 FILES = ("classes.csv", "classes.yaml", "classes.yml")
 EXAMPLE = "such as 1,neoplastic|epithelial in classes.csv (value,class), or 1: neoplastic|epithelial in classes.yaml"
-LARGEST = 64 * 1024
-"""Bytes of the largest table that is read."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +76,11 @@ def read_type_table(path: Path, table: ClassTable) -> TypeTable:
 
 def _rows(path: Path) -> list[tuple[str, str]]:
     """Values and classes as text."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes")
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".csv":
-            found = [(row["value"], row["class"]) for row in csv.DictReader(text.splitlines())]
-        else:
-            nodes: Any = getattr(yaml.compose(text, Loader=yaml.SafeLoader), "value", ())
-            found = [(key.value, name.value) for key, name in nodes]  # as written, also what stands twice
-            if not all(isinstance(name, str) for pair in found for name in pair):
-                raise ValueError("a class is no text")
-    except KeyError as error:
-        raise InputError(f"{path} has no column {error}: it needs the columns value and class") from error
-    except (OSError, ValueError, TypeError, AttributeError, csv.Error, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as a table of types ({one_line(error, 120)}): {EXAMPLE}") from error
-    return [(str(value).strip(), str(name).strip()) for value, name in found]
+    if path.suffix == ".csv":
+        return [(row["value"], row["class"]) for row in read_csv(path, ("value", "class"))]
+    found = load_yaml(path, "table of types") or {}
+    if not isinstance(found, dict) or not all(isinstance(text, str) for pair in found.items() for text in pair):
+        raise InputError(
+            f"{path} cannot be read as a table of types: it needs a class as text for each value, {EXAMPLE}"
+        )
+    return [(value.strip(), name.strip()) for value, name in found.items()]

@@ -49,7 +49,7 @@ def load_published(
             of a file in one of the formats of the encoder's publication, or of a folder that holds such a file under
             its published name.
         text_weights: the same choice for a text encoder with weights of its own. None repeats `weights`; it is `auto`
-            where that is a path or `text_encoder` is given.
+            where that is a path, and `published` where `text_encoder` is given.
         text_encoder: `clip_rn50` or `sentence`, in place of the text encoder that goes with `encoder`.
 
     Raises:
@@ -69,7 +69,9 @@ def load_published(
         # The file has the tensors of both towers, whichever is used.
         _load(publication, path, {"image": encoder, **({} if own is None else {"text": own.tower})})
     if own is None or text_encoder is not None:
-        repeated = weights if text_encoder is None and weights in WORDS else "auto"
+        repeated = weights if weights in WORDS else "auto"
+        if text_encoder is not None:  # who names it wants its words, not random ones
+            repeated = "published"
         return _text_encoder(text_encoder or "clip_rn50", str(text_weights or repeated)), origin
     own.origin = origin
     return own, origin

@@ -128,6 +128,8 @@ class Checkpoints:
                     f"{path} is of another recipe ({name}: {began[name]} and {goes_on[name]}): use the overlays that "
                     "the training began with"
                 )
+        if stored is not None and own is not None and stored.class_table != own.class_table:
+            logger.warning("%s goes on with the words that the training began with, not those of now", path)
 
     def save(self, engine: Engine) -> None:
         """Saves the epoch, and stops the training where its patience ends."""

@@ -135,24 +135,28 @@ def class_table(
     """The classes of a run: those of the weights, by other words where given; else those chosen; else of the data.
 
     Args:
-        choice: name of a table of the package, or a YAML file.
+        choice: name of a table of the package, or a YAML file; with weights that store classes, one of the same names.
         checkpoint: file of weights; those of another network than MONCH store no classes.
         onnx: file that `export_network` wrote; read in place of `checkpoint` where it is not None.
         of_data: classes of the data.
         words: file as of `read_wording`.
 
     Raises:
-        InputError: a file cannot be read or used, or `choice` has other classes than the weights.
+        InputError: a file cannot be read or used, or `choice` has classes of other names than the weights.
     """
+    chosen = None if choice is None else find_class_table(choice)
     if onnx is not None:
         refuse_words_of_export(words, onnx)
         return OnnxNetwork(onnx).class_table
-    chosen = of_data if choice is None else find_class_table(choice)
     stored = None if checkpoint is None else read_provenance(read_state(checkpoint))
-    table = chosen if stored is None else stored.class_table
-    if choice is not None and chosen.names != table.names:
-        has = f"checkpoint {checkpoint} has {', '.join(table.names)}, and keeps them"
-        raise InputError(f"classes {choice} has {', '.join(chosen.names)}; {has}: leave --classes or --checkpoint out")
+    table = chosen or of_data if stored is None else stored.class_table
+    if stored is not None and chosen is not None:
+        if chosen.names != table.names:
+            found = f"classes {choice} has {', '.join(chosen.names)}; checkpoint {checkpoint} has"
+            remedy = "leave --classes out; --words FILE gives weights other words, merges classes and leaves some out"
+            raise InputError(f"{found} {', '.join(table.names)}: {remedy}")
+        if chosen != table:
+            logger.warning("%s keeps its own words and colours of the classes of %s", checkpoint, choice)
     return table if words is None else read_wording(words, table).table
 
 

@@ -164,8 +164,8 @@ def reword(
     ][1:]
     _report(costs, *_range(features, [len(of_class) for of_class in trained]))
     groups = wording.groups()
-    merges = wording.described.names != wording.table.names
-    whole = MergedClasses(network, wording.table, groups) if merges else network
+    is_plain = wording.described == wording.table
+    whole = network if is_plain else MergedClasses(network, wording.table, groups)
     return Rewording(whole, own, wording, costs)
 
 

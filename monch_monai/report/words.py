@@ -12,7 +12,7 @@ from torch import Tensor
 
 from monch_monai.data import Tiles
 from monch_monai.data.images import find_images
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, one_line
 from monch_monai.geometry import NETWORK_MPP, TILE_SIZE, Level0Box
 from monch_monai.networks import Monch
 from monch_monai.predict import MixedPrecisionInferer
@@ -23,6 +23,9 @@ from monch_monai.report.word_figure import draw_word_maps
 from monch_monai.report.word_maps import WordMaps, word_maps
 from monch_monai.settings import whole_number
 from monch_monai.slides.working_image import image_grid
+
+NEEDED = ("weights", "network", "network_def", "preprocessing", "device", "mean", "std")
+"""Parts of the config that a picture's words are drawn with."""
 
 
 @idist.one_rank_only()
@@ -110,7 +113,7 @@ def _config(config_file: str | Sequence[str] | None, **settings: Any) -> ConfigP
     """The bundle's inference with other settings.
 
     Raises:
-        InputError: a file of the config does not exist.
+        InputError: a file of the config does not exist or cannot be read, or the config is not one of inference.
     """
     root = Path("bundle" if Path("bundle/configs").is_dir() else ".")
     given = str(root / "configs" / "inference.json") if config_file is None else config_file
@@ -119,6 +122,12 @@ def _config(config_file: str | Sequence[str] | None, **settings: Any) -> ConfigP
         if not Path(file).is_file():
             raise InputError(f"{file} does not exist: run this beside the bundle, or give --config_file")
     parser = ConfigParser()
-    parser.read_config(files)
+    try:
+        parser.read_config(files)
+        missing = [name for name in NEEDED if name not in parser]
+    except Exception as error:  # readers of JSON and YAML raise errors of many types
+        raise InputError(f"config {files} cannot be read ({one_line(error, 120)}): give inference.json") from error
+    if missing:
+        raise InputError(f"config {files} has no {missing[0]}: give inference.json, then overlays of other networks")
     parser.update(settings)
     return parser

@@ -62,11 +62,35 @@ def test_a_table_is_read_from_yaml_and_kept_as_json(tmp_path):
     assert json.loads(json.dumps(read.to_dict())) == read.to_dict()
 
 
+COMPOSED = "caf\u00e9", "cafe\u0301"
+"""One name in two of Unicode's forms."""
 BAD = {
     "describes a by 2 sentences": lambda t: t["classes"][1]["sentences"].pop(),
     "has the name 'b' twice": lambda t: t["classes"][1].update(name="B"),
     "names 'glial' as the parent of a": lambda t: t["classes"][1].update(parent="glial"),
     "names 'dead' as the parent of background": lambda t: t["classes"][0].update(parent="dead"),
+    "names 'epithelial' as the parent of dead: leave it out": lambda t: t["classes"][1].update(
+        name="dead", parent="epithelial"
+    ),
+    "has the name 'café' twice": lambda t: [c.update(name=n) for c, n in zip(t["classes"][1:], COMPOSED, strict=True)],
+    "has the class name 'a  b'": lambda t: t["classes"][1].update(name="a  b"),
+    "has the class name 'a\\u200bb'": lambda t: t["classes"][1].update(name="a\u200bb"),
+    "has the class name ['a']": lambda t: t["classes"][1].update(name=["a"]),
+    "has the class name '..'": lambda t: t["classes"][1].update(name=".."),
+    "of 41 letters: at most 40": lambda t: t["classes"][1].update(name="x" * 41),
+    "names a class 'any'": lambda t: t["classes"][1].update(name="any"),
+    "names a class 'a or b', as labels of either are called": lambda t: t["classes"].append(
+        {**t["classes"][1], "name": "a or b", "color": [9, 9, 9], "sentences": ["One.", "Two.", "Three."]}
+    ),
+    "gives a the color ['1.5', 2, 3]": lambda t: t["classes"][1].update(color=[1.5, 2, 3]),
+    "gives a the color ['#0c0']": lambda t: t["classes"][1].update(color="#0c0"),
+    "no plain text ('...')": lambda t: t["classes"][1]["sentences"].append("..."),
+    "no plain text ('a\\x07 cell')": lambda t: t["classes"][1]["sentences"].append("a\a cell"),
+    "no plain text ({'A cell': 'round'})": lambda t: t["classes"][1]["sentences"].append({"A cell": "round"}),
+    "has [['c']] as `of` of a": lambda t: t["classes"][1].update(of=[["c"]]),
+    "has ['c', 'c'] as `of` of a": lambda t: t["classes"][1].update(of=["c", "c"]),
+    "has ['background'] as `of` of a": lambda t: t["classes"][1].update(of=["background"]),
+    "has the name ['x']: give at most": lambda t: t.update(name=["x"]),
     "has the color [2, 4, 253] twice": lambda t: t["classes"][1].update(color=[2, 4, 253]),
     "gives a the color [300, 0, 0]": lambda t: t["classes"][1].update(color=[300, 0, 0]),
     "gives a the color ['red']": lambda t: t["classes"][1].update(color="red"),
@@ -99,6 +123,60 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(message, tmp_path):
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 250 + len(str(path))
+
+
+def test_names_stay_as_they_are_written(tmp_path):
+    path = tmp_path / "a.yaml"
+    names = ["no", "on", "1.50", "007", "2020-01-01", "cafe\u0301"]
+    made = record("_", *map(str, range(len(names))))
+    made["classes"].pop(1)
+    text = yaml.safe_dump(made)
+    for number, name in enumerate(names):
+        text = text.replace(f"name: '{number}'", f"name: {name}")
+    path.write_text("\ufeff" + text, encoding="utf-8")
+    assert read_class_table(path).names == ["background", *names[:-1], "caf\u00e9"]
+
+
+REFERENCES = "classes:\n- &a [lol, lol]\n" + "".join(
+    f"- &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (REFERENCES, "line 3: references"),
+        ("classes: &a\n- *a\n", "references"),
+        ("classes: " + "[" * 3000, "recursion depth"),
+        ("classes: !!python/object/apply:os.getcwd []\n", "constructor for the tag"),
+        ("classes: !!timestamp now\n", "constructor for the tag"),
+        ("classes: []\n---\nclasses: []\n", "another document"),
+        ("classes:\n\t- a\n", "line 2: found character"),
+        ("classes: [", "line 1: "),
+        ("", "no list of classes"),
+        ("classes: []".encode("utf-16"), "no YAML in UTF-8"),
+    ],
+    ids=str,
+)
+def test_yaml_that_is_more_than_a_table_is_refused(text, found, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=found) as refusal:
+        read_class_table(path)
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 250 + len(str(path))
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    path.write_text("classes: []")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "read_text", refuse)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
+        read_class_table(path)
 
 
 def test_a_file_that_holds_no_words_is_refused(tmp_path):

@@ -1,14 +1,7 @@
 import pytest
 import yaml
 
-from monch_monai.class_table import (
-    PANNUKE,
-    ClassTable,
-    NucleusClass,
-    Vocabulary,
-    find_class_table,
-    parse_class_table,
-)
+from monch_monai.class_table import PANNUKE, ClassTable, NucleusClass, Vocabulary, find_class_table, parse_class_table
 from monch_monai.class_table.words_file import read_wording
 from monch_monai.errors import InputError
 
@@ -74,6 +67,41 @@ def test_other_names_that_the_weights_have_for_a_class_merge_nothing(tmp_path):
     assert not wording.is_same("dead", "neoplastic")
 
 
+def test_classes_that_name_other_tables_classes_are_kept_and_merged(tmp_path):
+    classes = [{**c, "of": [f"{c['name']} cells"] if n else []} for n, c in enumerate(PANNUKE.to_dict()["classes"])]
+    own = ClassTable.from_dict({"name": "own", "classes": classes})
+    wording = read_wording(write(tmp_path, TUMOUR, {"name": "dead"}), own)
+    assert wording.groups() == [[0], [1, 2], [3]]
+    assert wording.described.names == ["background", "neoplastic", "epithelial", "dead"]
+    assert wording.table.classes[1].of == ("neoplastic", "neoplastic cells", "epithelial", "epithelial cells")
+    assert wording.table.classes[2].of == ("dead cells",)
+    assert wording.is_same("dead", "dead")
+    assert not wording.is_same("dead cells", "dead")
+
+
+def test_the_names_of_two_classes_may_be_swapped(tmp_path):
+    swapped = {"name": "connective", "of": ["dead"]}, {"name": "dead", "of": ["connective"]}
+    wording = read_wording(write(tmp_path, *swapped), PANNUKE)
+    assert wording.described.names == ["background", "dead", "connective"]
+    assert wording.table.names == ["background", "connective", "dead"]
+    assert wording.groups() == [[0], [1], [2]]
+
+
+def test_sentences_of_many_merged_classes_fit_one(tmp_path):
+    classes = [
+        {
+            "name": f"c{n}" if n else "background",
+            "color": [n, 0, 0],
+            "sentences": [f"{n} {m} cells" for m in range(150)],
+        }
+        for n in range(4)
+    ]
+    own = ClassTable.from_dict({"name": "own", "classes": classes})
+    merged = read_wording(write(tmp_path, {"name": "all of them", "of": ["c1", "c2", "c3"]}), own).table.classes[1]
+    assert len(merged.sentences) == 200
+    assert merged.sentences[:4] == ("1 0 cells", "2 0 cells", "3 0 cells", "1 1 cells")
+
+
 def test_held_out_sentences_may_be_given_as_words(tmp_path):
     classes = [{"name": c.name, "sentences": list(c.held_out)} for c in PANNUKE.classes]
     wording = read_wording(write(tmp_path, *classes), PANNUKE)
@@ -90,18 +118,30 @@ def test_held_out_sentences_may_be_given_as_words(tmp_path):
         ([{"name": "a", "of": ["background"], "color": [1, 1, 1]}], "is of"),
         ([{**TUMOUR, "sentences": ["a", "b", "c"]}], "has `of` and sentences: give one of the two"),
         ([TUMOUR, {"name": "neoplastic"}], "twice"),
-        ([{"name": ["dead"]}], "has no sentences"),
         ([{"name": "a", "of": {"dead": 1}, "color": [1, 1, 1]}], "give some of"),
-        ([{"name": "unheard of"}], "has no sentences, and the weights .*: give it sentences, or .*: neoplastic"),
-        ([{"name": ["a", "list"]}], "has no sentences"),
-        ([{"name": "a", "of": [["neoplastic"]]}], "no nucleus class"),
         ([{key: value for key, value in NEW.items() if key != "color"}], "has no color"),
+        ([TUMOUR, {"name": "b", "of": ["neoplastic", "dead"]}], "'neoplastic' twice, in tumour or gland and b"),
+        ([{"name": "b", "of": ["dead", "dead"]}], "'dead' twice, in b and b"),
+        ([{"name": "dead"}, {"name": "Dead", "of": ["epithelial"], "color": [1, 1, 1]}], "twice, of dead and of Dead"),
+        ([{"name": "a", "of": [["dead"]]}], r"is of \['dead'\], which is no nucleus class"),
+        ([{"name": "a", "of": {"dead": 1}}], "is of {'dead'"),
+        ([{"name": "unheard of"}], "'unheard of' has no sentences: write some, or name a class of the weights: back"),
+        ([{"name": ["dead"]}], r"name a class \['dead'\]"),
+        ([None], "name a class None"),
+        ([], "has 1 classes"),
     ],
 )
 def test_words_that_cannot_be_used_are_refused(tmp_path, classes, found):
     with pytest.raises(InputError, match=found) as refusal:
         read_wording(write(tmp_path, *classes), PANNUKE)
     assert "\n" not in str(refusal.value)
+
+
+def test_other_keys_than_those_of_a_table_are_refused(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("classes: [dead]\nmerge: [dead]\n")
+    with pytest.raises(InputError, match="has the key 'merge'"):
+        read_wording(path, PANNUKE)
 
 
 def test_a_file_without_classes_is_refused(tmp_path):
@@ -135,7 +175,7 @@ def test_classes_of_weights_that_name_those_of_other_tables_are_kept(tmp_path):
 def test_a_merged_class_stands_for_all_that_its_parts_name(tmp_path):
     wording = read_wording(write(tmp_path, {"name": "all else", "of": ["tumour or gland", "spindle"]}, NEW), OWN)
     assert wording.groups() == [[0], [1, 2], [3]]
-    assert wording.table.classes[1].of == ("tumour or gland", "spindle", "neoplastic", "epithelial", "fibroblast")
+    assert wording.table.classes[1].of == ("tumour or gland", "neoplastic", "epithelial", "spindle", "fibroblast")
     assert Vocabulary.of_table(PANNUKE).sets(wording.table)[1] == (1,)
 
 

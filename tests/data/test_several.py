@@ -101,8 +101,14 @@ def test_the_fingerprint_is_of_all_datasets_in_order(both, pannuke, own):
 
 def test_two_folders_of_one_name_are_refused(own, tmp_path):
     namesake = write(tmp_path / "own", [made_tile()], [made_tile()], OWN)
-    for datasets in ([own, namesake], [own, own]):
-        with pytest.raises(InputError, match=r"^dataset_dir has two folders of one name in .*: rename one$"):
+    with pytest.raises(InputError, match=r"^dataset_dir has two folders of one name in .*: rename one$"):
+        SeveralTiles([own, namesake])
+
+
+def test_the_same_tiles_twice_are_refused_under_any_name(own, pannuke, tmp_path):
+    (tmp_path / "another").symlink_to(own.dir)
+    for datasets in ([own, own], [own, pannuke, Tiles(tmp_path / "another")]):
+        with pytest.raises(InputError, match=r"^dataset_dir names the same tiles twice, .*own and .*: leave one out$"):
             SeveralTiles(datasets)
 
 

@@ -285,6 +285,14 @@ def test_another_number_of_rows_than_of_tiles_is_refused(dataset, keep):
         Tiles(dataset).items(["a"])
 
 
+@pytest.mark.parametrize(("before", "after"), [(b"dead_nuclei", b"undead_nuclei"), (b"dead_pixels", b"dead")])
+def test_a_table_without_the_counts_of_a_label_is_refused(dataset, before, after):
+    table = dataset / "a" / "tiles.csv"
+    table.write_bytes(table.read_bytes().replace(before, after))
+    with pytest.raises(InputError, match=rf"tiles\.csv has no number {before.decode()} for each tile: prepare the"):
+        Tiles(dataset).items(["a"])
+
+
 def test_a_missing_table_is_refused(dataset):
     (dataset / "a" / "tiles.csv").unlink()
     with pytest.raises(InputError, match=r"tiles\.csv cannot be read .*: prepare the dataset again"):

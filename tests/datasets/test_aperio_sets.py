@@ -249,6 +249,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><Annotati
         (aperio({None: [[("nan", 1), (2, 2), (3, 1)]]}), "a point of it lies at nan"),
         (aperio({None: [[("1e300", 1), (2, 2), (3, 1)]]}), "a point of it lies at 1e+300"),
         (aperio({None: [BIG]}).replace(' Y="20"', ""), "'Y'"),
+        ('<?xml version="1.0" encoding="bogus"?><Annotations/>', "unknown encoding: bogus"),
     ],
 )
 def test_damaged_xml_is_refused(source, text, said):
@@ -256,6 +257,12 @@ def test_damaged_xml_is_refused(source, text, said):
     message = refusal(prepare_monuseg, source)
     assert message.startswith(f"{labels(source)} cannot be read as Aperio's XML (")
     assert said in message
+
+
+def test_a_source_without_a_nucleus_to_train_on_is_refused(source):
+    for path in source.rglob("*.xml"):
+        path.write_text(aperio({None: []}))
+    assert "fields left for training has a nucleus whose label counts: look" in refusal(prepare_monuseg, source)
 
 
 def test_utf_16_is_read(tmp_path):

