@@ -34,7 +34,7 @@ def print_wordings(
 ) -> None:
     """Prints each class's Dice by its own words and by others, and what each edit is said to cost.
 
-    - held-out wordings: the first three and the next three of the class table, which no step of training drew;
+    - held-out wordings: all of the class table, and its first and next three; no step of training drew them;
     - two classes' words swapped: each class's map is scored against the truth of the class that it has the words of;
     - nonsense: sentences that have nothing to do with tissue.
 
@@ -85,6 +85,7 @@ def _other_words(network: Monch, table: ClassTable, exchanged: dict[int, int]) -
     """The network by its own words and by each kind of others, through the file that a user would write."""
     held_out = [list(c.held_out) for c in table.classes]
     kinds = {
+        "held out": held_out,
         "held out, 1 to 3": [words[:LEAST_SENTENCES] for words in held_out],
         "held out, 4 to 6": [words[LEAST_SENTENCES : 2 * LEAST_SENTENCES] for words in held_out],
         "swapped": [list(table.classes[exchanged.get(c.index, c.index)].sentences) for c in table.classes],

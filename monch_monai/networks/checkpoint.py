@@ -45,8 +45,8 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     expected = network.state_dict()
     convert_earlier(state)
     state = merge_adapters(state)
-    if DENSITY in expected:
-        state.setdefault(DENSITY, torch.zeros(3))  # earlier versions stored none
+    for name in expected.keys() & {DENSITY, "text_axes"}:
+        state.setdefault(name, torch.zeros_like(expected[name]))  # earlier versions stored none
     flag_of_norm = ENCODER + INSTANCE_NORM
     if flag_of_norm in expected and state.setdefault(flag_of_norm, torch.tensor(False)).any():
         forget_statistics(expected, ENCODER)

@@ -20,8 +20,12 @@ from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
 from monch_monai.networks.provenance import Provenance, Words, convert_earlier
 from monch_monai.networks.wordings import (
+    MOST_AXES,
+    along,
     carried_over,
     filled_up,
+    means_of_each,
+    principal_axes,
     random_directions,
     some_of_each,
     starting_logits,
@@ -37,7 +41,10 @@ class Monch(nn.Module):
 
     `describe` computes the text features of a class table once, and the state dict stores them: a checkpoint needs no
     text tower. Until then they are fixed random directions, three a class. No parameter depends on the classes: the
-    network takes the number of classes, names and features of any state dict that it loads. The state dict also stores
+    network takes the number of classes, names and features of any state dict that it loads. Deviation: features are
+    taken less their mean and along the principal axes of the words trained on, `text_axes`, so that other words for a
+    class are near its own; and the kernel of a class is made in training of one of the three sentences drawn, else of
+    the mean of all that it has. The state dict also stores
     the provenance with the class table, and as `reference_density` the optical density `[3]` by channel of the tissue
     trained on, which darker images are lightened to; zeros where it was not measured.
 
@@ -51,8 +58,9 @@ class Monch(nn.Module):
         dilation: of its neighbourhood.
         cutoff: of the high-pass filter, a share of the spectrum.
         text_dim: D of the text features.
-        class_shares: share of pixels of each class, where the logits start, so that the first steps are not spent on
-            learning that most of tissue is background; None shares a fifth among the classes of nuclei.
+        class_shares: share of pixels of each class; the logits start at that of the background and at equal shares of
+            the rest, so that the first steps are not spent on learning that most of tissue is background. None is a
+            fifth for nuclei.
         mgfe: False uses the three scales unchanged in place of their features (Table 3).
         ppd: False fuses the three features by the fusion block instead of decoding (Table 3).
         high_pass: False puts a convolution in place of the high-frequency module (Table 4).
@@ -111,6 +119,8 @@ class Monch(nn.Module):
         words = Words("random", (3,) * len(class_table))
         self.register_buffer("text_features", filled_up(random_directions(sum(words.counts), text_dim)))
         self.text_features: Tensor
+        self.register_buffer("text_axes", torch.zeros(1 + MOST_AXES, text_dim))
+        self.text_axes: Tensor
         self._provenance = Provenance(image_encoder.name, words=words, class_table=class_table)
         self.register_load_state_dict_pre_hook(_fit_state)  # type: ignore[no-untyped-call]
         self.register_buffer("reference_density", torch.zeros(3))
@@ -135,7 +145,7 @@ class Monch(nn.Module):
             merged = self.fusion(features)
         else:
             merged = self.decoder(features, text.flatten(0, 1), self.fusion(scales))
-        logits = self.head(merged, skips, text.mean(dim=1))  # at the stride of its finest map
+        logits = self.head(merged, skips, self.class_features(text))  # at the stride of its finest map
         logits = F.interpolate(logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False)
         height, width = image.shape[-2:]
         if is_traced():
@@ -160,7 +170,18 @@ class Monch(nn.Module):
 
     def sentences(self) -> Tensor:
         """Features `[T, S, D]` of the sentences that describe each class: in training drawn anew, else the first."""
-        return some_of_each(self.text_features, self._provenance.words.counts, draw=self.training)
+        words = self._provenance.words
+        drawn = some_of_each(self.text_features, words.counts, draw=self.training and words.kind != "random")
+        return along(self.text_axes, drawn) if words.axes else drawn
+
+    def class_features(self, sentences: Tensor) -> Tensor:
+        """Feature `[T, D]` that makes each class's kernel, where `sentences [T, S, D]` were drawn."""
+        words = self._provenance.words
+        if not words.axes:
+            return sentences.mean(dim=1)
+        if self.training:
+            return sentences[:, 0]
+        return along(self.text_axes, means_of_each(self.text_features, words.counts))
 
     @property
     def class_table(self) -> ClassTable:
@@ -178,9 +199,12 @@ class Monch(nn.Module):
                 self.decoder.use_text_dim(text_dim)
             self.head.use_text_dim(text_dim)
             self.text_features = filled_up(random_directions(sum(self._provenance.words.counts), text_dim))
+            self.text_axes = torch.zeros(1 + MOST_AXES, text_dim)
             self.to(device)
 
-    def describe(self, class_table: ClassTable, text_encoder: TextEncoder, words: str = "attributes") -> None:
+    def describe(
+        self, class_table: ClassTable, text_encoder: TextEncoder, words: str = "attributes", trained: bool = False
+    ) -> None:
         """Takes the classes of a table, and the text features of its words.
 
         A class keeps the starting logit of the one of its name, else of the class of PanNuke that it is a kind of.
@@ -189,6 +213,7 @@ class Monch(nn.Module):
             class_table: classes, of any number.
             text_encoder: turns sentences into features.
             words: `attributes`, all sentences of each class; `fixed`, the first three; or `names` alone.
+            trained: whether the network keeps the principal axes of the words that it was trained on.
 
         Raises:
             ValueError: the encoder's features have another dimension than the network's, a sentence has more tokens
@@ -203,7 +228,12 @@ class Monch(nn.Module):
             raise ValueError(f"text features have {features.shape[1]} numbers; the network takes {taken}")
         self.head.prior.copy_(carried_over(self.head.prior, self.class_table, class_table))
         self.text_features = filled_up(features).to(self.text_features)
-        self.provenance = self.provenance.with_words(class_table, of_class, words, text_encoder)
+        axes = self.provenance.words.axes
+        if not trained:
+            found = principal_axes(features, len(class_table))
+            axes = len(found) - 1
+            self.text_axes = F.pad(found, (0, 0, 0, MOST_AXES - axes)).to(self.text_axes)
+        self.provenance = self.provenance.with_words(class_table, of_class, words, text_encoder, axes)
 
     def folded(self) -> "Monch":
         """A copy for inference alone, whose head is a plain convolution and whose words are fixed.
@@ -211,7 +241,7 @@ class Monch(nn.Module):
         Its logits are this network's in eval mode. Do not save it as a checkpoint: its state dict has other names.
         """
         copied = copy.deepcopy(self).eval().requires_grad_(False)
-        copied.head.fold(copied.sentences().mean(dim=1))
+        copied.head.fold(copied.class_features(copied.sentences()))
         return copied
 
     @property
@@ -246,3 +276,4 @@ def _fit_state(network: Monch, state: dict[str, Any], prefix: str, *_: Any) -> N
         state[features] = filled_up(state[features])
         if state[features].shape[1] == network.text_features.shape[1]:
             network.text_features = network.text_features.new_zeros(state[features].shape)
+            state.setdefault(f"{prefix}text_axes", torch.zeros_like(network.text_axes))

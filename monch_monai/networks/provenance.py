@@ -57,11 +57,13 @@ class Words:
             `random`.
         counts: number of features of each class, in the order of the table.
         sha256: of the words of all classes; None where they are random or an earlier version recorded none.
+        axes: principal axes of the words trained on, along which features are taken; 0 takes them as they are.
     """
 
     kind: str
     counts: tuple[int, ...]
     sha256: str | None = None
+    axes: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,12 @@ class Provenance:
         text_encoder = "" if self.text_weights is None else f" by {self.text_encoder} ({self.text_weights})"
         return f"{self.encoder} ({self.image_weights}), words {self.words.kind}{text_encoder}"
 
-    def with_words(self, table: ClassTable, words: Sequence[Sequence[str]], kind: str, encoder: TextEncoder) -> Self:
+    def with_words(
+        self, table: ClassTable, words: Sequence[Sequence[str]], kind: str, encoder: TextEncoder, axes: int = 0
+    ) -> Self:
         """This record with the text features that `encoder` made of the `words` of each class of a table."""
         plain = json.dumps([[c.name, *of] for c, of in zip(table.classes, words, strict=True)], ensure_ascii=False)
-        made_of = Words(kind, tuple(map(len, words)), hashlib.sha256(plain.encode()).hexdigest())
+        made_of = Words(kind, tuple(map(len, words)), hashlib.sha256(plain.encode()).hexdigest(), axes)
         return replace(self, text_encoder=encoder.name, text_weights=encoder.origin, words=made_of, class_table=table)
 
     def child(self, sha256: str) -> Self:

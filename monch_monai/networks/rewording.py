@@ -153,14 +153,15 @@ def reword(
     # Before 0.3.0 three features of a class were all of its name.
     trained = [of_class if len(of_class) == count else of_class * count for of_class, count in of_classes]
     _refuse_another(encoder, own, [of_class[0] for of_class in trained])
-    features = own.text_features[: sum(map(len, trained))]
+    features = torch.cat(list(_features_of_each(own)))
     try:
-        network.describe(wording.described, encoder, "names" if made.words.kind == "names" else "attributes")
+        kind = "names" if made.words.kind == "names" else "attributes"
+        network.describe(wording.described, encoder, kind, trained=True)
     except ValueError as error:
         raise InputError(f"words {words} cannot be used: {error}") from error
     costs = [
         _cost(c.name, of_class, features, trained, own.class_table)
-        for c, of_class in zip(wording.described.classes, network.eval().sentences(), strict=True)
+        for c, of_class in zip(wording.described.classes, _features_of_each(network), strict=True)
     ][1:]
     _report(costs, *_range(features, [len(of_class) for of_class in trained]))
     groups = wording.groups()
@@ -171,13 +172,20 @@ def reword(
 
 def _refuse_another(encoder: TextEncoder, own: Monch, firsts: list[str]) -> None:
     """Refuses a text encoder that encodes the first words of each class otherwise than the one trained with did."""
-    known, found = own.sentences()[:, 0].cpu(), encoder.encode(firsts)
+    known, found = torch.stack([of_class[0] for of_class in _features_of_each(own)]).cpu(), encoder.encode(firsts)
     if known.shape != found.shape or (known * found).sum(dim=1).min() < ALIKE:
         made = own.provenance
         raise InputError(
             f"the words of these weights were encoded by {made.text_encoder} ({made.text_weights}), and text_weights "
             f"({encoder.origin}) encode them otherwise: give --text_weights the file that they were trained with"
         )
+
+
+def _features_of_each(network: Monch) -> Sequence[Tensor]:
+    """Text features `[S, D]` of all words of each class."""
+    counts = network.provenance.words.counts
+    of_each: Sequence[Tensor] = network.text_features[: sum(counts)].split(list(counts))
+    return of_each
 
 
 def _cost(name: str, sentences: Tensor, features: Tensor, trained: list[list[str]], table: ClassTable) -> WordCost:

@@ -10,6 +10,8 @@ from monch_monai.class_table import EARLIER
 from monch_monai.class_table.class_table import LEAST_SENTENCES, MOST_CLASSES, ClassTable
 from monch_monai.errors import InputError
 
+MOST_AXES = 64
+"""Principal axes of the words trained on that a network has room for."""
 ROWS = 256
 """Rows that text features are filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
 
@@ -18,7 +20,7 @@ def some_of_each(features: Tensor, counts: Sequence[int], draw: bool) -> Tensor:
     """Features `[T, S, D]` of S sentences of each of T classes, whose features `[N, D]` lie one class after another.
 
     S is three, or the fewest that a class has. Where they are drawn, that is without replacement and by PyTorch's
-    generator of the CPU; else, and where no class has more, they are the first of each class.
+    generator of the CPU; else they are the first of each class.
 
     Args:
         features: at least as many rows as `counts` add up to.
@@ -27,10 +29,40 @@ def some_of_each(features: Tensor, counts: Sequence[int], draw: bool) -> Tensor:
     """
     number = min(LEAST_SENTENCES, *counts)
     starts = [sum(counts[:index]) for index in range(len(counts))]
-    if not draw or max(counts) == number:
+    if not draw:
         return torch.stack([features[start : start + number] for start in starts])
     rows = [start + torch.randperm(count)[:number] for start, count in zip(starts, counts, strict=True)]
     return features[torch.stack(rows).to(features.device)]
+
+
+def means_of_each(features: Tensor, counts: Sequence[int]) -> Tensor:
+    """Mean feature `[T, D]` of all sentences of each of T classes, whose features lie as those of `some_of_each`."""
+    return torch.stack([of_class.mean(dim=0) for of_class in features[: sum(counts)].split(list(counts))])
+
+
+def principal_axes(features: Tensor, classes: int) -> Tensor:
+    """Mean and principal axes `[1 + A, D]` of sentences' features `[N, D]`.
+
+    There are 16 axes, or twice the number of classes where that is more, at most `MOST_AXES`, and fewer than sentences.
+    """
+    mean = features.mean(dim=0, keepdim=True)
+    _, sizes, axes = torch.linalg.svd(features - mean, full_matrices=False)
+    spread = int((sizes > 1e-4 * sizes[0]).sum()) if sizes[0] > 0 else 0
+    return torch.cat([mean, axes[: min(max(16, 2 * classes), MOST_AXES, spread)]])
+
+
+def along(axes: Tensor, features: Tensor) -> Tensor:
+    """Features `[..., D]` less the mean of those trained on, along their principal axes alone, as unit vectors.
+
+    Sentences about nuclei are much alike, and other wordings of a class lie near those trained on only in the few
+    directions in which these differ: what is left of a sentence is what it says.
+
+    Args:
+        axes: as of `principal_axes`, filled up with rows of 0 at will.
+        features: of sentences, or means of them.
+    """
+    mean, directions = axes[0], axes[1:]
+    return F.normalize((features - mean) @ directions.mT @ directions, dim=-1)
 
 
 def words_of(class_table: ClassTable, kind: str) -> list[list[str]]:
@@ -78,9 +110,10 @@ def stored_logits(logits: Tensor) -> Tensor:
 
 
 def starting_logits(shares: Sequence[float] | None, classes: int) -> Tensor:
-    """Logits of the classes' shares of pixels, filled up; a class without a pixel begins as one of a share of 1e-5.
+    """Logits of the share of the background, and of equal shares of the classes of nuclei, filled up.
 
-    Where `shares` is None, the classes of nuclei share a fifth.
+    So classes of nuclei differ by their words alone. Where `shares` is None, nuclei have a fifth of the pixels.
     """
-    given = torch.tensor([0.8, *[0.2 / (classes - 1)] * (classes - 1)] if shares is None else shares)
+    background, nuclei = (0.8, 0.2) if shares is None else (shares[0], sum(shares[1:]))
+    given = torch.tensor([background, *[nuclei / (classes - 1)] * (classes - 1)])
     return logits_of_classes(torch.logit(given.clamp(1e-5, 1 - 1e-5)))

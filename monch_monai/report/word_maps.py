@@ -27,7 +27,7 @@ class WordMaps:
     Args:
         captions: S a class: its sentences; its name, or the number of a direction, where the words are not sentences.
         logits: of each class `[T, H, W]`, those of the network.
-        responses: the logit of each sentence alone `[T, S, H, W]`; its mean over S is `logits`.
+        responses: the logit of each sentence alone `[T, S, H, W]`.
         attention: to each sentence `[T, S, h, w]`, which sums to 1 at each place; None where no stage attends to words.
     """
 
@@ -106,8 +106,8 @@ def captions(network: Monch) -> tuple[tuple[str, ...], ...]:
 def _response(network: Monch, visual: Tensor, text: Tensor, size: torch.Size) -> Tensor:
     """Logits `[T, H, W]` of one sentence a class, `text [T, D]`, at the padded `size`: Eq. (8) with `F_T` of it alone.
 
-    A kernel is linear in the text feature, and the class's feature is the mean of its sentences'. So the mean of
-    their responses is the class's logit.
+    A kernel is linear in the text feature. So of random directions, where the class's feature is the mean of its
+    sentences', the mean of their responses is the class's logit.
     """
     weights, bias = network.head.kernels(text)
     logits = F.conv2d(visual, weights, bias, padding=1)

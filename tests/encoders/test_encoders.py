@@ -9,6 +9,7 @@ from monch_monai.encoders import RANDOM, load_published
 from monch_monai.errors import InputError
 from monch_monai.networks import Monch, initialise_weights, parameter_groups
 from monch_monai.networks.pretrained import PROMPTS
+from monch_monai.networks.wordings import some_of_each
 from tests.bundle.test_encoders import build
 from tests.fakes.encoders import SMALL, shapes_of, sparse
 from tests.fakes.network import TEXT_DIM, noise
@@ -143,7 +144,7 @@ def test_words_are_all_sentences_or_three_or_names_or_none():
         before = network.text_features.clone()
         torch.manual_seed(1)
         initialise_weights(network, "none", prompts=prompts)
-        made[prompts] = network.eval().sentences()
+        made[prompts] = some_of_each(network.text_features, network.provenance.words.counts, draw=False)
         assert torch.equal(network.text_features, before) is (prompts == "random")
         record = network.provenance
         assert (record.words.kind, record.image_weights) == (prompts, RANDOM)

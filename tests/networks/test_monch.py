@@ -2,13 +2,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.encoders import ClipResNet50, Origin
 from monch_monai.networks import Monch
 from monch_monai.networks.prompt_decoder import QUERIES
+from monch_monai.networks.wordings import along
 from tests.fakes.labels import some_classes
 from tests.fakes.network import TEXT_DIM, SmallText, noise, small_monch
+from tests.fakes.words import BagOfWords
 
 SIZES = [(256, 256), (32, 32), (33, 70), (64, 96)]
 ABLATIONS = [
@@ -159,7 +162,7 @@ def words_of(table, number=None):
     return [sentence for c in table.classes for sentence in c.sentences[:number]]
 
 
-def test_sentences_are_encoded_in_class_order_and_averaged_by_class():
+def test_sentences_are_encoded_in_class_order_and_taken_along_their_axes():
     network, text = small_monch().eval(), SmallText()
     network.describe(PANNUKE, text)
     assert text.sentences == words_of(PANNUKE)
@@ -167,8 +170,43 @@ def test_sentences_are_encoded_in_class_order_and_averaged_by_class():
     assert torch.equal(network.text_features[: len(features)], features)
     assert len(network.text_features) % 256 == 0
     assert not network.text_features[len(features) :].any()
-    first = torch.stack([features[sum(counts[:c]) : sum(counts[:c]) + 3] for c in range(6)])
-    assert torch.equal(network.sentences(), first)
+    of_class = features.split(counts)
+    centred = features - features.mean(dim=0)
+    axes = torch.linalg.svd(centred, full_matrices=False)[2][: network.provenance.words.axes]
+    assert len(axes) == 16
+
+    def of_axes(sentences):
+        return F.normalize((sentences - features.mean(dim=0)) @ axes.T @ axes, dim=-1)
+
+    first = network.sentences()
+    torch.testing.assert_close(first, torch.stack([of_axes(own[:3]) for own in of_class]), atol=1e-5, rtol=0)
+    means = torch.stack([of_axes(own.mean(dim=0)) for own in of_class])
+    torch.testing.assert_close(network.class_features(first), means, atol=1e-5, rtol=0)
+
+
+def test_two_classes_whose_words_are_swapped_swap_their_logits():
+    network, image = small_monch(class_shares=[0.7, 0.1, 0.1, 0.05, 0.01, 0.04]).eval(), noise(1, 3, 64, 64)
+    network.describe(PANNUKE, BagOfWords(TEXT_DIM))
+    _, one, two, *_ = own = PANNUKE.classes
+    swapped = (replace(one, sentences=two.sentences), replace(two, sentences=one.sentences))
+    with torch.no_grad():
+        before = network(image)
+        network.describe(ClassTable("swapped", (own[0], *swapped, *own[3:])), BagOfWords(TEXT_DIM), trained=True)
+        after = network(image)
+    torch.testing.assert_close(after, before[:, [0, 2, 1, 3, 4, 5]], atol=1e-4, rtol=0)
+
+
+def test_other_words_are_taken_along_the_axes_of_those_trained_on():
+    network, other = small_monch().eval(), some_classes(4)
+    network.describe(PANNUKE, SmallText())
+    axes = network.text_axes.clone()
+    network.describe(other, SmallText(), trained=True)
+    assert torch.equal(network.text_axes, axes)
+    assert network.provenance.words.axes == 16
+    network.describe(other, SmallText())
+    assert not torch.equal(network.text_axes, axes)
+    assert network.provenance.words.axes == 11  # one fewer than sentences
+    assert not network.text_axes[12:].any()
 
 
 def test_each_step_of_training_draws_three_sentences_a_class():
@@ -177,12 +215,13 @@ def test_each_step_of_training_draws_three_sentences_a_class():
     counts = network.provenance.words.counts
     torch.manual_seed(0)
     drawn = [network.sentences() for _ in range(40)]
+    assert all(torch.equal(network.class_features(step), step[:, 0]) for step in drawn)
     for c, count in enumerate(counts):
-        own = network.text_features[sum(counts[:c]) : sum(counts[:c]) + count]
+        own = along(network.text_axes, network.text_features[sum(counts[:c]) : sum(counts[:c]) + count])
         places = [[int((own - row).abs().sum(dim=1).argmin()) for row in step[c]] for step in drawn]
         assert all(len(set(three)) == 3 for three in places)
         assert {place for three in places for place in three} == set(range(count))
-        assert all(torch.equal(own[three], step[c]) for three, step in zip(places, drawn, strict=True))
+        assert all((own[three] - step[c]).abs().max() < 1e-5 for three, step in zip(places, drawn, strict=True))
     torch.manual_seed(0)
     assert all(torch.equal(network.sentences(), step) for step in drawn)
 
@@ -254,6 +293,7 @@ def test_the_state_dict_holds_tensors_alone():
 def test_first_logits_are_near_the_shares_of_the_classes(training, seed):
     shares = [0.8332, 0.0864, 0.0177, 0.0373, 0.0007, 0.0247]
     network = small_monch(seed=seed, class_shares=shares).train(training)
+    shares = [shares[0], *[sum(shares[1:]) / 5] * 5]
     with torch.no_grad():
         logits = network(noise(2, 3, 96, 96, seed=seed))
     priors = torch.logit(torch.tensor(shares))
