@@ -1,4 +1,4 @@
-"""Which sentences describe a class at one pass: drawn anew at each step of training, the first three otherwise."""
+"""Which sentences describe a class at one pass, and what of their features the network takes."""
 
 from collections.abc import Sequence
 
