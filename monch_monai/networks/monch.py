@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,42 +10,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
-from monch_monai.encoders import ImageEncoder, TextEncoder
-from monch_monai.encoders.instance_norm import normalisation
+from monch_monai.encoders import ImageEncoder
 from monch_monai.errors import InputError
 from monch_monai.networks.blocks import conv_norm_act, joined, resized
+from monch_monai.networks.described import DescribedNetwork
 from monch_monai.networks.features import Fusion, MultiGrainedFeatures, Rescale
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
-from monch_monai.networks.provenance import Provenance, Words, convert_earlier
 from monch_monai.networks.wordings import (
-    MOST_AXES,
-    along,
-    carried_over,
-    filled_up,
-    means_of_each,
-    principal_axes,
-    random_directions,
-    some_of_each,
     starting_logits,
-    stored_logits,
-    words_of,
 )  # fmt: skip
 from monch_monai.ops.choice import is_traced
 from monch_monai.settings import flag
 
 
-class Monch(nn.Module):
+class Monch(DescribedNetwork):
     """MONCH: multi-organ, multi-class nucleus segmentation from an image and words, with a single branch.
 
-    `describe` computes the text features of a class table once, and the state dict stores them: a checkpoint needs no
-    text tower. Until then they are fixed random directions, three a class. No parameter depends on the classes: the
-    network takes the number of classes, names and features of any state dict that it loads. Deviation: features are
-    taken less their mean and along the principal axes of the words trained on, `text_axes`, so that other words for a
-    class are near its own; and the kernel of a class is made in training of one of the three sentences drawn, else of
-    the mean of all that it has. The state dict also stores
-    the provenance with the class table, and as `reference_density` the optical density `[3]` by channel of the tissue
-    trained on, which darker images are lightened to; zeros where it was not measured.
+    No parameter depends on the classes, which `DescribedNetwork` keeps. The state dict also stores as
+    `reference_density` the optical density `[3]` by channel of the tissue trained on, which darker images are lightened
+    to; zeros where it was not measured.
 
     Args:
         image_encoder: its maps are the middle map and, where it has them, finer ones.
@@ -93,7 +76,7 @@ class Monch(nn.Module):
         queries: Sequence[str] = QUERIES,
         middle_stride: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(image_encoder.name, class_table, text_dim)
         mgfe, ppd = flag("mgfe", mgfe), flag("ppd", ppd)  # a command line gives "false" as text
         high_pass, topology = flag("high_pass", high_pass), flag("topology", topology)
         if channels % 4 or channels % num_heads:
@@ -116,13 +99,6 @@ class Monch(nn.Module):
         # The coarse map halves the middle one, and must hold a node for each of the k * dilation nearest.
         self.stride = math.lcm(2 * middle_stride, strides[-1], image_encoder.multiple)
         self.min_size = self.stride * math.ceil(math.sqrt(k * dilation))
-        words = Words("random", (3,) * len(class_table))
-        self.register_buffer("text_features", filled_up(random_directions(sum(words.counts), text_dim)))
-        self.text_features: Tensor
-        self.register_buffer("text_axes", torch.zeros(1 + MOST_AXES, text_dim))
-        self.text_axes: Tensor
-        self._provenance = Provenance(image_encoder.name, words=words, class_table=class_table)
-        self.register_load_state_dict_pre_hook(_fit_state)  # type: ignore[no-untyped-call]
         self.register_buffer("reference_density", torch.zeros(3))
         self.reference_density: Tensor
 
@@ -168,73 +144,6 @@ class Monch(nn.Module):
             strides.clamp(min=least) if isinstance(strides, Tensor) else torch.sym_max(strides, least)
         )
 
-    def sentences(self) -> Tensor:
-        """Features `[T, S, D]` of the sentences that describe each class: in training drawn anew, else the first."""
-        words = self._provenance.words
-        drawn = some_of_each(self.text_features, words.counts, draw=self.training and words.kind != "random")
-        return along(self.text_axes, drawn) if words.axes else drawn
-
-    def class_features(self, sentences: Tensor) -> Tensor:
-        """Feature `[T, D]` that makes each class's kernel, where `sentences [T, S, D]` were drawn."""
-        words = self._provenance.words
-        if not words.axes:
-            return sentences.mean(dim=1)
-        if self.training:
-            return sentences[:, 0]
-        return along(self.text_axes, means_of_each(self.text_features, words.counts))
-
-    @property
-    def class_table(self) -> ClassTable:
-        """The classes, in the order of the maps."""
-        return self._provenance.class_table
-
-    def use_text_dim(self, text_dim: int) -> None:
-        """Takes text features of `text_dim` dimensions: where it is another, makes them and their layers anew, random.
-
-        Their parameters are new objects, so this comes before an optimiser is made of them.
-        """
-        if text_dim != self.text_features.shape[1]:
-            device = self.text_features.device
-            if self.decoder is not None:
-                self.decoder.use_text_dim(text_dim)
-            self.head.use_text_dim(text_dim)
-            self.text_features = filled_up(random_directions(sum(self._provenance.words.counts), text_dim))
-            self.text_axes = torch.zeros(1 + MOST_AXES, text_dim)
-            self.to(device)
-
-    def describe(
-        self, class_table: ClassTable, text_encoder: TextEncoder, words: str = "attributes", trained: bool = False
-    ) -> None:
-        """Takes the classes of a table, and the text features of its words.
-
-        A class keeps the starting logit of the one of its name, else of the class of PanNuke that it is a kind of.
-
-        Args:
-            class_table: classes, of any number.
-            text_encoder: turns sentences into features.
-            words: `attributes`, all sentences of each class; `fixed`, the first three; or `names` alone.
-            trained: whether the network keeps the principal axes of the words that it was trained on.
-
-        Raises:
-            ValueError: the encoder's features have another dimension than the network's, a sentence has more tokens
-                than it reads, or the network is folded.
-        """
-        if self.head.folded is not None:
-            raise ValueError("this network is folded to the words it has; describe the one it was folded from")
-        of_class = words_of(class_table, words)
-        features = text_encoder.encode([sentence for sentences in of_class for sentence in sentences])
-        if features.shape[1] != self.text_features.shape[1]:
-            taken = self.text_features.shape[1]
-            raise ValueError(f"text features have {features.shape[1]} numbers; the network takes {taken}")
-        self.head.prior.copy_(carried_over(self.head.prior, self.class_table, class_table))
-        self.text_features = filled_up(features).to(self.text_features)
-        axes = self.provenance.words.axes
-        if not trained:
-            found = principal_axes(features, len(class_table))
-            axes = len(found) - 1
-            self.text_axes = F.pad(found, (0, 0, 0, MOST_AXES - axes)).to(self.text_axes)
-        self.provenance = self.provenance.with_words(class_table, of_class, words, text_encoder, axes)
-
     def folded(self) -> "Monch":
         """A copy for inference alone, whose head is a plain convolution and whose words are fixed.
 
@@ -243,37 +152,3 @@ class Monch(nn.Module):
         copied = copy.deepcopy(self).eval().requires_grad_(False)
         copied.head.fold(copied.class_features(copied.sentences()))
         return copied
-
-    @property
-    def provenance(self) -> Provenance:
-        """What the network was made of and how it was trained; the state dict stores it as a tensor of JSON."""
-        return replace(self._provenance, normalisation=normalisation(self.image_encoder))
-
-    @provenance.setter
-    def provenance(self, record: Provenance) -> None:
-        self._provenance = record
-
-    def get_extra_state(self) -> Tensor:
-        """The provenance as `torch.nn.Module.state_dict` stores it, uint8."""
-        return self.provenance.to_tensor()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Takes the provenance from a state dict.
-
-        Raises:
-            InputError: `state` holds no provenance.
-        """
-        self._provenance = Provenance.from_tensor(state)
-
-
-def _fit_state(network: Monch, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Brings a state dict of an earlier version into this one's form, and the network to its number of sentences."""
-    convert_earlier(state, prefix)
-    features, prior = f"{prefix}text_features", f"{prefix}head.prior"
-    if prior in state:
-        state[prior] = stored_logits(state[prior])
-    if features in state:
-        state[features] = filled_up(state[features])
-        if state[features].shape[1] == network.text_features.shape[1]:
-            network.text_features = network.text_features.new_zeros(state[features].shape)
-            state.setdefault(f"{prefix}text_axes", torch.zeros_like(network.text_axes))

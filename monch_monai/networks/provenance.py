@@ -99,12 +99,10 @@ class Provenance:
         text_encoder = "" if self.text_weights is None else f" by {self.text_encoder} ({self.text_weights})"
         return f"{self.encoder} ({self.image_weights}), words {self.words.kind}{text_encoder}"
 
-    def with_words(
-        self, table: ClassTable, words: Sequence[Sequence[str]], kind: str, encoder: TextEncoder, axes: int = 0
-    ) -> Self:
+    def with_words(self, table: ClassTable, words: Sequence[Sequence[str]], kind: str, encoder: TextEncoder) -> Self:
         """This record with the text features that `encoder` made of the `words` of each class of a table."""
         plain = json.dumps([[c.name, *of] for c, of in zip(table.classes, words, strict=True)], ensure_ascii=False)
-        made_of = Words(kind, tuple(map(len, words)), hashlib.sha256(plain.encode()).hexdigest(), axes)
+        made_of = Words(kind, tuple(map(len, words)), hashlib.sha256(plain.encode()).hexdigest())
         return replace(self, text_encoder=encoder.name, text_weights=encoder.origin, words=made_of, class_table=table)
 
     def child(self, sha256: str) -> Self:

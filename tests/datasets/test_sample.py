@@ -16,7 +16,7 @@ from monch_monai.class_table import PANNUKE
 from monch_monai.data import Tiles
 from monch_monai.datasets import open_tiles, prepare_sample, sample
 from monch_monai.errors import InputError
-from tests.fakes.tiny import write
+from tests.fakes.tiny import fold_of, write
 
 # Outermost pixels of each square of the fake field: left, top, right, bottom, each with the class it has there.
 SQUARES = {
@@ -160,7 +160,8 @@ def test_a_dataset_that_is_given_is_opened_and_the_sample_left_alone(prepared, t
 
 
 def test_several_datasets_are_opened_as_one(tmp_path):
-    folders = [str(write(tmp_path / name)) for name in ("first", "second")]
+    others = {"a": fold_of([6, 7]), "b": fold_of([8])}
+    folders = [str(write(tmp_path / "first")), str(write(tmp_path / "second", folds=others))]
     opened = open_tiles(folders, tmp_path / "sample")
     assert [dataset.dir.name for dataset in opened.datasets] == ["first", "second"]
     assert opened.split(1, "train") == ["first/a", "second/a"]
