@@ -1,5 +1,6 @@
 """What a network knows of its classes: their table, the text features of their words, and its provenance."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -125,6 +126,13 @@ class DescribedNetwork(nn.Module):
             self.text_axes = F.pad(found, (0, 0, 0, MOST_AXES - axes)).to(self.text_axes)
         made = self.provenance.with_words(class_table, of_class, words, text_encoder)
         self.provenance = replace(made, words=replace(made.words, axes=axes))
+
+    def forget(self, classes: Sequence[int]) -> None:
+        """Puts the mean of all words trained on in place of the words of some classes, which then say nothing."""
+        counts = self._provenance.words.counts
+        starts = [sum(counts[:index]) for index in range(len(counts))]
+        for index in classes:
+            self.text_features[starts[index] : starts[index] + counts[index]] = self.text_axes[0]
 
     @property
     def provenance(self) -> Provenance:

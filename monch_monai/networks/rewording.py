@@ -128,6 +128,8 @@ def reword(
 ) -> Rewording:
     """Gives a trained network other words, by the text encoder that it was trained with, and logs what they cost.
 
+    Words of a class that are like none trained on, for which a warning is logged, are not read.
+
     Args:
         network: with its weights loaded; changed in place.
         checkpoint: file of the weights; only so that a config loads them first.
@@ -162,12 +164,15 @@ def reword(
     costs = [
         _cost(c.name, of_class, features, trained, own.class_table)
         for c, of_class in zip(wording.described.classes, _features_of_each(network), strict=True)
-    ][1:]
-    _report(costs, *_range(features, [len(of_class) for of_class in trained]))
+    ]
+    low, high = _range(features, [len(of_class) for of_class in trained])
+    _report(costs, low, high)
+    if made.words.axes and low < 1:  # where a class has one wording alone, nothing is known of how they may differ
+        network.forget([index for index, cost in enumerate(costs) if _is_foreign(cost, low)])
     groups = wording.groups()
     is_plain = wording.described == wording.table
     whole = network if is_plain else MergedClasses(network, wording.table, groups)
-    return Rewording(whole, own, wording, costs)
+    return Rewording(whole, own, wording, costs[1:])
 
 
 def _refuse_another(encoder: TextEncoder, own: Monch, firsts: list[str]) -> None:
@@ -205,13 +210,17 @@ def _range(features: Tensor, counts: Sequence[int]) -> tuple[float, float]:
     return min(nearest), max(nearest)
 
 
+def _is_foreign(cost: WordCost, low: float) -> bool:
+    return cost.cosine < low - ROUNDING
+
+
 def _report(costs: Sequence[WordCost], low: float, high: float) -> None:
     of_trained = f"1 is the same; of each of these to the next it is {low:.2f} to {high:.2f}"
     logger.info("words: cosine of each class to the nearest wordings trained on (%s)", of_trained)
-    for cost in costs:
+    for cost in costs[1:]:
         logger.info("  %-24s %.2f  nearest %r of %s", cost.name, cost.cosine, cost.nearest[:80], cost.of)
     for cost in costs:
-        if cost.cosine < low - ROUNDING:
+        if _is_foreign(cost, low):
             logger.warning(
                 "no wording like those of %s was trained (cosine %.2f, of trained ones at least %.2f): expect guesses",
                 cost.name, cost.cosine, low,

@@ -123,6 +123,21 @@ def test_words_like_none_trained_draw_a_warning_that_names_the_class(tmp_path, c
     assert len(warnings) == 1
     assert "no wording like those of quux was trained" in warnings[0]
     assert found.costs[-1].cosine < min(cost.cosine for cost in found.costs[:-1])
+    read = found.network.class_features(found.network.sentences()).norm(dim=-1)
+    torch.testing.assert_close(read, torch.tensor([1.0] * 6 + [0.0]), atol=1e-5, rtol=0)
+
+
+def test_where_all_words_are_like_none_trained_nothing_is_found(tmp_path, caplog):
+    nonsense = [f"{word} of {n} zindle." for n, word in enumerate(["Blorf", "Quux", "Qaz"])]
+    classes = [{"name": n, "sentences": [f"{s} {n[::-1]}xyz" for s in nonsense]} for n in PANNUKE.names]
+    network = described(class_shares=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    with torch.no_grad():
+        network.head.text.weight.mul_(50)
+    assert (run(network).argmax(dim=1) > 0).any()
+    with caplog.at_level(logging.INFO):
+        found = reword(network, words=write(tmp_path, *classes)).network
+    assert not run(found).argmax(dim=1).any()
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 6
 
 
 def test_words_are_refused_where_they_would_mean_nothing(tmp_path, monkeypatch):
