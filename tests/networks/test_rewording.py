@@ -128,8 +128,8 @@ def test_words_like_none_trained_draw_a_warning_that_names_the_class(tmp_path, c
 
 
 def test_where_all_words_are_like_none_trained_nothing_is_found(tmp_path, caplog):
-    nonsense = [f"{word} of {n} zindle." for n, word in enumerate(["Blorf", "Quux", "Qaz"])]
-    classes = [{"name": n, "sentences": [f"{s} {n[::-1]}xyz" for s in nonsense]} for n in PANNUKE.names]
+    nonsense = ["blorf", "quux", "qaz"]
+    classes = [{"name": n, "sentences": [f"{word}{n[::-1]} {word}xyz{n}" for word in nonsense]} for n in PANNUKE.names]
     network = described(class_shares=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
     with torch.no_grad():
         network.head.text.weight.mul_(50)
