@@ -27,6 +27,9 @@ from monch_monai.networks.wordings import (
     words_of,
 )
 
+NEVER = 50.0
+"""A starting logit that no pixel overcomes."""
+
 
 class DescribedNetwork(nn.Module):
     """A network whose classes are words.
@@ -128,11 +131,17 @@ class DescribedNetwork(nn.Module):
         self.provenance = replace(made, words=replace(made.words, axes=axes))
 
     def forget(self, classes: Sequence[int]) -> None:
-        """Puts the mean of all words trained on in place of the words of some classes, which then say nothing."""
+        """Takes the words of some classes away: they find nothing, and nothing is found without the background's.
+
+        Their features become the mean of all words trained on, of which `along` leaves nothing.
+        """
         counts = self._provenance.words.counts
-        starts = [sum(counts[:index]) for index in range(len(counts))]
         for index in classes:
-            self.text_features[starts[index] : starts[index] + counts[index]] = self.text_axes[0]
+            start = sum(counts[:index])
+            self.text_features[start : start + counts[index]] = self.text_axes[0]
+            self.head.prior[index] = -NEVER
+        if 0 in classes or len(set(classes)) >= len(counts) - 1:
+            self.head.prior[0] = NEVER
 
     @property
     def provenance(self) -> Provenance:

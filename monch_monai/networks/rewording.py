@@ -128,7 +128,7 @@ def reword(
 ) -> Rewording:
     """Gives a trained network other words, by the text encoder that it was trained with, and logs what they cost.
 
-    Words of a class that are like none trained on, for which a warning is logged, are not read.
+    A class whose words are like none trained on, for which a warning is logged, finds nothing.
 
     Args:
         network: with its weights loaded; changed in place.
@@ -166,8 +166,9 @@ def reword(
         for c, of_class in zip(wording.described.classes, _features_of_each(network), strict=True)
     ]
     low, high = _range(features, [len(of_class) for of_class in trained])
-    _report(costs, low, high)
-    if made.words.axes and low < 1:  # where a class has one wording alone, nothing is known of how they may differ
+    unread = made.words.axes > 0 and low < 1  # of one wording a class nothing is known of how they may differ
+    _report(costs, low, high, "it finds nothing" if unread else "expect guesses")
+    if unread:
         network.forget([index for index, cost in enumerate(costs) if _is_foreign(cost, low)])
     groups = wording.groups()
     is_plain = wording.described == wording.table
@@ -214,7 +215,7 @@ def _is_foreign(cost: WordCost, low: float) -> bool:
     return cost.cosine < low - ROUNDING
 
 
-def _report(costs: Sequence[WordCost], low: float, high: float) -> None:
+def _report(costs: Sequence[WordCost], low: float, high: float, outcome: str) -> None:
     of_trained = f"1 is the same; of each of these to the next it is {low:.2f} to {high:.2f}"
     logger.info("words: cosine of each class to the nearest wordings trained on (%s)", of_trained)
     for cost in costs[1:]:
@@ -222,6 +223,6 @@ def _report(costs: Sequence[WordCost], low: float, high: float) -> None:
     for cost in costs:
         if _is_foreign(cost, low):
             logger.warning(
-                "no wording like those of %s was trained (cosine %.2f, of trained ones at least %.2f): expect guesses",
-                cost.name, cost.cosine, low,
+                "no wording like those of %s was trained (cosine %.2f, of trained ones at least %.2f): %s",
+                cost.name, cost.cosine, low, outcome,
             )  # fmt: skip

@@ -123,6 +123,8 @@ def test_words_like_none_trained_draw_a_warning_that_names_the_class(tmp_path, c
     assert len(warnings) == 1
     assert "no wording like those of quux was trained" in warnings[0]
     assert found.costs[-1].cosine < min(cost.cosine for cost in found.costs[:-1])
+    assert warnings[0].endswith(": it finds nothing")
+    assert not (run(found.network)[:, -1] > -40).any()
     read = found.network.class_features(found.network.sentences()).norm(dim=-1)
     torch.testing.assert_close(read, torch.tensor([1.0] * 6 + [0.0]), atol=1e-5, rtol=0)
 
