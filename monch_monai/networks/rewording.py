@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 ALIKE = 0.99
 """Least cosine of a sentence's features by the same text encoder on two machines."""
+UNREADABLE = 0.5
+"""Share of the least cosine of trained wordings below which words say nothing to the network."""
 ROUNDING = 1e-3
 """Difference of cosines that means nothing."""
 
@@ -128,7 +130,8 @@ def reword(
 ) -> Rewording:
     """Gives a trained network other words, by the text encoder that it was trained with, and logs what they cost.
 
-    A class whose words are like none trained on, for which a warning is logged, finds nothing.
+    A class whose words are unlike those trained on draws a warning; where they have nothing in common with any, the
+    class finds nothing.
 
     Args:
         network: with its weights loaded; changed in place.
@@ -166,10 +169,9 @@ def reword(
         for c, of_class in zip(wording.described.classes, _features_of_each(network), strict=True)
     ]
     low, high = _range(features, [len(of_class) for of_class in trained])
-    unread = made.words.axes > 0 and low < 1  # of one wording a class nothing is known of how they may differ
-    _report(costs, low, high, "it finds nothing" if unread else "expect guesses")
-    if unread:
-        network.forget([index for index, cost in enumerate(costs) if _is_foreign(cost, low)])
+    least = UNREADABLE * low if made.words.axes else -1.0
+    _report(costs, low, high, least)
+    network.forget([index for index, cost in enumerate(costs) if cost.cosine < least])
     groups = wording.groups()
     is_plain = wording.described == wording.table
     whole = network if is_plain else MergedClasses(network, wording.table, groups)
@@ -211,18 +213,14 @@ def _range(features: Tensor, counts: Sequence[int]) -> tuple[float, float]:
     return min(nearest), max(nearest)
 
 
-def _is_foreign(cost: WordCost, low: float) -> bool:
-    return cost.cosine < low - ROUNDING
-
-
-def _report(costs: Sequence[WordCost], low: float, high: float, outcome: str) -> None:
+def _report(costs: Sequence[WordCost], low: float, high: float, least: float) -> None:
     of_trained = f"1 is the same; of each of these to the next it is {low:.2f} to {high:.2f}"
     logger.info("words: cosine of each class to the nearest wordings trained on (%s)", of_trained)
     for cost in costs[1:]:
         logger.info("  %-24s %.2f  nearest %r of %s", cost.name, cost.cosine, cost.nearest[:80], cost.of)
     for cost in costs:
-        if _is_foreign(cost, low):
+        if cost.cosine < low - ROUNDING:
             logger.warning(
                 "no wording like those of %s was trained (cosine %.2f, of trained ones at least %.2f): %s",
-                cost.name, cost.cosine, low, outcome,
+                cost.name, cost.cosine, low, "it finds nothing" if cost.cosine < least else "expect guesses",
             )  # fmt: skip

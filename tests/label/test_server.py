@@ -66,7 +66,7 @@ def test_nuclei_are_those_of_inference_json_and_lie_where_they_are(
     ]
     assert as_set(found) == as_set(written)
     recall, precision = agreement(found, known["field_a"].instances, (0, 0, *FIELDS["field_a"][:2]))
-    assert min(recall, precision) > 0.8
+    assert min(recall, precision) > 0.7
 
 
 def test_instances_as_a_mask(server: Server, inference: Path) -> None:

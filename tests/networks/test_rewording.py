@@ -14,7 +14,7 @@ from tests.fakes.encoders import VIT
 from tests.fakes.network import SmallText, noise, small_monch
 from tests.fakes.words import BagOfWords
 
-DIM = 512
+DIM = 4096
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ def test_a_renamed_class_keeps_its_map(tmp_path):
 
 
 def test_words_like_none_trained_draw_a_warning_that_names_the_class(tmp_path, caplog):
-    nonsense = {"name": "quux", "color": [1, 2, 3], "sentences": ["Blorf zindle.", "Seventeen bicycles.", "Qux qaz."]}
+    nonsense = {"name": "quux", "color": [1, 2, 3], "sentences": ["blorfa zindleb", "quuxc frobd", "qazze wibblef"]}
     with caplog.at_level(logging.INFO):
         found = reword(described(), words=write(tmp_path, *PANNUKE.names, nonsense))
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
