@@ -15,8 +15,10 @@ from benchmarks.measurement import print_head, print_row
 from benchmarks.networks import CONFIGS
 from monch_monai.class_table import ClassTable
 from monch_monai.class_table.class_table import LEAST_SENTENCES
+from monch_monai.encoders import RANDOM, load_text_encoder
 from monch_monai.metrics import confusion_matrix, score_rows
 from monch_monai.networks import Monch, reword
+from monch_monai.networks.wordings import words_of
 from monch_monai.predict import class_map
 
 NONSENSE = (
@@ -83,15 +85,24 @@ def _classes(network: Monch, inferer: Callable[..., Tensor], item: dict[str, Any
 
 def _other_words(network: Monch, table: ClassTable, exchanged: dict[int, int]) -> Iterator[tuple[str, Monch]]:
     """The network by its own words and by each kind of others, through the file that a user would write."""
-    held_out = [list(c.held_out) for c in table.classes]
+    made, held_out = network.provenance, [list(c.held_out) for c in table.classes]
+    own = words_of(table, made.words.kind)
     kinds = {
         "held out": held_out,
         "held out, 1 to 3": [words[:LEAST_SENTENCES] for words in held_out],
         "held out, 4 to 6": [words[LEAST_SENTENCES : 2 * LEAST_SENTENCES] for words in held_out],
-        "swapped": [list(table.classes[exchanged.get(c.index, c.index)].sentences) for c in table.classes],
+        "swapped": [own[exchanged.get(index, index)] for index in range(len(table))],
         "nonsense": [[f"{sentence}, number {c.index}." for sentence in NONSENSE] for c in table.classes],
     }
     yield "own", network.eval()
+    if made.words.kind == "names":  # a file of words renames such weights' classes
+        encoder = load_text_encoder(network.image_encoder, str(made.text_encoder), made.text_weights or RANDOM)
+        for name, words in kinds.items():
+            changed = copy.deepcopy(network).eval()
+            of_each = [encoder.encode(sentences).mean(dim=0) for sentences in words]
+            changed.text_features[: len(table)] = F.normalize(torch.stack(of_each), dim=-1)
+            yield name, changed
+        return
     for name, words in kinds.items():
         classes = [
             {"name": c.name, "color": list(c.color), "sentences": sentences}
