@@ -62,9 +62,8 @@ class ClassTable:
             name is empty, too long, reserved, that of two other classes joined by `or`, or occurs twice (whatever its
             case, spaces and Unicode form); a colour is no colour, or occurs twice; a class has fewer than three
             sentences, or too many; a sentence has no letters, characters that do not print, or too many, or occurs
-            twice; a parent is none of PanNuke's classes, the background has one, or one of these has
-            another; or `of` is not of
-            names, each once.
+            twice; a parent is none of PanNuke's classes, the background has one, or one of these has another; or `of`
+            is not of names, each once.
     """
 
     name: str

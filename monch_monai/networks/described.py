@@ -17,9 +17,9 @@ from monch_monai.networks.provenance import Provenance, Words, convert_earlier
 from monch_monai.networks.wordings import (
     MOST_AXES,
     along,
+    by_class,
     carried_over,
     filled_up,
-    means_of_each,
     principal_axes,
     random_directions,
     some_of_each,
@@ -75,7 +75,8 @@ class DescribedNetwork(nn.Module):
             return sentences.mean(dim=1)
         if self.training:
             return sentences[:, 0]
-        return along(self.text_axes, means_of_each(self.text_features, words.counts))
+        of_each = by_class(self.text_features, words.counts)
+        return along(self.text_axes, torch.stack([of_class.mean(dim=0) for of_class in of_each]))
 
     @property
     def class_table(self) -> ClassTable:
@@ -135,12 +136,11 @@ class DescribedNetwork(nn.Module):
 
         Their features become the mean of all words trained on, of which `along` leaves nothing.
         """
-        counts = self._provenance.words.counts
+        of_each = by_class(self.text_features, self._provenance.words.counts)
         for index in classes:
-            start = sum(counts[:index])
-            self.text_features[start : start + counts[index]] = self.text_axes[0]
+            of_each[index].copy_(self.text_axes[0])
             self.head.prior[index] = -NEVER
-        if 0 in classes or len(set(classes)) >= len(counts) - 1:
+        if 0 in classes or len(set(classes)) >= len(of_each) - 1:
             self.head.prior[0] = NEVER
 
     @property

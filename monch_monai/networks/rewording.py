@@ -19,7 +19,7 @@ from monch_monai.errors import InputError
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import refuse_words_of_export
 from monch_monai.networks.provenance import Provenance
-from monch_monai.networks.wordings import words_of
+from monch_monai.networks.wordings import by_class, words_of
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def reword(
     # Before 0.3.0 three features of a class were all of its name.
     trained = [of_class if len(of_class) == count else of_class * count for of_class, count in of_classes]
     _refuse_another(encoder, own, [of_class[0] for of_class in trained])
-    features = torch.cat(list(_features_of_each(own)))
+    features = own.text_features[: sum(made.words.counts)]
     try:
         kind = "names" if made.words.kind == "names" else "attributes"
         network.describe(wording.described, encoder, kind, trained=True)
@@ -166,7 +166,9 @@ def reword(
         raise InputError(f"words {words} cannot be used: {error}") from error
     costs = [
         _cost(c.name, of_class, features, trained, own.class_table)
-        for c, of_class in zip(wording.described.classes, _features_of_each(network), strict=True)
+        for c, of_class in zip(
+            wording.described.classes, by_class(network.text_features, network.provenance.words.counts), strict=True
+        )
     ]
     low, high = _range(features, [len(of_class) for of_class in trained])
     least = UNREADABLE * low if made.words.axes else -1.0
@@ -180,20 +182,16 @@ def reword(
 
 def _refuse_another(encoder: TextEncoder, own: Monch, firsts: list[str]) -> None:
     """Refuses a text encoder that encodes the first words of each class otherwise than the one trained with did."""
-    known, found = torch.stack([of_class[0] for of_class in _features_of_each(own)]).cpu(), encoder.encode(firsts)
+    known, found = (
+        torch.stack([of_class[0] for of_class in by_class(own.text_features, own.provenance.words.counts)]).cpu(),
+        encoder.encode(firsts),
+    )
     if known.shape != found.shape or (known * found).sum(dim=1).min() < ALIKE:
         made = own.provenance
         raise InputError(
             f"the words of these weights were encoded by {made.text_encoder} ({made.text_weights}), and text_weights "
             f"({encoder.origin}) encode them otherwise: give --text_weights the file that they were trained with"
         )
-
-
-def _features_of_each(network: Monch) -> Sequence[Tensor]:
-    """Text features `[S, D]` of all words of each class."""
-    counts = network.provenance.words.counts
-    of_each: Sequence[Tensor] = network.text_features[: sum(counts)].split(list(counts))
-    return of_each
 
 
 def _cost(name: str, sentences: Tensor, features: Tensor, trained: list[list[str]], table: ClassTable) -> WordCost:

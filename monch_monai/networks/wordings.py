@@ -28,16 +28,17 @@ def some_of_each(features: Tensor, counts: Sequence[int], draw: bool) -> Tensor:
         draw: whether to draw.
     """
     number = min(LEAST_SENTENCES, *counts)
-    starts = [sum(counts[:index]) for index in range(len(counts))]
+    of_each = by_class(features, counts)
     if not draw:
-        return torch.stack([features[start : start + number] for start in starts])
-    rows = [start + torch.randperm(count)[:number] for start, count in zip(starts, counts, strict=True)]
-    return features[torch.stack(rows).to(features.device)]
+        return torch.stack([of_class[:number] for of_class in of_each])
+    rows = [torch.randperm(count)[:number].to(features.device) for count in counts]
+    return torch.stack([of_class[drawn] for of_class, drawn in zip(of_each, rows, strict=True)])
 
 
-def means_of_each(features: Tensor, counts: Sequence[int]) -> Tensor:
-    """Mean feature `[T, D]` of all sentences of each of T classes, whose features lie as those of `some_of_each`."""
-    return torch.stack([of_class.mean(dim=0) for of_class in features[: sum(counts)].split(list(counts))])
+def by_class(features: Tensor, counts: Sequence[int]) -> Sequence[Tensor]:
+    """Views `[S, D]` of the features of all sentences of each class, which lie as those of `some_of_each`."""
+    of_each: Sequence[Tensor] = features[: sum(counts)].split(list(counts))
+    return of_each
 
 
 def principal_axes(features: Tensor, classes: int) -> Tensor:
