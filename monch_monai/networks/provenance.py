@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import monch_monai
 from monch_monai.class_table import EARLIER, PANNUKE, ClassTable
 from monch_monai.encoders import RANDOM, Origin, TextEncoder
-from monch_monai.encoders.instance_norm import INSTANCE_NORM
+from monch_monai.encoders.normalisation import INSTANCE_NORM
 from monch_monai.errors import InputError, one_line
 
 KEY = "_extra_state"
@@ -29,7 +29,7 @@ OF_ONE_RUN = (
     "reference_density",
 )  # fmt: skip
 """Recorded settings that differ between runs of one method."""
-RECORDED_ELSEWHERE = ("prompts", "text_encoder", "instance_norm")
+RECORDED_ELSEWHERE = ("prompts", "text_encoder", "instance_norm", "normalisation")
 """Recorded settings that a provenance has fields for."""
 PARTS = ("loss", "optimizer", "lr_scheduler", "ema", "train#preprocessing")
 """Parts of a training's config that belong to its method."""
@@ -77,7 +77,8 @@ class Provenance:
         text_weights: where its weights came from.
         words: what the text features are of.
         class_table: the classes, in the order of the network's maps, with the sentences that describe them.
-        normalisation: of the image encoder, `batch` or `instance`; None where it has neither, or none is recorded.
+        normalisation: of the image encoder, `batch`, `fixed` or `instance`; None where it has none of these, or none is
+            recorded.
         recipe: settings and parts of the config that the network was trained by; see `recipe`.
         version: of this package when training began; None where an earlier version recorded none.
         parent: the checkpoint that the training started from.

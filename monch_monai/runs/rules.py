@@ -8,7 +8,7 @@ import torch
 
 from monch_monai.cohort.work_folder import TILE
 from monch_monai.data.tiles import PARTS
-from monch_monai.encoders import TEXT_ENCODERS
+from monch_monai.encoders import NORMALISATIONS, TEXT_ENCODERS
 from monch_monai.errors import InputError, one_line, shown
 from monch_monai.geometry import COARSEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
@@ -92,7 +92,7 @@ RULES: dict[str, Check] = {
     "layer_decay": fraction,
     "freeze": flag,
     "lora_rank": partial(whole_number, least=0, most=1024),
-    "instance_norm": flag,
+    "normalisation": partial(word, words=NORMALISATIONS),
     "prompts": partial(word, words=PROMPTS),
     "text_encoder": _optional(partial(word, words=[*TEXT_ENCODERS])),
     "augmentation": fraction,

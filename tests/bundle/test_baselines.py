@@ -16,7 +16,7 @@ from tests.bundle.conftest import CONFIGS, fork_bundle, run_bundle
 
 NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}
 OWN = {
-    "mean", "std", "learning_rate", "instance_norm", "network_def", "loss", "optimizer#params", "feature_maps",
+    "mean", "std", "learning_rate", "normalisation", "network_def", "loss", "optimizer#params", "feature_maps",
     "word_maps",
 }  # fmt: skip
 TILES = {"spatial_keys", "spatial_modes", "load_label", "+train#preprocessing#transforms", "validate#postprocessing"}
@@ -53,7 +53,7 @@ def test_a_baseline_changes_nothing_but_the_network_and_what_it_needs(name: str)
         ("freeze", True),
         ("lora_rank", 4),
         ("prompts", "names"),
-        ("instance_norm", True),
+        ("normalisation", "instance"),
     ],
 )
 def test_settings_of_monch_are_refused(setting: str, value: object) -> None:

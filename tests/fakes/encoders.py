@@ -13,7 +13,19 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from monch_monai.encoders import ClipResNet, ClipText, ConchText, ImageEncoder, Sam, Sam2, clip_vit, conch, plip, uni
+from monch_monai.encoders import (
+    ClipResNet,
+    ClipText,
+    ConchText,
+    EfficientNetLite,
+    ImageEncoder,
+    Sam,
+    Sam2,
+    clip_vit,
+    conch,
+    plip,
+    uni,
+)
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "encoders" / "published"
 TOWER = {"width": 32, "heads": 2, "layers": 1}
@@ -32,6 +44,7 @@ SMALL: dict[str, Callable[[], ImageEncoder]] = {
     "conch": lambda: _with_words(conch(**VIT), partial(ConchText, **TOWER)),
     "uni": lambda: uni(**VIT),
     "sam": lambda: Sam("b", **VIT, neck_chans=16, global_attn_indexes=(1,)),
+    "efficientnet_lite": lambda: EfficientNetLite(0),
     "sam2": lambda: Sam2("tiny", channels=16, embed_dim=16, num_heads=1, stages=(1, 1, 2, 1), global_att_blocks=(3,)),
 }
 """One of each family, with few and narrow layers; the smaller ones of patch 14 and 32 among them."""

@@ -150,7 +150,7 @@ def test_earlier_checkpoints_load_with_and_without_later_buffers(without, tmp_pa
 
 def test_the_normalisation_recorded_is_that_of_the_encoder(tmp_path):
     network, plain = small_network("clip_resnet", text_dim=1024), small_network("clip_resnet", text_dim=1024)
-    initialise_weights(network, "none", instance_norm=True)
+    initialise_weights(network, "none", normalisation="instance")
     assert (network.provenance.normalisation, plain.provenance.normalisation) == ("instance", "batch")
     torch.save(network.state_dict(), tmp_path / "best.pt")
     load_checkpoint(plain, tmp_path / "best.pt")

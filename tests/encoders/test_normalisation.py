@@ -8,7 +8,8 @@ import torch
 from monai.networks.utils import copy_model_state
 from torch import nn
 
-from monch_monai.encoders.instance_norm import InstanceNorm
+from monch_monai.encoders import use_normalisation
+from monch_monai.encoders.normalisation import InstanceNorm
 from monch_monai.errors import InputError
 from monch_monai.networks import export_network, initialise_weights, load_checkpoint
 from tests.encoders.test_encoders import moved, small_network, step
@@ -20,7 +21,7 @@ IMAGES = noise(3, 3, 96, 64)
 
 def exchanged():
     network = small_network("clip_resnet", text_dim=1024)
-    initialise_weights(network, "none", instance_norm=True)
+    initialise_weights(network, "none", normalisation="instance")
     return network
 
 
@@ -30,7 +31,7 @@ def logits(network):
 
 
 def test_it_is_pytorchs_own():
-    ours, theirs = InstanceNorm(8, affine=True), nn.InstanceNorm2d(8, affine=True)
+    ours, theirs = InstanceNorm(8), nn.InstanceNorm2d(8, affine=True)
     theirs.load_state_dict(ours.state_dict() | {"weight": noise(8), "bias": noise(8, seed=1)})
     ours.load_state_dict(theirs.state_dict())
     images = [noise(3, 8, 6, 5).to(memory_format=torch.channels_last).requires_grad_() for _ in range(2)]
@@ -103,7 +104,7 @@ def test_part_of_a_state_leaves_the_normalisation_as_it_is():
 @pytest.mark.parametrize("strict", [True, False])
 def test_weights_of_batch_normalisation_are_no_state_of_an_exchanged_network(strict):
     state = small_network("clip_resnet", text_dim=1024).state_dict()
-    with pytest.raises(RuntimeError, match="these weights are of batch normalisation: give --instance_norm false"):
+    with pytest.raises(RuntimeError, match="these weights are of batch normalisation: give --normalisation batch"):
         exchanged().load_state_dict(state, strict=strict)
 
 
@@ -114,9 +115,9 @@ def test_batch_normalisation_does_not_come_back(tmp_path):
 
 
 def test_an_encoder_without_batch_normalisation_is_refused():
-    expected = re.escape("clip_vit_l_14 has no batch normalisation to exchange: give --instance_norm false")
+    expected = re.escape("clip_vit_l_14 has no batch normalisation to change: give --normalisation batch")
     with pytest.raises(InputError, match=expected):
-        initialise_weights(small_network("clip_vit"), "none", resume=True, instance_norm="true")
+        initialise_weights(small_network("clip_vit"), "none", resume=True, normalisation="instance")
 
 
 @pytest.mark.slow
@@ -130,3 +131,37 @@ def test_exported_files_give_the_same_logits_at_any_batch_and_size(form, tmp_pat
         expected = [network(image) for image in images]
     for answer, right in zip(*answers.values(), expected, strict=True):
         assert ((answer - right).abs() > 1e-3).float().mean() < 1e-3  # near-ties of the graph may fall otherwise
+
+
+@pytest.mark.parametrize("family", ["clip_resnet", "efficientnet_lite"])
+def test_fixed_statistics_stay_in_training_and_are_kept_by_a_checkpoint(family, tmp_path):
+    network = small_network(family, text_dim=1024)
+    use_normalisation(network.image_encoder, "fixed")
+    before = step(network)
+    torch.save(network.state_dict(), tmp_path / "best.pt")
+    other = small_network(family, text_dim=1024)
+    load_checkpoint(other, tmp_path / "best.pt")
+    assert other.provenance.normalisation == network.provenance.normalisation == "fixed"
+    later = step(other)
+    for changed in (moved(network, before), moved(other, later)):
+        of_encoder = {name for name in changed if name.startswith("image_encoder.")}
+        assert of_encoder
+        assert not [name for name in of_encoder if name.endswith(("running_mean", "running_var"))]
+        assert "project.1.running_mean" in changed
+
+
+def test_instance_norm_keeps_the_activation_that_timms_layers_include():
+    network = small_network("efficientnet_lite", text_dim=1024)
+    use_normalisation(network.image_encoder, "instance")
+    with torch.no_grad():
+        after_stem = network.image_encoder.trunk.bn1(noise(2, 32, 16, 16))
+    assert after_stem.min() == 0
+    assert 1 < after_stem.max() <= 6
+    assert "image_encoder.trunk.bn1.weight" in moved(network, step(network))
+
+
+@pytest.mark.usefixtures("small_words")
+def test_statistics_of_random_weights_are_not_fixed():
+    expected = re.escape("the image encoder's are random: give --normalisation instance")
+    with pytest.raises(InputError, match=expected):
+        initialise_weights(small_network("efficientnet_lite", text_dim=1024), "none", normalisation="fixed")
