@@ -124,7 +124,7 @@ class Dark:
         class_map = (tiles[..., 1] < 100).astype(np.uint8)
         probs = np.zeros((len(tiles), len(self.class_table.nuclei), *class_map.shape[1:]), np.float16)
         probs[:, 0] = class_map
-        return Prediction(class_map, probs)
+        return Prediction.of_classes(class_map, probs)
 
 
 def write_large(path: Path, size: int, tile: int = 512) -> None:

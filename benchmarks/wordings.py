@@ -80,7 +80,8 @@ def print_wordings(
 
 
 def _classes(network: Monch, inferer: Callable[..., Tensor], item: dict[str, Any]) -> Tensor:
-    return class_map(inferer(torch.as_tensor(item["image"])[None], network).float())[0]
+    logits = inferer(torch.as_tensor(item["image"])[None], network).float()
+    return class_map(logits, len(network.class_table))[0]
 
 
 def _other_words(network: Monch, table: ClassTable, exchanged: dict[int, int]) -> Iterator[tuple[str, Monch]]:

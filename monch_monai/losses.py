@@ -96,6 +96,40 @@ class BCEAndDice(nn.Module):
         return loss
 
 
+class WithDistance(nn.Module):
+    """A loss of the classes' maps plus `distance_weight` times the cross-entropy of the distance map.
+
+    The truth of that map is a share, of `monch_monai.nuclei.normalised_distance`; its cross-entropy is least where the
+    sigmoid of the logit is that share.
+
+    Args:
+        classes: the loss of the classes' maps.
+        distance_weight: 0 leaves that loss alone.
+
+    Raises:
+        InputError: `distance_weight` is no finite number of at least 0.
+    """
+
+    def __init__(self, classes: nn.Module, distance_weight: float = 1.0) -> None:
+        super().__init__()
+        self.classes = classes
+        self.distance_weight = number("distance_weight", distance_weight, least=0)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss, a scalar, of `logits [B, T + 1, H, W]`; pixels of 255 do not count.
+
+        Args:
+            logits: the distance map's come last.
+            target: `[B, 2, H, W]`, the class map and the normalised distance.
+        """
+        class_map, distance = target.as_subclass(Tensor).split(1, dim=1)
+        counts = class_map != IGNORE_INDEX
+        loss = F.binary_cross_entropy_with_logits(logits[:, -1:], distance.to(logits.dtype), reduction="none")
+        of_distance: Tensor = (loss * counts).sum() / counts.sum().clamp(min=1)
+        of_classes: Tensor = self.classes(logits[:, :-1], class_map)
+        return of_classes + self.distance_weight * of_distance
+
+
 def several_of(labels: LabelSets | None) -> dict[int, list[int]]:
     """Values that stand for several classes, and the indices of these."""
     return {} if labels is None else {v: list(s) for v, s in enumerate(labels.several, start=len(labels.table))}

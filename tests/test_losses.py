@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 
 from monch_monai.class_table import PANNUKE, LabelSets
 from monch_monai.errors import InputError
-from monch_monai.losses import BCEAndDice, PerClassBCE, any_of
+from monch_monai.losses import BCEAndDice, PerClassBCE, WithDistance, any_of
 from tests.fakes.network import noise
 
 
@@ -252,3 +252,26 @@ def test_dice_leaves_out_pixels_of_several_classes_for_those_classes_alone():
         if y.any():
             parts.append(1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1))
     assert float(dice) == pytest.approx(float(sum(parts) / len(parts)), abs=1e-6)
+
+
+def test_the_distance_costs_its_cross_entropy_beside_the_classes_loss():
+    logits, target = noise(2, 7, 5, 4), class_map(2, 1, 5, 4)
+    target[0, 0, :2] = 255
+    distance = torch.rand(2, 1, 5, 4, generator=torch.Generator().manual_seed(3))
+    p, counts = logits[:, 6:].double().sigmoid(), target != 255
+    by_hand = -(distance * p.log() + (1 - distance) * (1 - p).log())[counts].mean()
+    found = WithDistance(BCEAndDice(), 0.5)(logits, torch.cat([target.float(), distance], dim=1))
+    assert float(found) == pytest.approx(float(BCEAndDice()(logits[:, :6], target)) + 0.5 * float(by_hand), abs=1e-5)
+
+
+def test_the_distance_is_learned_as_it_is_and_not_where_pixels_are_ignored():
+    distance = torch.tensor([0.0, 0.3, 1.0, 0.8]).reshape(1, 1, 1, 4)
+    target = torch.cat([torch.tensor([0.0, 1, 1, 255]).reshape(1, 1, 1, 4), distance], dim=1)
+    best = torch.cat([torch.zeros(1, 6, 1, 4), torch.logit(distance, eps=1e-6)], dim=1).requires_grad_()
+    WithDistance(PerClassBCE())(best, target).backward()
+    assert best.grad[:, 6].abs().max() < 1e-5
+    moved = best.detach() + torch.eye(7)[6].reshape(1, 7, 1, 1)
+    moved.requires_grad_()
+    WithDistance(PerClassBCE())(moved, target).backward()
+    assert (moved.grad[0, 6, 0, 1:3].abs() > 1e-7).all()
+    assert moved.grad[0, 6, 0, 3] == 0

@@ -2,12 +2,20 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+from monai.data import MetaTensor
 from scipy.ndimage import label
 
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.metrics import Instances, panoptic_counts, panoptic_quality
-from monch_monai.nuclei import WatershedNuclei, outlines, rasterise, write_instance_map
+from monch_monai.nuclei import (
+    NormalisedDistanced,
+    WatershedNuclei,
+    normalised_distance,
+    outlines,
+    rasterise,
+    write_instance_map,
+)
 from monch_monai.nuclei.files import feature
 from monch_monai.nuclei.watershed import fill_holes, renumber
 from tests.fakes.labels import PLAIN, some_classes
@@ -257,3 +265,32 @@ def test_outlines_become_the_pixels_that_they_outlined():
     assert np.array_equal(rasterise(outlines(ids), whole), ids)
     part = Level0Box(7, 25, 20, 11)
     assert np.array_equal(rasterise(outlines(ids), part), ids[part.within(whole)])
+
+
+def test_the_distance_of_a_disc_falls_evenly_from_its_middle_to_its_edge():
+    discs = disc((64, 64), 20, 32, 12).astype(np.uint16)
+    discs[disc((64, 64), 44, 32, 12)] = 2  # they touch
+    rows, columns = np.mgrid[:64, :64] + 0.5
+    for number, x in ((1, 20), (2, 44)):
+        radius = np.hypot(rows - 32, columns - x)
+        here = (discs == number) & (np.abs(columns - 32) > 2)  # where they touch the edge is a line
+        assert np.abs(normalised_distance(discs) - (1 - radius / 12))[here].max() < 0.15
+    assert (normalised_distance(discs)[discs == 0] == 0).all()
+
+
+def test_each_nucleus_has_its_own_largest_distance_and_the_images_border_is_no_edge():
+    instance_map = np.zeros((40, 60), np.uint16)
+    instance_map[5:8, 5:40] = 7  # ids need not be consecutive
+    instance_map[20:, 30:] = 3
+    distance = normalised_distance(instance_map)
+    assert [distance[instance_map == number].max() for number in (7, 3)] == [1, 1]
+    assert distance[-1, -1] == 1
+    assert distance[20, 30:].max() < 0.1
+    assert (normalised_distance(np.ones((5, 6), np.uint8)) == 1).all()
+
+
+def test_the_transform_gives_the_distance_of_instance_maps_as_tensors():
+    instance_map = disc((48, 48), 20, 32, 12).astype(np.uint16)
+    changed = NormalisedDistanced("instances")({"instances": MetaTensor(instance_map[None].astype(np.int32))})
+    assert np.array_equal(changed["instances"][0], normalised_distance(instance_map))
+    assert isinstance(changed["instances"], MetaTensor)

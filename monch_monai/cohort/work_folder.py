@@ -32,7 +32,7 @@ class FileCache:
         if not path.is_file():
             return None
         with np.load(path) as kept:
-            return Prediction(kept["class_map"], kept["probs"])
+            return Prediction(**kept)
 
     def put(self, cell: Cell, prediction: Prediction) -> None:
         """Keeps a prediction."""

@@ -27,6 +27,12 @@ def class_map_of(item: Mapping[str, Any], key: str) -> NDArray[np.uint8]:
     return class_map
 
 
+def probs_and_distance(item: Mapping[str, Any]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """Probabilities `[T - 1, H, W]` of an item and its distance map `[D, H, W]`, D 0 where the network has none."""
+    probs = torch.as_tensor(item["probs"]).cpu().numpy()
+    return probs, torch.as_tensor(item["distance"]).cpu().numpy() if "distance" in item else probs[:0]
+
+
 def with_origins(engine: Engine) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Each item of the engine's batch, empty where the batch is not decollated, with the item of its output."""
     output = engine.state.output

@@ -13,7 +13,7 @@ from monch_monai.class_table import IGNORE_INDEX, LabelSets
 from monch_monai.data import read_instance_map
 from monch_monai.errors import InputError
 from monch_monai.files import write_json, write_rows
-from monch_monai.handlers.items import UNKNOWN, ImageRecords, class_map_of, name_of
+from monch_monai.handlers.items import UNKNOWN, ImageRecords, class_map_of, name_of, probs_and_distance
 from monch_monai.metrics import Instances, detection_matrix, drop_ignored, instances, panoptic_counts
 from monch_monai.metrics.nucleus_rows import nucleus_class_rows, nucleus_intervals, nucleus_means, nucleus_organ_rows
 from monch_monai.nuclei import WatershedNuclei
@@ -91,7 +91,7 @@ class NucleusScores(ImageRecords[Record]):
         if "instance_map" in item:
             y_pred = instances(torch.as_tensor(item["instance_map"])[0].cpu().numpy(), pred, len(self.labels.table))
         else:
-            nuclei = self.watershed(pred, torch.as_tensor(item["probs"]).cpu().numpy())
+            nuclei = self.watershed(pred, *probs_and_distance(item))
             y_pred = Instances(nuclei.instance_map.astype(np.int64), np.append(np.uint8(0), nuclei.classes))
         y = instances(read_instance_map(given["instances"]), label, len(self.labels))
         return drop_ignored(y_pred, y, label == IGNORE_INDEX)

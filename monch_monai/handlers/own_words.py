@@ -53,7 +53,7 @@ class OwnWords(ImageRecords[NDArray[np.int64]]):
         own.to(device)
         for given, item in with_origins(engine):
             image = torch.as_tensor(given["image"])[None].to(device)
-            found = class_map(self.inferer(image, own).float())[0].cpu()
+            found = class_map(self.inferer(image, own).float(), len(own.class_table))[0].cpu()
             truth, _ = reader.get_data([given["label"].meta["filename_or_obj"]])
             self.records[name_of(item)] = confusion_matrix(found, torch.from_numpy(truth)[None], labels.sets).numpy()
 

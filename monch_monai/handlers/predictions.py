@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from ignite.engine import Engine, Events
 
 import monch_monai
@@ -16,7 +15,7 @@ from monch_monai.data.images import is_nifti, stem, write_class_map, write_pictu
 from monch_monai.errors import InputError
 from monch_monai.files import write_atomically, write_rows
 from monch_monai.geometry import NETWORK_MPP
-from monch_monai.handlers.items import class_map_of, name_of
+from monch_monai.handlers.items import class_map_of, name_of, probs_and_distance
 from monch_monai.nuclei import write_instance_map
 from monch_monai.overlay import draw_contours
 from monch_monai.predict import Prediction
@@ -85,7 +84,8 @@ class PredictionWriter:
                 instances.unlink(missing_ok=True)
                 outlines.unlink(missing_ok=True)
             else:
-                prediction = Prediction(at_working, torch.as_tensor(item["probs"]).cpu().numpy())
+                probs, distance = probs_and_distance(item)
+                prediction = Prediction(at_working, probs, distance)
                 nuclei = find_nuclei(prediction, grid, self.finder, whole)
                 instance_map = nuclei.instance_map
                 write_instance_map(instances, instance_map)

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable, find_class_table
 from monch_monai.class_table.words_file import read_wording
-from monch_monai.encoders import Origin, merge_adapters
+from monch_monai.encoders import ENCODERS, Origin, merge_adapters
 from monch_monai.encoders.normalisation import add_flags
 from monch_monai.errors import InputError
 from monch_monai.files import existing_file, refuse_damaged_zip, sha256
-from monch_monai.networks.monch import Monch
+from monch_monai.networks.monch import PAPERS, Monch
 from monch_monai.networks.onnx import OnnxNetwork, refuse_words_of_export
 from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Provenance, convert_earlier, read_provenance
 from monch_monai.settings import flag
 
 ENCODER = "image_encoder."
+DEFAULT_ENCODER = "clip_rn50"
 OF_CLASSES = (KEY, "text_features", "head.prior")
 """Tensors of a state dict whose number of rows depends on the classes."""
 
@@ -29,16 +30,19 @@ logger = logging.getLogger(__name__)
 def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     """Loads a flat state dict of tensors, such as `best.pt` or `model.safetensors`, into `network`; returns its path.
 
-    Adapters in the file are merged with the weights they adapt, so the network needs none. The network takes text
-    features of the dimension that the file has. Files of earlier versions load too.
+    The paper's network becomes that of the file; one with settings of its own has to have the file's. Adapters in the
+    file are merged with the weights they adapt, so the network needs none. The network takes text features of the
+    dimension that the file has. Files of earlier versions load too.
 
     Raises:
         InputError: `path` does not exist or is a folder, holds more than tensors, is damaged, holds values that are not
-            finite, or is of another network.
+            finite, or is of another network than the config asks for.
     """
     file = existing_file(f"checkpoint {path}", path, "give --checkpoint the file of a trained model")
     state = read_state(file)
     _refuse_infinite(state, file)
+    if isinstance(network, Monch):
+        _take_architecture(network, state, file)
     refuse_another_encoder(network.state_dict(), state, file)
     if isinstance(network, Monch):
         network.use_text_dim(text_dim_of(state, network))
@@ -68,6 +72,31 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     if not network.provenance.image_weights.pretrained:
         logger.warning("%s was trained from random encoder weights: expect poor results on other tissue", file)
     return file
+
+
+def _take_architecture(network: Monch, state: Mapping[str, Tensor], file: Path) -> None:
+    """Changes a network whose settings are the paper's to that of the file.
+
+    Raises:
+        InputError: a setting is neither the paper's nor the file's, or the file's record is damaged.
+    """
+    try:
+        stored = read_provenance(state)
+    except InputError as error:
+        raise InputError(f"checkpoint {file} is damaged: {error}") from error
+    if stored is None:
+        return
+    own, encoder = network.architecture, network.provenance.encoder
+    theirs = {name: stored.architecture.get(name, value) for name, value in own.items()}  # earlier ones recorded none
+    for name, value in own.items():
+        if value not in (PAPERS[name], theirs[name]):
+            found = f"checkpoint {file} has {name} {theirs[name]}, the config's network {value}"
+            raise InputError(f"{found}: leave network_def#{name} out, for a checkpoint brings its own")
+    other = encoder == DEFAULT_ENCODER and stored.encoder != encoder and stored.encoder in ENCODERS
+    if other or theirs != own:
+        image_encoder = ENCODERS[stored.encoder]() if other else network.image_encoder
+        network.become(image_encoder, theirs)
+        logger.info("the network is that of %s: %s", file, stored.encoder)
 
 
 def _fits(name: str, found: Tensor, expected: Tensor) -> bool:

@@ -1,6 +1,6 @@
 """What a network knows of its classes: their table, the text features of their words, and its provenance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,7 @@ class DescribedNetwork(nn.Module):
     """
 
     image_encoder: ImageEncoder
+    architecture: Mapping[str, Any]
     decoder: PromptDecoder | None
     head: TextHead
 
@@ -146,7 +147,8 @@ class DescribedNetwork(nn.Module):
     @property
     def provenance(self) -> Provenance:
         """What the network was made of and how it was trained; the state dict stores it as a tensor of JSON."""
-        return replace(self._provenance, normalisation=normalisation(self.image_encoder))
+        normalised = {"normalisation": normalisation(self.image_encoder)}
+        return replace(self._provenance, architecture={**self.architecture, **normalised})
 
     @provenance.setter
     def provenance(self, record: Provenance) -> None:

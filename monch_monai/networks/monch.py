@@ -1,8 +1,9 @@
 """The network."""
 
 import copy
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +52,9 @@ class Monch(DescribedNetwork):
         queries: the decoder's stages that are on (Table 5).
         middle_stride: of the middle map, one of the encoder's strides. Where it is finer than the coarsest, which is
             the default, the middle map is made of all maps from there on.
+        distance: whether a map of the normalised distance to the nucleus's edge follows those of the classes, by which
+            nuclei that touch are separated.
+        blend_pool: 2 lets the decoder's last stage attend to means of 2x2 cells of the blend, in a quarter of the time.
 
     Raises:
         InputError: a switch is neither true nor false, `channels` is not a multiple of 4 and of `num_heads`, a query is
@@ -75,10 +79,18 @@ class Monch(DescribedNetwork):
         topology: bool = True,
         queries: Sequence[str] = QUERIES,
         middle_stride: int | None = None,
+        distance: bool = False,
+        blend_pool: int = 1,
     ) -> None:
-        super().__init__(image_encoder.name, class_table, text_dim)
         mgfe, ppd = flag("mgfe", mgfe), flag("ppd", ppd)  # a command line gives "false" as text
         high_pass, topology = flag("high_pass", high_pass), flag("topology", topology)
+        distance = flag("distance", distance)
+        super().__init__(image_encoder.name, class_table, text_dim)
+        self.architecture = {
+            "channels": channels, "head_channels": head_channels, "num_heads": num_heads, "k": k, "dilation": dilation,
+            "cutoff": cutoff, "mgfe": mgfe, "ppd": ppd, "high_pass": high_pass, "topology": topology,
+            "queries": list(queries), "middle_stride": middle_stride, "distance": distance, "blend_pool": blend_pool,
+        }  # fmt: skip
         if channels % 4 or channels % num_heads:
             raise InputError(f"channels must be a multiple of 4 and of num_heads = {num_heads}; got {channels}")
         strides = list(image_encoder.strides)
@@ -93,8 +105,8 @@ class Monch(DescribedNetwork):
             MultiGrainedFeatures(channels, high_pass, topology, cutoff, k, dilation) if mgfe else nn.Identity()
         )
         self.fusion = Fusion(channels)
-        self.decoder = PromptDecoder(channels, text_dim, num_heads, queries) if ppd else None
-        self.head = TextHead(channels, image_encoder.channels[: self.skips], text_dim, head_channels)
+        self.decoder = PromptDecoder(channels, text_dim, num_heads, queries, blend_pool) if ppd else None
+        self.head = TextHead(channels, image_encoder.channels[: self.skips], text_dim, head_channels, distance)
         self.head.prior.copy_(starting_logits(class_shares, len(class_table)))
         # The coarse map halves the middle one, and must hold a node for each of the k * dilation nearest.
         self.stride = math.lcm(2 * middle_stride, strides[-1], image_encoder.multiple)
@@ -109,7 +121,8 @@ class Monch(DescribedNetwork):
             image: `[B, 3, H, W]`, normalised by the image encoder's mean and std; any H and W.
 
         Returns:
-            `[B, T, H, W]` float32; `monch_monai.predict.class_map` turns them into classes.
+            `[B, T, H, W]` float32, or `[B, T + 1, H, W]` with the distance map; `monch_monai.predict.classify` turns
+            them into classes.
         """
         padded = self.pad(image)
         maps = self.image_encoder(padded)
@@ -127,6 +140,31 @@ class Monch(DescribedNetwork):
         if is_traced():
             return resized(logits, height, width)
         return logits[..., :height, :width]
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """Of the images that the encoder was trained on, by channel, of values in [0, 1]."""
+        return self.image_encoder.mean
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Standard deviation of these images, by channel."""
+        return self.image_encoder.std
+
+    @property
+    def distance_maps(self) -> int:
+        """1 where a distance map follows those of the classes, else 0."""
+        return int(self.head.has_distance)
+
+    def become(self, image_encoder: ImageEncoder, architecture: Mapping[str, Any]) -> None:
+        """Changes this network, in place, to one of another encoder and architecture, with random weights.
+
+        Its parameters are new objects, so this comes before an optimiser is made of them.
+        """
+        table, dim = self.class_table, self.text_features.shape[1]
+        training, device = self.training, self.text_features.device
+        Monch.__init__(self, image_encoder, table, text_dim=dim, **architecture)
+        self.train(training).to(device)
 
     def pad(self, image: Tensor) -> Tensor:
         """Image `[B, 3, H, W]` with its last row and column repeated up to whole strides and enough graph nodes."""
@@ -152,3 +190,12 @@ class Monch(DescribedNetwork):
         copied = copy.deepcopy(self).eval().requires_grad_(False)
         copied.head.fold(copied.class_features(copied.sentences()))
         return copied
+
+
+BESIDE = ("self", "image_encoder", "class_table", "text_dim", "class_shares")
+PAPERS: Mapping[str, Any] = {
+    name: list(p.default) if isinstance(p.default, tuple) else p.default
+    for name, p in inspect.signature(Monch.__init__).parameters.items()
+    if name not in BESIDE
+}
+"""The paper's architecture, as `Monch.architecture` has it; its encoder is CLIP RN50."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monch_monai.errors import InputError
@@ -24,12 +25,15 @@ class PromptDecoder(nn.Module):
         text_dim: D of the sentence features.
         num_heads: attention heads, a divisor of C.
         queries: the stages that are on, of `QUERIES`. One that is off leaves the query unchanged (Table 5).
+        blend_pool: side of the squares of the blend whose means the last stage attends to. Deviation: where above 1.
 
     Raises:
         InputError: a name in `queries` is not in `QUERIES`.
     """
 
-    def __init__(self, channels: int, text_dim: int, num_heads: int, queries: Sequence[str]) -> None:
+    def __init__(
+        self, channels: int, text_dim: int, num_heads: int, queries: Sequence[str], blend_pool: int = 1
+    ) -> None:
         super().__init__()
         unknown = sorted(set(queries) - set(QUERIES))
         if unknown:
@@ -39,7 +43,7 @@ class PromptDecoder(nn.Module):
             {name: CrossAttention(channels, dim, num_heads) for name, dim in source_dims.items() if name in queries}
         )
         self.merge = conv_norm_act(2 * channels, channels)
-        self.channels, self.num_heads = channels, num_heads
+        self.channels, self.num_heads, self.blend_pool = channels, num_heads, blend_pool
 
     def use_text_dim(self, text_dim: int) -> None:
         """Makes the stage that attends to text anew, for sentence features of `text_dim` dimensions."""
@@ -62,7 +66,8 @@ class PromptDecoder(nn.Module):
         if "topo" in self.attend:
             q = self.attend["topo"](q, text.expand(q.shape[0], -1, -1))
         if "text" in self.attend:
-            q = self.attend["text"](q, _tokens(blend), at, _positions(blend, stride=1))
+            pooled = F.avg_pool2d(blend, self.blend_pool) if self.blend_pool > 1 else blend
+            q = self.attend["text"](q, _tokens(pooled), at, _positions(pooled, stride=self.blend_pool))
         merged: Tensor = self.merge(torch.cat([q.mT.unflatten(2, grid), blend], dim=1))
         return merged
 

@@ -24,15 +24,6 @@ DENSITY, EARLIER_DENSITY = "reference_density", "trained_density"
 """Names, now and in earlier versions, of the optical density of the tissue trained on, in files of any kind."""
 ROOM = 2**17
 """Bytes that a record is filled up to a multiple of: MONAI's loaders leave out tensors of another shape."""
-OF_ONE_RUN = (
-    "seed", "split", "folds", "device", "num_workers", "resume", "without_tensorboard", "evaluated_part",
-    "reference_density",
-)  # fmt: skip
-"""Recorded settings that differ between runs of one method."""
-RECORDED_ELSEWHERE = ("prompts", "text_encoder", "instance_norm", "normalisation")
-"""Recorded settings that a provenance has fields for."""
-PARTS = ("loss", "optimizer", "lr_scheduler", "ema", "train#preprocessing")
-"""Parts of a training's config that belong to its method."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +68,8 @@ class Provenance:
         text_weights: where its weights came from.
         words: what the text features are of.
         class_table: the classes, in the order of the network's maps, with the sentences that describe them.
-        normalisation: of the image encoder, `batch`, `fixed` or `instance`; None where it has none of these, or none is
-            recorded.
+        architecture: arguments of the network beside its encoder, classes and words, by name, and the encoder's
+            `normalisation`; earlier versions recorded that alone.
         recipe: settings and parts of the config that the network was trained by; see `recipe`.
         version: of this package when training began; None where an earlier version recorded none.
         parent: the checkpoint that the training started from.
@@ -90,10 +81,15 @@ class Provenance:
     text_weights: Origin | None = None
     words: Words = Words("random", (3,) * len(PANNUKE))
     class_table: ClassTable = PANNUKE
-    normalisation: str | None = None
+    architecture: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     version: str | None = monch_monai.__version__
     parent: Parent | None = None
+
+    @property
+    def normalisation(self) -> str | None:
+        """Of the image encoder, `batch`, `fixed` or `instance`; None where it has none, or none is recorded."""
+        return self.architecture.get("normalisation")
 
     def __str__(self) -> str:
         """One line to read, such as `clip_rn50 (random), words attributes by clip_rn50 (random)`."""
@@ -117,6 +113,8 @@ class Provenance:
         Of the class table it has the names of the classes; `words` has the hash of their descriptions.
         """
         record = self.to_dict() | {"class_table": self.class_table.names}
+        del record["architecture"]  # which a run's `network_def` has
+        record["normalisation"] = self.normalisation
         for weights in filter(None, (record["image_weights"], record["text_weights"])):
             if weights["sha256"] is not None:
                 weights["source"] = None
@@ -154,7 +152,8 @@ class Provenance:
         Raises:
             KeyError, TypeError, ValueError: the mapping is no such record.
         """
-        known = dict(record)
+        known = {"architecture": {"normalisation": record.get("normalisation")}, **record}
+        known.pop("normalisation", None)
         weights = {n: record[n] and Origin(**record[n]) for n in ("image_weights", "text_weights")}
         parent = record["parent"] and Parent(**record["parent"])
         if known.pop("classes", None) is not None:
@@ -179,7 +178,7 @@ class Provenance:
         has_text = words != "random"
         return cls(
             encoder, image_weights, (text_encoder or encoder) if has_text else None, text_weights if has_text else None,
-            Words(words, (3,) * len(EARLIER)), class_table=EARLIER, normalisation=normalisation, version=None,
+            Words(words, (3,) * len(EARLIER)), EARLIER, {"normalisation": normalisation}, version=None,
         )  # fmt: skip
 
 
@@ -213,34 +212,6 @@ def convert_earlier(state: MutableMapping[str, Any], prefix: str = "") -> None:
         exchanged = encoder + INSTANCE_NORM in state and bool(state[encoder + INSTANCE_NORM])
         normalisation = "instance" if exchanged else "batch" if batch else None
         state[prefix + KEY] = Provenance.from_earlier(text, normalisation).to_tensor()
-
-
-def recipe(settings: Mapping[str, Any], config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a training does that others may do otherwise: its recorded settings, and `PARTS` of its config.
-
-    Args:
-        settings: as recorded; those of one run alone, and those that a provenance has fields for, are left out.
-        config: merged, before anything is resolved; None where no command line gave one.
-
-    Returns:
-        Plain JSON by name, without descriptions.
-    """
-    found = {n: v for n, v in settings.items() if n not in (*OF_ONE_RUN, *RECORDED_ELSEWHERE)}
-    for name in PARTS if config is not None else ():
-        part: Any = config
-        for key in name.split("#"):
-            part = part.get(key) if isinstance(part, Mapping) else None
-        if part is not None:
-            found[name] = part
-    plain: dict[str, Any] = without_descriptions(json.loads(json.dumps(found, default=str)))
-    return plain
-
-
-def without_descriptions(config: Any) -> Any:
-    """Part of a config without its `_desc_` entries."""
-    if isinstance(config, Mapping):
-        return {n: without_descriptions(v) for n, v in config.items() if not n.startswith("_desc_")}
-    return [without_descriptions(v) for v in config] if isinstance(config, list | tuple) else config
 
 
 def _earlier_origin(text: str) -> Origin:

@@ -81,14 +81,20 @@ class MergedClasses(nn.Module):
         """The network's."""
         return self.network.reference_density
 
+    @property
+    def distance_maps(self) -> int:
+        """The network's."""
+        return self.network.distance_maps
+
     def folded(self) -> "MergedClasses":
         """A copy for inference alone, as of `Monch.folded`."""
         return MergedClasses(self.network.folded(), self._class_table, self.groups)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits `[B, T, H, W]` for normalised images `[B, 3, H, W]`."""
+        """Logits `[B, T, H, W]` for normalised images `[B, 3, H, W]`, and the network's distance map."""
         logits = self.network(image)
-        return torch.stack([logits[:, group].amax(dim=1) for group in self.groups], dim=1)
+        merged = torch.stack([logits[:, group].amax(dim=1) for group in self.groups], dim=1)
+        return torch.cat([merged, logits[:, len(self.network.class_table) :]], dim=1)
 
 
 class Rewording(NamedTuple):

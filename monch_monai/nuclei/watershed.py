@@ -18,6 +18,10 @@ LEAST_DEPTH_PX = 0.75
 CoNSeP's fields, the pooled PQ is 0.76 at 0.75 px, and 0.60 at 0.5 px, which is 0.25 µm there."""
 
 
+LEAST_RISE = 0.1
+"""Smallest rise of the normalised distance, a share of a nucleus's largest, that separates nuclei."""
+
+
 class Nuclei(NamedTuple):
     """The nuclei of one image.
 
@@ -37,7 +41,8 @@ class WatershedNuclei:
 
     1. The pixels of any nucleus class are one mask: a nucleus may have pixels of several classes.
     2. A pixel's depth is its distance to the edge of the mask. Maxima of the depth that rise above the neck to the next
-       by at least `separation_um` (h-maxima) are seeds: a long nucleus is not cut, two round ones that touch are.
+       by at least `separation_um` (h-maxima) are seeds: a long nucleus is not cut, two round ones that touch are. Where
+       the network states the normalised distance to the nucleus's edge, that is the depth, and the rise `LEAST_RISE`.
     3. A watershed grows the seeds over the mask.
     4. Nuclei smaller than `min_area_um2` are dropped, and holes inside one nucleus filled.
     5. A nucleus is of the class with the largest mean probability over its pixels; ties go to the lower class.
@@ -60,12 +65,15 @@ class WatershedNuclei:
         self.separation_um = float(setting("separation_um", separation_um, above=0, unit="µm, "))
         self.min_area_um2 = float(setting("min_area_um2", min_area_um2, least=0, unit="µm², "))
 
-    def __call__(self, class_map: NDArray[np.uint8], probs: NDArray[np.floating]) -> Nuclei:
+    def __call__(
+        self, class_map: NDArray[np.uint8], probs: NDArray[np.floating], distance: NDArray[np.floating] | None = None
+    ) -> Nuclei:
         """Nuclei of one image.
 
         Args:
             class_map: `[H, W]`.
             probs: `[T - 1, H, W]`, probability of each nucleus class, in [0, 1].
+            distance: `[D, H, W]`, the normalised distance that a network states; D is 0 or 1.
 
         Raises:
             ValueError: the sizes differ.
@@ -75,21 +83,26 @@ class WatershedNuclei:
             raise ValueError(f"{sizes}: sizes must agree")
         mask = (class_map > 0) & (class_map != IGNORE_INDEX)
         # Hundredths of a pixel: an mpp of 0.25 that a file states as 0.24999999 must not decide a tie.
-        min_area, depth = round(self.min_area_um2 / self.mpp**2, 2), round(self.separation_um / self.mpp, 2)
-        parts = separate(mask, max(depth, LEAST_DEPTH_PX), min_area)
+        min_area, rise = round(self.min_area_um2 / self.mpp**2, 2), round(self.separation_um / self.mpp, 2)
+        if distance is None or not len(distance):
+            depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+            parts = separate(mask, depth, max(rise, LEAST_DEPTH_PX), min_area)
+        else:
+            parts = separate(mask, distance[0].astype(np.float64), LEAST_RISE, min_area)
         instance_map = fill_holes(renumber(parts, min_area))
         means = mean_probs(instance_map, probs)
         return Nuclei(instance_map, (means.argmax(axis=1) + 1).astype(np.uint8), means, self.mpp)
 
 
-def separate(mask: NDArray[np.bool_], depth_px: float, min_area: float = 0) -> NDArray[np.int32]:
-    """Parts `[H, W]` of a mask `[H, W]`, split at necks that are narrower by `depth_px` in radius on both sides.
+def separate(
+    mask: NDArray[np.bool_], depth: NDArray[np.float64], rise: float, min_area: float = 0
+) -> NDArray[np.int32]:
+    """Parts `[H, W]` of a mask `[H, W]`, split where the depth `[H, W]` falls by `rise` on both sides, at least 0.
 
     Each connected piece of the mask is split on its own: fewer pixels are sorted at once, and how ties fall does not
     depend on the rest of the image. Pieces smaller than `min_area` pixels are left out.
     """
-    padded = np.pad(mask, 1)
-    depth = distance_transform_edt(padded)
+    padded, depth = np.pad(mask, 1), np.pad(depth, 1)
     pieces, _ = label(padded, structure=FOUR)
     areas = np.bincount(pieces.ravel())
     parts = np.zeros(padded.shape, np.int32)
@@ -100,8 +113,8 @@ def separate(mask: NDArray[np.bool_], depth_px: float, min_area: float = 0) -> N
         # With a background on each side, which `padded` always leaves room for.
         around = tuple(slice(side.start - 1, side.stop + 1) for side in place)
         piece = pieces[around] == number
-        distance = np.where(piece, depth[around], -1.0 - depth_px)  # background far below every nucleus
-        lowered = reconstruction(distance - depth_px, distance, method="dilation", footprint=FOUR)
+        distance = np.where(piece, depth[around], -1.0 - rise)  # background far below every nucleus
+        lowered = reconstruction(distance - rise, distance, method="dilation", footprint=FOUR)
         seeds, found = label(local_maxima(lowered, connectivity=1) & piece, structure=FOUR)
         split = watershed(-distance, seeds, mask=piece, connectivity=1)
         parts[around][piece] = split[piece] + count

@@ -71,9 +71,9 @@ class ChangedNuclei(nn.Module):
         same = np.array([[wording.is_same(o, name) for o in own_names] for name in names])
         self.tiles += len(logits)
         for one, other in zip(logits.float(), own.float(), strict=True):
-            found, probs = (values.cpu().numpy() for values in classify(one))
-            nuclei = self.watershed(found[0], probs)
-            ids, by_own = nuclei.instance_map, other[1:].sigmoid().cpu().numpy()
+            found, probs, distance = (values.cpu().numpy() for values in classify(one, len(names)))
+            nuclei = self.watershed(found[0], probs, distance)
+            ids, by_own = nuclei.instance_map, other[1 : len(own_names)].sigmoid().cpu().numpy()
             areas = np.maximum(np.bincount(ids.ravel(), minlength=len(nuclei.classes) + 1)[1:], 1)
             sums = np.stack([np.bincount(ids.ravel(), p.ravel(), len(nuclei.classes) + 1)[1:] for p in by_own])
             called = (sums / areas).argmax(axis=0) + 1

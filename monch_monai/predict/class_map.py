@@ -10,6 +10,7 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monch_monai.class_table import ClassTable
 from monch_monai.errors import InputError
 
 
@@ -20,18 +21,27 @@ class NaNError(InputError):
 class Prediction(NamedTuple):
     """The class of some pixels, `class_map [..., H, W]` uint8, and the probability of each nucleus class,
     `probs [..., T - 1, H, W]` float16 in [0, 1].
+
+    `distance [..., D, H, W]` float16 is the normalised distance to the nucleus's edge; D is 1 for networks that have
+    such a map, else 0.
     """
 
     class_map: NDArray[np.uint8]
     probs: NDArray[np.float16]
+    distance: NDArray[np.float16]
+
+    @classmethod
+    def of_classes(cls, class_map: NDArray[np.uint8], probs: NDArray[np.float16]) -> "Prediction":
+        """The prediction of a network without a distance map."""
+        return cls(class_map, probs, probs[..., :0, :, :])
 
     @classmethod
     def empty(cls, height: int, width: int, classes: int) -> "Prediction":
         """Background alone, `[H, W]`, of T classes."""
-        return cls(np.zeros((height, width), np.uint8), np.zeros((classes - 1, height, width), np.float16))
+        return cls.of_classes(np.zeros((height, width), np.uint8), np.zeros((classes - 1, height, width), np.float16))
 
 
-def class_map(logits: Tensor) -> Tensor:
+def class_map(logits: Tensor, classes: int | None = None) -> Tensor:
     """Class of each pixel: first whether it belongs to a nucleus, then to which class.
 
     A pixel is background where the background's probability is at least one half, else of the most probable nucleus
@@ -39,20 +49,32 @@ def class_map(logits: Tensor) -> Tensor:
     nucleus classes share to a background that none of them believes in; this rule does not.
 
     Args:
-        logits: `[..., T, H, W]`, background first.
+        logits: `[..., T + D, H, W]`, background first.
+        classes: T; None where there is no distance map.
 
     Returns:
         `[..., 1, H, W]` uint8; ties go to the background, then to the lower class.
     """
-    background, nucleus = logits[..., :1, :, :], logits[..., 1:, :, :]
+    background, nucleus = logits[..., :1, :, :], logits[..., 1:classes, :, :]
     return torch.where(background >= 0, 0, nucleus.argmax(dim=-3, keepdim=True) + 1).to(torch.uint8)
 
 
-def classify(logits: Tensor, name: str = "the network") -> tuple[Tensor, Tensor]:
-    """Class map `[..., 1, H, W]` uint8, and probabilities of the nucleus classes `[..., T - 1, H, W]` float16.
+class Classified(NamedTuple):
+    """Class map `[..., 1, H, W]` uint8, probabilities of the nucleus classes `[..., T - 1, H, W]` float16, and the
+    distance `[..., D, H, W]` float16.
+    """
+
+    class_map: Tensor
+    probs: Tensor
+    distance: Tensor
+
+
+def classify(logits: Tensor, classes: int | None = None, name: str = "the network") -> Classified:
+    """What logits state.
 
     Args:
-        logits: `[..., T, H, W]`, background first.
+        logits: `[..., T + D, H, W]`, background first, the distance map last where the network has one.
+        classes: T; None where there is no distance map.
         name: of the image, for messages.
 
     Raises:
@@ -62,20 +84,25 @@ def classify(logits: Tensor, name: str = "the network") -> tuple[Tensor, Tensor]
         found = f"{int(torch.isnan(logits).sum())} of {logits.numel()} logits are NaN"
         remedy = "use another checkpoint or --amp false, or train again with a lower learning rate or without amp"
         raise NaNError(f"{name}: {found}; {remedy}")
-    return class_map(logits), logits[..., 1:, :, :].sigmoid().half()
+    probs, distance = logits[..., 1:classes, :, :], logits[..., classes or logits.shape[-3] :, :, :]
+    return Classified(class_map(logits, classes), probs.sigmoid().half(), distance.sigmoid().half())
 
 
 class ClassMapd(MapTransform):
-    """Dictionary transform of `classify`: logits `[T, H, W]` to a class map `[1, H, W]`.
+    """Dictionary transform of `classify`: logits `[T + D, H, W]` to a class map `[1, H, W]`.
 
     Args:
         keys: of the logits.
         probs_key: where to keep the probabilities of the nucleus classes, `[T - 1, H, W]` float16; None keeps none.
+        class_table: of T classes; needed where the network has a distance map, kept as `distance [D, H, W]` float16.
     """
 
-    def __init__(self, keys: KeysCollection, probs_key: str | None = None) -> None:
+    def __init__(
+        self, keys: KeysCollection, probs_key: str | None = None, class_table: ClassTable | None = None
+    ) -> None:
         super().__init__(keys)
         self.probs_key = probs_key
+        self.classes = None if class_table is None else len(class_table)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         """`data` with class maps in place of logits.
@@ -86,7 +113,7 @@ class ClassMapd(MapTransform):
         changed = dict(data)
         name = str(getattr(changed.get("image"), "meta", {}).get("filename_or_obj", "an image"))
         for key in self.key_iterator(changed):
-            changed[key], probs = classify(changed[key], name)
+            changed[key], probs, distance = classify(changed[key], self.classes, name)
             if self.probs_key is not None:
-                changed[self.probs_key] = probs
+                changed[self.probs_key], changed["distance"] = probs, distance
         return changed

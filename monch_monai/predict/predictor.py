@@ -82,11 +82,12 @@ class NetworkPredictor:
         """
         images = torch.from_numpy(tiles).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            found, probs = classify(tile_logits(images, self._run, self.mean, self.std, self.inferer))
-        if probs.shape[1] != len(self.class_table.nuclei):
-            has = f"the network has {probs.shape[1] + 1} maps, and class table {self.class_table.name}"
-            raise InputError(f"{has} {len(self.class_table)} classes: export the network again, with its classes")
-        return Prediction(found[:, 0].cpu().numpy(), probs.cpu().numpy())
+            logits, classes = tile_logits(images, self._run, self.mean, self.std, self.inferer), len(self.class_table)
+        if logits.shape[1] != classes + getattr(self.network, "distance_maps", 0):
+            has = f"the network has {logits.shape[1]} maps, and class table {self.class_table.name}"
+            raise InputError(f"{has} {classes} classes: export the network again, with its classes")
+        found, probs, distance = (values.cpu().numpy() for values in classify(logits, classes))
+        return Prediction(found[:, 0], probs, distance)
 
     def _run(self, images: Tensor) -> Tensor:
         if self.compile and self.compiled is None:

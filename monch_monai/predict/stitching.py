@@ -58,4 +58,5 @@ def paste(target: Any, target_box: WorkingBox, source: Any, source_box: WorkingB
 def cut(prediction: Prediction, box: WorkingBox, part: WorkingBox) -> Prediction:
     """A copy of the `part` of a prediction that covers `box`."""
     place = (..., *part.within(box))
-    return Prediction(prediction.class_map[place].copy(), prediction.probs[place].copy())
+    class_map, probs, distance = prediction
+    return Prediction(class_map[place].copy(), probs[place].copy(), distance[place].copy())

@@ -11,7 +11,8 @@ from monch_monai.class_table import ClassTable
 from monch_monai.errors import InputError
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.networks.prompt_decoder import QUERIES
-from monch_monai.networks.provenance import OF_ONE_RUN, Provenance, recipe, without_descriptions
+from monch_monai.networks.provenance import Provenance
+from monch_monai.networks.recipe import OF_ONE_RUN, recipe, without_descriptions
 
 ABLATIONS = {"mgfe": "without MGFE", "ppd": "without PPD", "high_pass": "without HF", "topology": "without Topo"}
 """Switch of `Monch` to its row in Tables 3 and 4."""
@@ -81,9 +82,12 @@ class EvaluatedRun:
 
     @property
     def network_def(self) -> dict[str, Any]:
-        """The network's part of the config, without descriptions; empty where the run recorded no config."""
+        """The network's part of the config, without descriptions, and what the checkpoint records of the network.
+
+        Empty where the run recorded no config.
+        """
         found: dict[str, Any] = without_descriptions((self.record["config"] or {}).get("network_def", {}))
-        return found
+        return {**found, **{n: v for n, v in self.provenance.architecture.items() if n != "normalisation"}}
 
     @property
     def row(self) -> str:

@@ -68,7 +68,7 @@ def word_maps(network: Monch, image: Tensor) -> WordMaps:
         hooks.enter_context(network.features.register_forward_hook(lambda *call: seen.update(high=call[-1][0])))
         if stage is not None:
             hooks.enter_context(stage.register_forward_hook(lambda *call: seen.update(asked=call[1][:2])))
-        logits = network.eval()(image)[0]
+        logits = network.eval()(image)[0, : len(network.class_table)]
         text = network.sentences()
         size, padded = image.shape[-2:], network.pad(image).shape[-2:]
         made = [_response(network, seen["visual"], text[:, s], padded) for s in range(text.shape[1])]

@@ -17,7 +17,8 @@ from torch import nn
 
 import monch_monai
 from monch_monai.files import sha256, write_text_atomically
-from monch_monai.networks.provenance import provenance_of, recipe
+from monch_monai.networks.provenance import provenance_of
+from monch_monai.networks.recipe import recipe
 from monch_monai.predict import cpu_capabilities
 from monch_monai.runs.processes import RECORD, launch
 from monch_monai.runs.run import Run

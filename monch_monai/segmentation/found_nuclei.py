@@ -36,7 +36,7 @@ class FoundNuclei:
     def __call__(self, view: Prediction, view_box: WorkingBox, core: WorkingBox, grid: WorkingGrid) -> pa.Table:
         """Nuclei whose centroid lies in the core, as `nuclei_table.SCHEMA`."""
         watershed = WatershedNuclei(grid.mpp.mean, self.separation_um, self.min_area_um2)
-        nuclei = watershed(view.class_map, view.probs)
+        nuclei = watershed(*view)
         corner = np.array([view_box.x, view_box.y])
         places = centroids(nuclei.instance_map) + corner
         ours = core.owns(places)

@@ -82,6 +82,10 @@ def predict_region(
     view = Prediction.empty(region.view.height, region.view.width, len(predictor.class_table))
 
     def put(source: Prediction, box: WorkingBox, cell: WorkingBox) -> None:
+        nonlocal view
+        if len(source.distance) != len(view.distance):
+            distance = np.zeros((len(source.distance), *view.class_map.shape), source.distance.dtype)
+            view = view._replace(distance=distance)
         for target, array in zip(view, source, strict=True):
             paste(target, region.view, array, box, cell)
 

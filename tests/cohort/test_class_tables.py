@@ -38,7 +38,8 @@ class Reads:
     def __call__(self, tiles):
         self.tiles += len(tiles)
         found, number = colours(tiles), len(self.class_table)
-        return Prediction(np.where(found.class_map < number, found.class_map, 0), found.probs[:, : number - 1])
+        class_map = np.where(found.class_map < number, found.class_map, 0)
+        return Prediction.of_classes(class_map, found.probs[:, : number - 1])
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ NETWORK = {"mgfe": True, "ppd": True, "high_pass": True, "topology": True, "quer
 TEXT_ENCODER = SimpleNamespace(name="clip_rn50", origin=Origin("file", "weights.pt", sha256="c0de" * 16))
 WORDS = [c.sentences for c in PANNUKE.classes]
 PROVENANCE = Provenance(
-    "clip_rn50", TEXT_ENCODER.origin, normalisation="batch", recipe={"learning_rate": 5e-5}
+    "clip_rn50", TEXT_ENCODER.origin, architecture={"normalisation": "batch"}, recipe={"learning_rate": 5e-5}
 ).with_words(PANNUKE, WORDS, "attributes", TEXT_ENCODER)
 RECORD = {
     "kind": "evaluation",

@@ -32,7 +32,7 @@ def colours(tiles):
         class_map[distance < nearest] = index
         nearest = np.minimum(nearest, distance)
     of_class = class_map[:, None] == np.arange(1, 6, dtype=np.uint8)[:, None, None]
-    return Prediction(class_map, np.where(of_class, np.float16(0.75), np.float16(0)))
+    return Prediction.of_classes(class_map, np.where(of_class, np.float16(0.75), np.float16(0)))
 
 
 colours.class_table = PANNUKE

@@ -1,3 +1,4 @@
+import json
 import logging
 import pickle
 from collections import OrderedDict
@@ -10,19 +11,19 @@ import yaml
 from torch import nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
-from monch_monai.encoders import Origin
+from monch_monai.encoders import ENCODERS, Origin
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
-from monch_monai.networks import class_table, load_checkpoint, reference_density
+from monch_monai.networks import Monch, class_table, load_checkpoint, reference_density
 from monch_monai.networks.checkpoint import save_safetensors
 from monch_monai.networks.provenance import KEY, Provenance, provenance_of
 from tests.fakes.labels import some_classes
-from tests.fakes.network import noise, small_monch
+from tests.fakes.network import TEXT_DIM, noise, small_monch
 
 
-def refusal(path):
+def refusal(path, network=None):
     """The one line by which `path` is refused; the network is left as it was."""
-    network = small_monch()
+    network = small_monch() if network is None else network
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(InputError) as caught:
         load_checkpoint(network, path)
@@ -204,18 +205,27 @@ def test_anything_but_a_flat_state_dict_is_refused(tmp_path, content):
 
 
 def test_weights_of_another_shape_are_refused(tmp_path):
-    path = saved(tmp_path / "best.pt", small_monch(head_channels=8).state_dict())
-    message = refusal(path)
+    state = small_monch(head_channels=8).state_dict()
+    state[KEY] = small_monch().state_dict()[KEY]
+    message = refusal(saved(tmp_path / "best.pt", state))
     assert "of another shape, first head." in message
     assert "missing" not in message
     assert message.endswith("use the config it came from")
 
 
-def test_weights_of_an_ablation_are_refused_by_what_is_missing_and_what_is_too_much(tmp_path):
-    message = refusal(saved(tmp_path / "best.pt", small_monch(high_pass=False).state_dict()))
-    assert "6 unexpected, first features.high.0.weight" in message
-    message = refusal(saved(tmp_path / "best.pt", small_monch(ppd=False).state_dict()))
-    assert "missing, first decoder.attend.high.norm_query.weight" in message
+@pytest.mark.parametrize("ablation", [{"high_pass": False}, {"ppd": False}])
+def test_weights_of_an_ablation_bring_it_unless_an_earlier_version_recorded_none(ablation, tmp_path):
+    trained, network = small_monch(1, **ablation).eval(), small_monch().eval()
+    load_checkpoint(network, saved(tmp_path / "best.pt", trained.state_dict()))
+    with torch.no_grad():
+        assert torch.equal(network(noise(1, 3, 96, 64)), trained(noise(1, 3, 96, 64)))
+    state = trained.state_dict()
+    record = json.loads(bytes(state[KEY].tolist()))
+    del record["architecture"]
+    state[KEY] = Provenance.from_dict(record).to_tensor()
+    message = refusal(saved(tmp_path / "earlier.pt", state))
+    first = "unexpected, first features.high.0" if "high_pass" in ablation else "missing, first decoder.attend.high"
+    assert first in message
 
 
 @pytest.mark.parametrize("number", [3, 7])
@@ -261,3 +271,28 @@ def test_the_classes_of_a_run_are_those_of_its_weights(tmp_path):
     assert class_table(checkpoint=path) == class_table(mine, path) == class_table(mine, of_another) == table
     assert class_table(checkpoint=of_another) == PANNUKE
     assert class_table(mine, path, words=words).names == table.names[:3]
+
+
+@pytest.mark.parametrize("encoder", ["clip_rn50", "efficientnet_lite0"])
+def test_the_papers_network_becomes_that_of_the_checkpoint(encoder, tmp_path):
+    torch.manual_seed(0)
+    trained = Monch(ENCODERS[encoder](), channels=32, head_channels=16, num_heads=4, text_dim=TEXT_DIM, distance=True,
+                    blend_pool=2, queries=["high", "text"]).eval()  # fmt: skip
+    network = Monch(ENCODERS["clip_rn50"]()).eval()
+    load_checkpoint(network, saved(tmp_path / "best.pt", trained.state_dict()))
+    image = noise(1, 3, 96, 64)
+    with torch.no_grad():
+        assert torch.equal(network(image), trained(image))
+    assert network.provenance == trained.provenance
+    assert (network.provenance.encoder, network.provenance.architecture["blend_pool"]) == (encoder, 2)
+
+
+def test_a_setting_that_is_neither_the_papers_nor_the_checkpoints_is_refused(tmp_path):
+    message = refusal(saved(tmp_path / "best.pt", small_monch(k=4).state_dict()), small_monch(k=6))
+    assert "has k 4, the config's network 6: leave network_def#k out" in message
+    load_checkpoint(small_monch(k=4), tmp_path / "best.pt")
+
+
+def test_each_encoder_of_the_catalogue_has_the_name_that_checkpoints_record():
+    with torch.device("meta"):
+        assert [make().name for make in ENCODERS.values()] == [*ENCODERS]

@@ -58,3 +58,15 @@ def test_every_finer_map_is_seen(index):
     changed = list(skips)
     changed[index] = noise(*skips[index].shape, seed=5)
     assert (made(merged, skips, text) - made(merged, changed, text)).abs().max() > 1e-2
+
+
+def test_the_distance_map_comes_last_needs_no_words_and_is_folded_too():
+    torch.manual_seed(0)
+    made = TextHead(12, [], 10, 8, distance=True)
+    merged, text = noise(1, 12, 5, 6), noise(4, 10, seed=1)
+    maps, others = made(merged, [], text), made(merged, [], -text)
+    assert maps.shape == (1, 5, 5, 6)
+    assert torch.equal(maps[:, 4], others[:, 4])
+    assert (maps[:, :4] - others[:, :4]).abs().amax(dim=(2, 3)).min() > 1e-2
+    made.fold(text)
+    torch.testing.assert_close(made(merged, [], text), maps)

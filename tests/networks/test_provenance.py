@@ -24,8 +24,8 @@ from monch_monai.networks.provenance import (
     convert_earlier,
     provenance_of,
     read_provenance,
-    recipe,
 )
+from monch_monai.networks.recipe import recipe
 from tests.encoders.test_encoders import small_network
 from tests.fakes.labels import some_classes
 from tests.fakes.network import SmallText, small_monch
@@ -37,6 +37,7 @@ def text_encoder(name="small_text", origin=Origin("file", "clip.pt", sha256="ab"
 
 FULL = replace(
     Provenance("small", Origin("hub", "timm/µ", "0123"), recipe={"learning_rate": 0.5, "loss": {"_target_": "Loss"}}),
+    architecture=small_monch().provenance.architecture,
 ).with_words(PANNUKE, [c.sentences for c in PANNUKE.classes], "attributes", text_encoder())
 EARLIER = {
     "small: random": ("attributes", RANDOM, ("small", RANDOM)),

@@ -93,12 +93,13 @@ def test_a_class_left_out_leaves_the_others_heads_as_they_were(tmp_path):
     assert (run(found.network) - before[:, [0, 1, 4]]).abs().max() < 1e-5
 
 
-def test_a_merged_class_has_the_largest_logit_of_its_parts_in_every_form(tmp_path):
-    network = described(ppd=False)
+def test_a_merged_class_has_the_largest_logit_of_its_parts_in_every_form_and_the_distance_stays(tmp_path):
+    network = described(ppd=False, distance=True)
     before = run(network)
     merged = {"name": "tumour or gland", "of": ["neoplastic", "epithelial"], "color": [9, 9, 9]}
     found = reword(network, words=write(tmp_path, merged, "dead"))
-    expected = torch.stack([before[:, 0], before[:, [1, 5]].amax(dim=1), before[:, 4]], dim=1)
+    expected = torch.stack([before[:, 0], before[:, [1, 5]].amax(dim=1), before[:, 4], before[:, 6]], dim=1)
+    assert found.network.distance_maps == 1
     assert (run(found.network) - expected).abs().max() < 1e-5
     assert found.network.provenance.class_table.names == ["background", "tumour or gland", "dead"]
     images = noise(1, 3, 256, 256)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
 from monch_monai.predict import ClassMapd, class_map
 from tests.fakes.network import noise
@@ -95,3 +96,14 @@ def test_infinite_logits_have_classes():
     logits = torch.full((6, 1, 1), -torch.inf)
     logits[3] = torch.inf
     assert ClassMapd("pred")({"pred": logits})["pred"].item() == 3
+
+
+def test_the_distance_map_is_no_class():
+    logits, classes = noise(7, 4, 5), PANNUKE
+    logits[6] += 9  # would win, were it a class
+    changed = ClassMapd("pred", "probs", classes)({"pred": logits})
+    plain = ClassMapd("pred", "probs")({"pred": logits[:6]})
+    assert torch.equal(changed["pred"], plain["pred"])
+    assert torch.equal(changed["probs"], plain["probs"])
+    assert torch.allclose(changed["distance"].float(), logits[6:].sigmoid(), atol=5e-4)
+    assert (changed["distance"].shape, plain["distance"].shape) == ((1, 4, 5), (0, 4, 5))

@@ -29,7 +29,7 @@ def rows_of(*folders, table=1):
 @pytest.mark.parametrize(
     ("change", "labels"),
     [
-        ({"normalisation": "instance"}, ["normalisation batch", "normalisation instance"]),
+        ({"architecture": {"normalisation": "instance"}}, ["normalisation batch", "normalisation instance"]),
         ({"text_weights": RANDOM}, ["text_weights.kind file, text_weights.sha256 c0dec0dec0de",
                                     "text_weights.kind random, no text_weights.sha256"]),
         ({"recipe": {"learning_rate": 0.001}}, ["learning_rate 5e-05", "learning_rate 0.001"]),

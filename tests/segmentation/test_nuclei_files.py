@@ -23,7 +23,9 @@ def found(*discs, size=SIZE, number=6):
         class_map[(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = c
     probs = np.stack([class_map == c for c in range(1, number)]) * np.float16(0.75)
     grid = working_grid(Size(size, size), Mpp(0.25, 0.25))
-    return class_map, find_nuclei(Prediction(class_map, probs), grid, FoundNuclei(), Level0Box(0, 0, size, size))
+    return class_map, find_nuclei(
+        Prediction.of_classes(class_map, probs), grid, FoundNuclei(), Level0Box(0, 0, size, size)
+    )
 
 
 def read(path, table, class_table=PANNUKE):

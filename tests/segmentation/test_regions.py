@@ -25,8 +25,9 @@ def test_a_region_sees_a_margin_and_runs_the_tiles_it_needs():
 
 
 def by_place(tiles):
-    """A prediction that each pixel carries in its own colours: class, and probability in hundredths."""
-    return Prediction(tiles[..., 0], np.repeat(tiles[:, None, :, :, 1] / np.float16(100), 5, axis=1))
+    """A prediction in the colours of each pixel: class, probability in hundredths, distance in eighths."""
+    probs, distance = tiles[:, None, :, :, 1] / np.float16(100), tiles[:, None, :, :, 2] / np.float16(8)
+    return Prediction(tiles[..., 0], np.repeat(probs, 5, axis=1), distance)
 
 
 by_place.class_table = PANNUKE
@@ -44,13 +45,14 @@ def test_regions_make_the_map_that_their_tiles_predict(tiling, cached):
         view = predict_region(pixels, region, lattice, by_place, margin_px(grid), cache)
         assert np.array_equal(view.class_map, image[region.view.within(grid.box)][..., 0])
         assert np.array_equal(view.probs[4], image[region.view.within(grid.box)][..., 1] / np.float16(100))
+        assert np.array_equal(view.distance[0], image[region.view.within(grid.box)][..., 2] / np.float16(8))
 
 
 def test_a_view_has_as_many_maps_as_the_predictors_classes():
     class_table = some_classes(3)
 
     def two(tiles):
-        return Prediction(tiles[..., 0], np.repeat(tiles[:, None, :, :, 1] / np.float16(100), 2, axis=1))
+        return Prediction.of_classes(tiles[..., 0], np.repeat(tiles[:, None, :, :, 1] / np.float16(100), 2, axis=1))
 
     two.class_table = class_table
     grid = working_grid(Size(90, 80), Mpp(0.25, 0.25))
