@@ -81,7 +81,7 @@ class Commands:
         source: str,
         out: str,
         classes: str = "pannuke",
-        exhaustive: bool = True,
+        exhaustive: bool | None = None,
         mpp: float = NETWORK_MPP,
         tissue: str | None = None,
         validation: Validation = VALIDATION,
@@ -90,10 +90,11 @@ class Commands:
         """Writes labelled pictures of your own to OUT as a prepared dataset, split by patient.
 
         Args:
-            source: folder with images/ and instances/, and where there are types/, ignore/, classes.csv, fields.csv.
+            source: folder with images/, and instances/ or boxes.csv, and where there are types/, ignore/, classes.csv,
+                fields.csv.
             out: folder to make.
             classes: class table of the types: pannuke, consep or a YAML file.
-            exhaustive: false where nuclei are left without a label.
+            exhaustive: false where nuclei are left without a label, as for boxes it is by default.
             mpp: µm per pixel of the pictures; others than 0.25 are resampled.
             tissue: of all pictures, in place of the column of fields.csv.
             validation: share of the patients held out of training, or names of patients or fields.

@@ -2,6 +2,7 @@
 
 SOURCE/images/NAME.*        pictures: PNG, JPEG, TIFF, BMP or NIfTI
 SOURCE/instances/NAME.*     ids of nuclei, 0 is none: PNG or TIFF of 16 bits, or .npy
+SOURCE/boxes.csv            in place of instances/ and types/: columns field, x0, y0, x1, y1, class (`boxes`)
 SOURCE/types/NAME.*         values of types (not needed)
 SOURCE/ignore/NAME.*        not 0 where nothing is known (not needed, nor for every picture)
 SOURCE/classes.csv          columns value, class; or classes.yaml. What each type means, where there are types
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from monch_monai.class_table import ClassTable, find_class_table
 from monch_monai.data.images import SUFFIXES, stem
+from monch_monai.datasets.boxes import read_boxes
 from monch_monai.datasets.csv_rows import read_csv
 from monch_monai.datasets.field_dataset import write_fields
 from monch_monai.datasets.fields import Field
@@ -30,13 +32,14 @@ from monch_monai.settings import flag
 from monch_monai.tissues import TISSUES
 
 MAPS = ("instances", "types", "ignore")
+BOXES = "boxes.csv"
 
 
 def prepare_plain(
     source: str | Path,
     output_dir: str | Path,
     classes: str = "pannuke",
-    exhaustive: bool | str = True,
+    exhaustive: bool | str | None = None,
     mpp: float = NETWORK_MPP,
     tissue: str | None = None,
     validation: Validation = VALIDATION,
@@ -45,11 +48,11 @@ def prepare_plain(
     """Writes labelled pictures as a prepared dataset, split by patient; see `write_fields` for its folds.
 
     Args:
-        source: the folder with `images/` and `instances/`.
+        source: the folder with `images/`, and `instances/` or `boxes.csv`.
         output_dir: the folder to make.
         classes: class table that types refer to: one of the package's by name, or a YAML file.
         exhaustive: whether every nucleus is labelled. If not, pixels without a label are 255, but for those that are
-            certainly of no nucleus (`monch_monai.datasets.haematoxylin`).
+            certainly of no nucleus (`monch_monai.datasets.haematoxylin`). None means that it is, but for boxes.
         mpp: µm per pixel of the pictures. Others than 0.25 are resampled.
         tissue: of all pictures. None takes the column of `fields.csv`; without one it is unknown.
         validation: share of the patients held out, or names of patients or fields.
@@ -60,12 +63,15 @@ def prepare_plain(
         InputError: a file is missing, damaged or does not fit the others, a type or class is unknown, a setting cannot
             be used, or `write_fields` refuses the fields.
     """
-    scale, all_labelled = scale_of(Mpp(mpp, mpp).mean), flag("exhaustive", exhaustive)
-    root, table = Path(source), find_class_table(classes)
-    pictures = _pictures(root)
-    types = _types(root, table)
+    root, table, scale = Path(source), find_class_table(classes), scale_of(Mpp(mpp, mpp).mean)
+    boxed = (root / BOXES).exists()
+    all_labelled = not boxed if exhaustive is None else flag("exhaustive", exhaustive)
+    pictures = _pictures(root, boxed)
+    types = _types(root, table, boxed)
+    boxes = read_boxes(root / BOXES, pictures, types) if boxed else {}
     rows = _rows(root / "fields.csv", pictures)
     _refuse_strays(root, pictures)
+    tables = [path for path in (root / BOXES if boxed else None, types.path) if path is not None]
     fields = []
     for name, picture in pictures.items():
         maps = {kind: path for kind in MAPS if (path := find_map(root / kind, name)) is not None}
@@ -74,11 +80,12 @@ def prepare_plain(
                 raise InputError(f"{picture} has no labels: {root / kind} holds no {name}.png, .tif or .npy")
         row = rows.get(name, {})
         patient = (row.get("patient") if patients is None else None) or patient_of(name, patients)
-        read = PlainField(picture, maps, types, scale, all_labelled).read
+        read = PlainField(picture, maps, types, scale, all_labelled, boxes.get(name)).read
         of_row = _spelled(tissue or row.get("tissue"))
-        files = (picture, *maps.values(), *([types.path] if types.path else []))
+        files = (picture, *maps.values(), *tables)
         fields.append(Field(name, patient, of_row, files, read))
     how = "by the source" if all_labelled else "not exhaustive: pixels without one are 255 unless far from haematoxylin"
+    drawn = "ellipses in boxes, " if boxed else ""
     resampled = f"; resampled from {mpp:g} to {NETWORK_MPP:g} µm/px, labels by the nearest pixel" if scale != 1 else ""
     return write_fields(
         output_dir,
@@ -87,15 +94,16 @@ def prepare_plain(
         validation,
         name=root.resolve().name,
         license="that of the source",
-        labels=how + resampled,
+        labels=drawn + how + resampled,
     )
 
 
-def _pictures(root: Path) -> dict[str, Path]:
+def _pictures(root: Path, boxed: bool) -> dict[str, Path]:
     folder = root / "images"
     for needed in (folder, root / MAPS[0]):
-        if not needed.is_dir():
-            raise InputError(f"source {root} has no folder {needed.name}: give a folder with images/ and instances/")
+        if not needed.is_dir() and not (boxed and needed != folder):
+            wanted = f"give a folder with images/ and instances/ (or {BOXES})"
+            raise InputError(f"source {root} has no folder {needed.name}: {wanted}")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.lower().endswith(SUFFIXES) and not path.name.startswith("."):
@@ -107,20 +115,23 @@ def _pictures(root: Path) -> dict[str, Path]:
     return found
 
 
-def _types(root: Path, table: ClassTable) -> TypeTable:
+def _types(root: Path, table: ClassTable, boxed: bool) -> TypeTable:
     tables = [root / name for name in FILES if (root / name).is_file()]
     if len(tables) > 1:
         raise InputError(f"{root} has {tables[0].name} and {tables[1].name}: remove one")
-    if (root / "types").is_dir() != bool(tables):
+    for kind in MAPS[:2] if boxed else ():
+        if (root / kind).is_dir():
+            raise InputError(f"{root} has {BOXES} and {kind}/: nuclei are given by one or the other, so remove one")
+    if not boxed and (root / "types").is_dir() != bool(tables):
         has, lacks = (tables[0].name, "folder types") if tables else ("types/", f"table {' or '.join(FILES[:2])}")
         raise InputError(f"{root} has {has} but no {lacks}: the one needs the other, so add it or remove {has}")
-    return read_type_table(tables[0], table) if tables else any_nucleus(table)
+    return read_type_table(tables[0], table, texts=boxed) if tables else any_nucleus(table)
 
 
 def _rows(path: Path, pictures: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     """Rows of `fields.csv` by field."""
     rows: dict[str, dict[str, str]] = {}
-    for row in read_csv(path, ("field",)) if path.exists() else ():
+    for row in read_csv(path, ("field",)).values() if path.exists() else ():
         name = row["field"]
         if name not in pictures:
             near = get_close_matches(name, pictures, 1, 0.0)[0]

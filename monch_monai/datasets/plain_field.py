@@ -1,6 +1,6 @@
 """One field of the plain layout: a picture and its maps as labels at the network's resolution."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from scipy.ndimage import find_objects, label
 
 from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data.images import read_rgb
+from monch_monai.datasets.boxes import Box, draw_ellipses
 from monch_monai.datasets.fields import MOST_NUCLEI, Labelled
 from monch_monai.datasets.haematoxylin import without_unlabelled
 from monch_monai.datasets.label_maps import read_map, resized_image, resized_map
@@ -32,6 +33,7 @@ class PlainField:
         types: what types mean.
         scale: how much to enlarge.
         exhaustive: whether pixels without a nucleus are background.
+        boxes: of the nuclei, in place of the maps `instances` and `types`.
     """
 
     picture: Path
@@ -39,16 +41,17 @@ class PlainField:
     types: TypeTable
     scale: float = 1.0
     exhaustive: bool = True
+    boxes: Sequence[Box] | None = None
 
     def read(self) -> Labelled:
         """The field at the network's resolution.
 
         A nucleus has the type of most of its pixels that have one; ties go to the lower. Pixels of a type without a
-        nucleus are 255, and so are those that `ignore` marks.
+        nucleus are 255, and so are those that `ignore` marks. Boxes are drawn before the field is resampled.
 
         Raises:
             InputError: a file cannot be read, a map has another size than the picture, all nuclei have one number, a
-                type is unknown, or a nucleus has none.
+                type is unknown, a nucleus has none, or a box lies outside the picture.
         """
         image = read_rgb(self.picture)
         maps = {kind: read_map(path, LARGEST_VALUE[kind]) for kind, path in self.maps.items()}
@@ -57,6 +60,9 @@ class PlainField:
                 found = f"{self.maps[kind]} is of {values.shape[1]}x{values.shape[0]} px"
                 wanted = f"its picture is of {image.shape[1]}x{image.shape[0]}"
                 raise InputError(f"{found}; {wanted}: give maps of the picture's size")
+        drawn: dict[str, int] = {}
+        if self.boxes is not None:
+            maps["instances"], maps["types"], drawn = draw_ellipses(self.boxes, image.shape[:2])
         pieces = _pieces(maps["instances"])
         if len(pieces) == 1 and pieces[0] > MASK:
             found = f"{self.maps['instances']} has one nucleus, in {pieces[0]} pieces"
@@ -72,7 +78,7 @@ class PlainField:
         if not self.exhaustive:
             labels = without_unlabelled(image, labels, instances)
         labels[ignored] = IGNORE_INDEX
-        remarks = {
+        remarks = drawn | {
             "nuclei in several pieces, as where numbers were cut to 8 bits": sum(count > 1 for count in pieces),
             "nuclei with pixels of several types, of which they have the most frequent": several,
             "pixels with a type but no nucleus, left out of loss and scores": int(np.count_nonzero(stray)),

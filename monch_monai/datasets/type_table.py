@@ -1,7 +1,7 @@
 """What the values of a type map mean: a table from value to classes, as CSV or YAML."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from monch_monai.class_table import IGNORE_INDEX, ClassTable, Vocabulary
@@ -22,11 +22,13 @@ class TypeTable:
         vocabulary: the labels.
         label_of: value in the vocabulary, or 255, of each value of the type map.
         path: the file, for messages and origins; None where there are no types.
+        number_of: value of the type map that each text of the table's column `value` stands for.
     """
 
     vocabulary: Vocabulary
     label_of: Mapping[int, int]
     path: Path | None = None
+    number_of: Mapping[str, int] = field(default_factory=dict)
 
 
 def any_nucleus(table: ClassTable) -> TypeTable:
@@ -34,7 +36,7 @@ def any_nucleus(table: ClassTable) -> TypeTable:
     return TypeTable(Vocabulary.of_nuclei(table, {ANY: None}), {0: 1})
 
 
-def read_type_table(path: Path, table: ClassTable) -> TypeTable:
+def read_type_table(path: Path, table: ClassTable, texts: bool = False) -> TypeTable:
     """Reads a table of types.
 
     A value means one class, several joined by `|` of which one is true, `any` nucleus, or `ignore`.
@@ -42,42 +44,48 @@ def read_type_table(path: Path, table: ClassTable) -> TypeTable:
     Args:
         path: CSV with the columns `value` and `class`, or YAML that maps values to classes.
         table: the classes.
+        texts: whether values are any texts, which are numbered from 1 in the order of the table.
 
     Raises:
-        InputError: the file cannot be read, a value is no whole number from 0 to 255 or stands twice, a class is none
-            of the table's, or all values are ignored.
+        InputError: the file cannot be read, a value is no whole number from 0 to 255 (or there are more than 255 texts)
+            or stands twice, a class is none of the table's, or all values are ignored.
     """
     meaning: dict[int, str] = {}
+    number_of: dict[str, int] = {}
     for given, text in _rows(path):
-        if not given.isdecimal() or int(given) > 255:
+        if not texts and (not given.isdecimal() or int(given) > 255):
             raise InputError(f"{path} has the type value {given!r}: give whole numbers from 0 to 255, {EXAMPLE}")
-        if int(given) in meaning:
+        number = len(meaning) + 1 if texts else int(given)
+        if given in number_of or number in meaning:
             raise InputError(f"{path} has the type value {given} twice: give each value once")
-        meaning[int(given)] = text
+        if number > 255:
+            raise InputError(f"{path} has more than 255 values: give fewer, {EXAMPLE}")
+        meaning[number], number_of[given] = text, number
     labels: dict[str, tuple[str, ...] | None] = {}
     name_of: dict[int, str] = {}
-    for value, text in meaning.items():
+    for given, value in number_of.items():
+        text = meaning[value]
         if text == "ignore":
             continue
         classes = None if text == "any" else tuple(sorted({part.strip() for part in text.split("|")}))
         for name in classes or ():
             if name not in table.names[1:]:
                 known = ", ".join((*table.names[1:], "any", "ignore"))
-                raise InputError(f"{path} gives type {value} the class {name!r}; class table {table.name} has {known}")
+                raise InputError(f"{path} gives type {given} the class {name!r}; class table {table.name} has {known}")
         ordered = None if classes is None else tuple(c.name for c in table.nuclei if c.name in classes)
         name_of[value] = ANY if ordered is None else " or ".join(ordered)
         labels[name_of[value]] = ordered
     if not labels:
         raise InputError(f"{path} gives no type a class, so that nothing could be learned: {EXAMPLE}")
-    number = {name: i for i, name in enumerate(labels, start=1)}
-    label_of = {value: number[name_of[value]] if value in name_of else IGNORE_INDEX for value in meaning}
-    return TypeTable(Vocabulary.of_nuclei(table, labels), label_of, path)
+    place = {name: i for i, name in enumerate(labels, start=1)}
+    label_of = {value: place[name_of[value]] if value in name_of else IGNORE_INDEX for value in meaning}
+    return TypeTable(Vocabulary.of_nuclei(table, labels), label_of, path, number_of)
 
 
 def _rows(path: Path) -> list[tuple[str, str]]:
     """Values and classes as text."""
     if path.suffix == ".csv":
-        return [(row["value"], row["class"]) for row in read_csv(path, ("value", "class"))]
+        return [(row["value"], row["class"]) for row in read_csv(path, ("value", "class")).values()]
     found = load_yaml(path, "table of types") or {}
     if not isinstance(found, dict) or not all(isinstance(text, str) for pair in found.items() for text in pair):
         raise InputError(
