@@ -39,8 +39,8 @@ class DescribedNetwork(nn.Module):
     names and features of any state dict that it loads, which also stores the provenance with the class table.
 
     Deviation: features are taken less their mean and along the principal axes of the words trained on, `text_axes`, so
-    that other words for a class are near its own; and the kernel of a class is made in training of one of the three
-    sentences drawn, else of the mean of all that it has.
+    that other words for a class are near its own; and the kernel of a class is made of a mean: in training of the three
+    sentences drawn, else of all that it has.
 
     Args:
         encoder: name of the image encoder.
@@ -75,7 +75,7 @@ class DescribedNetwork(nn.Module):
         if not words.axes:
             return sentences.mean(dim=1)
         if self.training:
-            return sentences[:, 0]
+            return F.normalize(sentences.mean(dim=1), dim=-1)
         of_each = by_class(self.text_features, words.counts)
         return along(self.text_axes, torch.stack([of_class.mean(dim=0) for of_class in of_each]))
 
