@@ -233,7 +233,7 @@ OLD_START = {
 REFUSALS = {
     "unknown setting": ("train", ["--epoch", 1], "--epoch is not a setting of", "did you mean --epochs?"),
     "no epochs": ("train", ["--epochs", 0], "epochs is 0", "give a whole number of at least 1"),
-    "a number for a folder": ("evaluate", ["--output_dir", 2024], "output_dir is 2024", "such as ./2024"),
+    "a folder without a name": ("evaluate", ["--results_dir"], "results_dir is True", "give a path or a word"),
     "no resolution": ("inference", ["--mpp", 0], "mpp is 0", "give µm per pixel"),
     "no multiple": ("inference_wsi", ["--region_size", 1000], "region_size is 1000", "give a multiple of 512"),
     "unknown run": (
@@ -254,6 +254,7 @@ QUICK_REFUSALS = {
     "nothing to resume": (["--resume", "true"], "nothing to resume", "leave --resume out"),
     "resume in words": (["--resume", "yes"], "resume is 'yes'", "give true or false"),
     "unknown argument": (["--train#trainer#max_epoch", 1], "not a setting", "did you mean --train#trainer#max_epochs?"),
+    "another word": (["--lr", 1e-3], "--lr is not a setting", "did you mean --learning_rate?"),
     "epochs in words": (["--epochs", "abc"], "epochs is 'abc'", "give a whole number of at least 1"),
     "words for numbers": (["--batch_size", "many"], "batch_size is 'many'", "give a whole number"),
     "no rate": (["--learning_rate", math.nan], "learning_rate is", "give a number above 0"),
