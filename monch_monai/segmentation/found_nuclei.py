@@ -1,6 +1,6 @@
 """Nuclei separated by the watershed."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +20,11 @@ class FoundNuclei:
     """Finds nuclei by `WatershedNuclei`, with its arguments and its errors."""
 
     originals: dict[int, dict[str, Any]] | None = None
-    report: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, separation_um: float = 0.25, min_area_um2: float = 2.0) -> None:
         self.separation_um, self.min_area_um2 = separation_um, min_area_um2
         self.settings = {"separation_um": separation_um, "min_area_um2": min_area_um2}
+        self.report: dict[str, Any] = {}
         WatershedNuclei(1.0, separation_um, min_area_um2)  # refuses what it cannot use, before anything is read
 
     def added_tissue(self, slide: Slide, grid: WorkingGrid) -> list[WorkingBox]:
