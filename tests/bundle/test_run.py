@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import monai.bundle
 import nibabel as nib
 import numpy as np
@@ -334,6 +335,19 @@ def test_training_refuses_and_touches_nothing(
     assert problem in str(error)
     assert remedy in str(error)
     assert "\n" not in str(error)
+    assert untouched(out)
+
+
+def test_real_data_are_not_trained_on_from_random_weights_unasked(
+    dataset: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    settings = {"dataset_dir": str(dataset), "output_dir": str(out), "device": "cpu"}
+    with pytest.raises((InputError, RuntimeError)) as caught:
+        monai.bundle.run("training", config_file=str(CONFIGS / "train.json"), logging_file=False, **settings)
+    assert "HF_HUB_OFFLINE is set" in str(find_input_error(caught.value))
+    assert str(find_input_error(caught.value)).endswith("or --encoder_weights none")
     assert untouched(out)
 
 
