@@ -75,7 +75,7 @@ def print_ops(
     runs: int = 7,
     largest: bool | str = False,
     memory: bool | str = True,
-    csv: str = "",
+    csv: str | Path = "",
     only: str = "",
 ) -> None:
     """Prints each op, forward and backward: the definition, what MONCH_OPS chooses, and PyTorch's own functions.

@@ -19,14 +19,14 @@ from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.tissues import TISSUES
 
 
-def print_preparation(folder: str, tiles: int = 2656) -> None:
+def print_preparation(folder: Path, tiles: int = 2656) -> None:
     """Time, memory and size of preparing a fold of PanNuke's size, and of its first batch against `np.load`'s.
 
     Args:
         folder: where 14 GB may be written; a fold made earlier is used again.
         tiles: in the fold.
     """
-    source, out = Path(folder) / "source", Path(folder) / "prepared"
+    source, out = folder / "source", folder / "prepared"
     arrays = [source / "Fold 1" / p for p in ("images/fold1/images.npy", "masks/fold1/masks.npy")]
     if not arrays[1].exists():
         _write_synthetic_fold(source, tiles)

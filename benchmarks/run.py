@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from pkgutil import resolve_name
 
-import fire
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from monch_monai.arguments import run
 
 COMMANDS = {
     "network": "comparison:print_networks",
@@ -25,4 +25,4 @@ COMMANDS = {
 
 if __name__ == "__main__":
     chosen = [name for name in sys.argv[1:2] if name in COMMANDS] or COMMANDS
-    fire.Fire({name: resolve_name(f"benchmarks.{COMMANDS[name]}") for name in chosen}, name="run.py")
+    run({name: resolve_name(f"benchmarks.{COMMANDS[name]}") for name in chosen}, "run.py")

@@ -34,12 +34,12 @@ IN, OUT = 256, 164
 
 
 def print_slide(
-    slide: str = "",
+    slide: str | Path = "",
     device: str = "",
     side: int = 1024,
     x: int = 0,
     y: int = 0,
-    checkpoint: str = "",
+    checkpoint: str | Path = "",
     beside: bool | str = True,
 ) -> None:
     """Prints mm² of tissue a minute and the shares of reading, network and nuclei, beside MONAI's HoVer-Net inferer.

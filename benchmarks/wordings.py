@@ -3,6 +3,7 @@
 import copy
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ NONSENSE = (
 
 
 def print_wordings(
-    dataset_dir: str,
-    checkpoint: str,
+    dataset_dir: Path,
+    checkpoint: Path,
     swapped: tuple[str, str] = ("neoplastic", "inflammatory"),
     part: str = "validation",
 ) -> None:
@@ -50,7 +51,7 @@ def print_wordings(
     """
     parser = ConfigParser()
     parser.read_config([CONFIGS / "train.json", CONFIGS / "evaluate.json"])
-    parser.update({"dataset_dir": dataset_dir, "checkpoint": checkpoint, "evaluated_part": part})
+    parser.update({"dataset_dir": str(dataset_dir), "checkpoint": str(checkpoint), "evaluated_part": part})
     parser.update({"bundle_root": str(CONFIGS.parent), "without_tensorboard": True, "num_workers": 0})
     network = parser.get_parsed_content("rewording").network
     table: ClassTable = network.class_table

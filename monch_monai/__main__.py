@@ -1,21 +1,15 @@
 """Commands: `python -m monch_monai COMMAND`, also in a downloaded bundle."""
 
-import inspect
 import logging
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
-import fire
-from fire.decorators import SetParseFns
-
-from monch_monai import datasets, report
+from monch_monai import arguments, datasets, report
 from monch_monai.data.writer import free_folder
 from monch_monai.datasets.consep import VALIDATION_FIELDS
 from monch_monai.datasets.pannuke import download_pannuke, examine_source
 from monch_monai.datasets.patients import VALIDATION, Validation
-from monch_monai.errors import InputError, show_input_errors_in_one_line
+from monch_monai.errors import show_input_errors_in_one_line
 from monch_monai.geometry import NETWORK_MPP
 from monch_monai.label.working_copy import write_working_copy
 from monch_monai.settings import flag
@@ -24,8 +18,7 @@ from monch_monai.settings import flag
 class Commands:
     """MONCH's commands besides those of `python -m monai.bundle run`."""
 
-    @SetParseFns(source=str, out=str)
-    def prepare_pannuke(self, source: str, out: str, download: bool = False) -> None:
+    def prepare_pannuke(self, source: Path, out: Path, download: bool = False) -> None:
         """Writes PanNuke to OUT as a prepared dataset; after an interruption the same command resumes.
 
         Args:
@@ -38,9 +31,8 @@ class Commands:
             download_pannuke(source)
         datasets.prepare_pannuke(source, out)
 
-    @SetParseFns(source=str, out=str)
     def prepare_consep(
-        self, source: str, out: str, validation_fields: tuple[str, ...] = VALIDATION_FIELDS, types: bool = False
+        self, source: Path, out: Path, validation_fields: tuple[str, ...] = VALIDATION_FIELDS, types: bool = False
     ) -> None:
         """Writes CoNSeP to OUT as a prepared dataset, split by field.
 
@@ -53,8 +45,7 @@ class Commands:
         fields = [validation_fields] if isinstance(validation_fields, str) else [str(f) for f in validation_fields]
         datasets.prepare_consep(source, out, fields, types)
 
-    @SetParseFns(source=str, out=str)
-    def prepare_monuseg(self, source: str, out: str, validation: Validation = VALIDATION) -> None:
+    def prepare_monuseg(self, source: Path, out: Path, validation: Validation = VALIDATION) -> None:
         """Writes MoNuSeg to OUT as a prepared dataset, split by patient.
 
         Args:
@@ -64,8 +55,7 @@ class Commands:
         """
         datasets.prepare_monuseg(source, out, validation)
 
-    @SetParseFns(source=str, out=str)
-    def prepare_monusac(self, source: str, out: str, validation: Validation = VALIDATION) -> None:
+    def prepare_monusac(self, source: Path, out: Path, validation: Validation = VALIDATION) -> None:
         """Writes MoNuSAC to OUT as a prepared dataset, split by patient.
 
         Args:
@@ -75,12 +65,11 @@ class Commands:
         """
         datasets.prepare_monusac(source, out, validation)
 
-    @SetParseFns(source=str, out=str, classes=str, tissue=str, patients=str)
     def prepare_plain(
         self,
-        source: str,
-        out: str,
-        classes: str = "pannuke",
+        source: Path,
+        out: Path,
+        classes: str | Path = "pannuke",
         exhaustive: bool | None = None,
         mpp: float = NETWORK_MPP,
         tissue: str | None = None,
@@ -100,14 +89,13 @@ class Commands:
             validation: share of the patients held out of training, or names of patients or fields.
             patients: regular expression that finds the patient in a picture's name, such as ^[^_]+.
         """
-        datasets.prepare_plain(source, out, classes, exhaustive, mpp, tissue, validation, patients)
+        datasets.prepare_plain(source, out, str(classes), exhaustive, mpp, tissue, validation, patients)
 
-    @SetParseFns(source=str)
-    def doctor(self, source: str) -> None:
+    def doctor(self, source: Path) -> None:
         """Examines a source of PanNuke as prepare_pannuke would, and writes nothing."""
         print("\n".join(examine_source(source)))
 
-    def tables(self, *runs: str, table: int, out: str | None = None) -> None:
+    def tables(self, *runs: Path, table: int, out: Path | None = None) -> None:
         """Prints one of the paper's Tables 1 to 7 with the rows of evaluated RUNS, mean ± sd over those of one row.
 
         Args:
@@ -115,25 +103,24 @@ class Commands:
             table: its number.
             out: also writes OUT.csv and OUT.md.
         """
-        rows = report.paper_table(table, [report.EvaluatedRun.read(str(run)) for run in runs])
+        rows = report.paper_table(table, [report.EvaluatedRun.read(run) for run in runs])
         print(report.to_markdown(rows))
         if out is not None:
-            report.write_table(Path(str(out)), rows)
+            report.write_table(out, rows)
 
-    def report(self, evaluation: str) -> None:
+    def report(self, evaluation: Path) -> None:
         """Makes tables, figures and report.html of the folder of an EVALUATION again."""
-        print(report.write_report(str(evaluation)))
+        print(report.write_report(evaluation))
 
-    @SetParseFns(image=str, out=str, checkpoint=str)
     def words(
         self,
-        image: str,
-        out: str,
-        checkpoint: str | None = None,
+        image: Path,
+        out: Path,
+        checkpoint: Path | None = None,
         mpp: float = NETWORK_MPP,
         x: int = 0,
         y: int = 0,
-        config_file: str | list[str] | None = None,
+        config_file: Path | list[Path] | None = None,
     ) -> None:
         """Draws, of a tile of the picture IMAGE, where each class and each of its sentences act, to OUT.png.
 
@@ -146,14 +133,15 @@ class Commands:
             y: top edge of the tile, px of the picture.
             config_file: inference.json and overlays of other networks, in order; else the bundle's inference.json.
         """
-        print(report.draw_picture_words(image, out, checkpoint, mpp, x, y, config_file))
+        files = config_file if isinstance(config_file, list) else [config_file] if config_file else None
+        given = None if files is None else [str(file) for file in files]
+        print(report.draw_picture_words(image, out, checkpoint, mpp, x, y, given))
 
-    def sample(self, output_dir: str) -> None:
+    def sample(self, output_dir: Path) -> None:
         """Fetches the sample of real H&E and writes it to OUTPUT_DIR as a prepared dataset."""
-        print(datasets.prepare_sample(str(output_dir)))
+        print(datasets.prepare_sample(output_dir))
 
-    @SetParseFns(app_dir=str, bundle_root=str, checkpoint=str)
-    def label_app(self, app_dir: str, bundle_root: str | None = None, checkpoint: str | None = None) -> None:
+    def label_app(self, app_dir: Path, bundle_root: Path | None = None, checkpoint: Path | None = None) -> None:
         """Makes APP_DIR, a folder for a MONAI Label server to work in: monailabel start_server --app APP_DIR.
 
         Args:
@@ -163,30 +151,17 @@ class Commands:
         """
         print(write_working_copy(app_dir, bundle_root, checkpoint))
 
-    def synthetic(self, output_dir: str, train: int = 8, validation: int = 4, seed: int = 0) -> None:
+    def synthetic(self, output_dir: Path, train: int = 8, validation: int = 4, seed: int = 0) -> None:
         """Writes a prepared dataset of H&E-like synthetic tiles with exact labels to OUTPUT_DIR."""
-        datasets.write_synthetic(str(output_dir), train, validation, seed=seed)
+        datasets.write_synthetic(output_dir, train, validation, seed=seed)
         print(output_dir)
-
-
-def _check_flags(arguments: Sequence[str]) -> None:
-    """Raises an `InputError` for a flag that the command does not have: Fire would run the command first."""
-    command, *rest = arguments
-    known = [*inspect.signature(getattr(Commands, command)).parameters][1:] if hasattr(Commands, command) else []
-    for argument in rest:
-        name = argument.lstrip("-").split("=")[0].replace("-", "_")
-        if known and argument.startswith("--") and name not in (*known, "help", ""):
-            near = get_close_matches(name, known, 1, 0.0)[0]
-            raise InputError(f"{command} has no setting --{name} (nearest: --{near})")
 
 
 def main(command: str | None = None) -> None:
     """Runs the command line, or the one command named."""
     show_input_errors_in_one_line()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if len(sys.argv) > 1:
-        _check_flags([command, *sys.argv[1:]] if command else sys.argv[1:])
-    fire.Fire(getattr(Commands(), command) if command else Commands(), name=command or "monch_monai")
+    arguments.run(Commands(), "monch_monai", [command, *sys.argv[1:]] if command else None)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
     """Calls `write` with the name of a file beside `path`, and renames that file to `path`.
 
     So `path` is either whole or unchanged.
+
+    Raises:
+        OSError: the disk is full, or the file may not be made or be so large.
     """
     target = Path(path)
     suffix = ".nii.gz" if target.name.lower().endswith(".nii.gz") else target.suffix
@@ -33,9 +36,25 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
         os.umask(umask)
         Path(part).chmod(0o666 & ~umask)  # as a file that `open` makes
         Path(part).replace(target)
-    except BaseException:
+    except BaseException as error:
+        cause = _cause(error, part)
         Path(part).unlink()
+        if cause is not None:
+            raise OSError(cause.errno, cause.strerror, str(target)) from error
         raise
+
+
+def _cause(error: BaseException, part: str) -> OSError | None:
+    """What the system states where it keeps `part` from being written; of PyTorch, which does not, found by trying."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        return error
+    if isinstance(error, RuntimeError) and ("PytorchStreamWriter" in str(error) or "inline_container" in str(error)):
+        try:
+            with Path(part).open("ab") as file:
+                file.write(bytes(1 << 22))
+        except OSError as found:
+            return found
+    return None
 
 
 def write_text_atomically(path: str | Path, text: str) -> None:

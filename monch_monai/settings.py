@@ -1,6 +1,7 @@
 """Checks of settings. Each returns the value that it accepts, and refuses any other in one line."""
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,14 +110,12 @@ def text(name: str, value: Any) -> str:
     """`value`, a text that is not empty, such as a path.
 
     Raises:
-        InputError: `value` is empty, or no text: from `--output_dir 2024` Fire makes a number.
+        InputError: `value` is empty, or neither text nor a path.
     """
-    if not isinstance(value, str) or not value:
-        example = (
-            f", such as ./{shown(value)}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
-        )
-        raise InputError(f"{name} is {shown(value)}; give a path or a word{example}")
-    return value
+    found = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(found, str) or not found:
+        raise InputError(f"{name} is {shown(value)}; give a path or a word")
+    return found
 
 
 def _is_number(value: object) -> bool:

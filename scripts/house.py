@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("errors",),
     ("files",),
-    ("wheels", "settings", "class_table", "tissues", "ops"),
+    ("wheels", "arguments", "settings", "class_table", "tissues", "ops"),
     ("geometry", "encoders", "losses", "metrics", "overlay"),
     ("stain", "nuclei", "networks"),
     ("data", "predict", "baselines"),

@@ -5,16 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import fire
 from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from monch_monai.arguments import run
 from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.files import write_atomically
 from monch_monai.handlers.checkpoints import HISTORY
 
 
-def draw(*runs: str, out: str, score: str = "dice any nucleus", minutes: Sequence[float] | None = None) -> None:
+def draw(*runs: Path, out: Path, score: str = "dice any nucleus", minutes: Sequence[float] | None = None) -> None:
     """Draws a score of validations by epoch and by time, and prints it as a table.
 
     The time of an epoch is that of the run's fastest, since others may have shared the machine.
@@ -35,7 +35,7 @@ def draw(*runs: str, out: str, score: str = "dice any nucleus", minutes: Sequenc
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     by_epoch, by_time = figure.subplots(1, 2, sharey=True)
     print(f"| run | minutes an epoch | {score} after each validated epoch |\n|---|---|---|")
-    for number, folder in enumerate(map(Path, runs)):
+    for number, folder in enumerate(runs):
         history = _history(folder)
         rows = [row for row in history if row.get(score)]
         an_epoch = minutes[number] if minutes else min(float(row["seconds"]) for row in history) / 60
@@ -49,7 +49,7 @@ def draw(*runs: str, out: str, score: str = "dice any nucleus", minutes: Sequenc
     by_time.legend()
     for axes in (by_epoch, by_time):
         axes.grid(alpha=0.3)
-    write_atomically(Path(out), lambda part: figure.savefig(part, format="png", dpi=110))
+    write_atomically(out, lambda part: figure.savefig(part, format="png", dpi=110))
 
 
 def _history(folder: Path) -> list[dict[str, str]]:
@@ -62,4 +62,4 @@ def _history(folder: Path) -> list[dict[str, str]]:
 
 if __name__ == "__main__":
     show_input_errors_in_one_line()
-    fire.Fire(draw, name="learning_curves.py")
+    run(draw, "learning_curves.py")

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import fire
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import monch_monai
+from monch_monai.arguments import run
 from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.files import sha256, write_atomically, write_text_atomically
 
@@ -33,7 +33,7 @@ DATE = (1980, 1, 1, 0, 0, 0)
 logger = logging.getLogger(__name__)
 
 
-def package(output: str, model: str = "", weights_url: str = "") -> Path:
+def package(output: Path, model: str | Path = "", weights_url: str = "") -> Path:
     """Writes the zip and its SHA-256 file to OUTPUT; returns the zip.
 
     Args:
@@ -49,7 +49,7 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
     """
     if weights_url and not str(weights_url).startswith(("https://", "http://")):
         raise InputError(f"weights_url is {weights_url!r}; give the address of a folder, https://…")
-    folder = Path(str(output))
+    folder = output
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -71,7 +71,9 @@ def package(output: str, model: str = "", weights_url: str = "") -> Path:
     return target
 
 
-def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> tuple[dict[str, Path], dict[str, Path]]:
+def bundle_files(
+    scratch: Path, model: str | Path = "", weights_url: str = ""
+) -> tuple[dict[str, Path], dict[str, Path]]:
     """Files of the bundle's folder, and those that large_files.yml lists instead: path in the bundle to file here.
 
     Args:
@@ -84,7 +86,7 @@ def bundle_files(scratch: Path, model: str = "", weights_url: str = "") -> tuple
     """
     files = {name.removeprefix("bundle/"): REPOSITORY / name for name in _tracked("bundle", "monch_monai")}
     files |= {"README.md": REPOSITORY / "bundle/docs/README.md", **{name: REPOSITORY / name for name in AT_TOP}}
-    weights = REPOSITORY / "bundle" / WEIGHTS if not model else Path(str(model))
+    weights = REPOSITORY / "bundle" / WEIGHTS if not model else Path(model)
     if weights.is_file():
         files[WEIGHTS] = weights
         files[TWIN] = _twin(weights, scratch)
@@ -158,4 +160,4 @@ def _write_zip(path: Path, files: Mapping[str, Path]) -> None:
 if __name__ == "__main__":
     show_input_errors_in_one_line()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire(package, name="package_bundle.py", serialize=lambda path: None)
+    run(package, "package_bundle.py", serialize=lambda path: None)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fire import Fire
 from numpy.typing import NDArray
 from skimage.color import rgb2hed
 from skimage.filters import threshold_otsu
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.networks import build_network, build_training, training_step
+from monch_monai.arguments import run
 from monch_monai.data import Tiles
 from monch_monai.data.tiles import read_tiles
 from monch_monai.datasets import open_tiles
@@ -29,7 +29,7 @@ SAMPLE = Path(__file__).resolve().parents[1] / "bundle" / "sample" / "hgsc"
 MEAN, STD = ClipResNet50.mean, ClipResNet50.std
 
 
-def learns(*checkpoints: str) -> None:
+def learns(*checkpoints: Path) -> None:
     """Dice of any nucleus on the sample's validation tiles: of each checkpoint, and of Otsu's threshold.
 
     Otsu's threshold is taken of the haematoxylin channel over all validation tiles together, which is the better of
@@ -77,7 +77,7 @@ def overfits(tiles: int = 4, steps: int = 400, learning_rate: float = 1e-3, seed
             print(f"step {step:4d}  loss {value.item():.4f}  mean Dice {mean_dice(matrix):.4f}", flush=True)
 
 
-def imitate_pannuke(dataset_dir: str, out: str, zips: bool = False) -> None:
+def imitate_pannuke(dataset_dir: Path, out: Path, zips: bool = False) -> None:
     """Writes a prepared dataset's 256x256 tiles as three folds of float64 arrays, as PanNuke is published.
 
     Whole fields go to one fold (a tile's source names its field first). Nuclei of class 255 are left out.
@@ -119,4 +119,4 @@ def _dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
 if __name__ == "__main__":
     claims = {"learns": learns, "overfits": overfits, "imitate_pannuke": imitate_pannuke}
-    Fire(claims, name="prove.py")
+    run(claims, "prove.py")

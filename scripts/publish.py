@@ -12,11 +12,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import fire
 from huggingface_hub import HfApi
 from package_bundle import NAME, TWIN, WEIGHTS, git, package
 
 from monch_monai import __version__
+from monch_monai.arguments import run
 from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.files import sha256, write_text_atomically
 from monch_monai.settings import flag
@@ -27,7 +27,12 @@ LATEST = "latest_version"
 
 
 def publish(
-    to: str, repo: str, output: str = "dist", model: str = "", weights_url: str = "", dry_run: bool | str = True
+    to: str,
+    repo: str,
+    output: Path = Path("dist"),
+    model: str | Path = "",
+    weights_url: str = "",
+    dry_run: bool | str = True,
 ) -> None:
     """Packages the bundle and sends it to a release of a GitHub repository or to a Hugging Face Hub repository.
 
@@ -127,4 +132,4 @@ def hub_folder(archive: Path, folder: Path) -> Path:
 if __name__ == "__main__":
     show_input_errors_in_one_line()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire(publish, name="publish.py")
+    run(publish, "publish.py")

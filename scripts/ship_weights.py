@@ -4,13 +4,13 @@ import json
 import sys
 from pathlib import Path
 
-import fire
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from monch_monai.arguments import run
 from monch_monai.datasets.synthetic import synthetic_tile
 from monch_monai.encoders import merge_adapters
 from monch_monai.files import sha256, write_atomically, write_text_atomically
@@ -24,14 +24,14 @@ EVERY = 32
 """Pixels from one stored logit to the next."""
 
 
-def ship(checkpoint: str) -> None:
+def ship(checkpoint: Path) -> None:
     """Writes CHECKPOINT to bundle/models/model.pt, its kernels and matrices in half precision.
 
     Also stores logits of the shipped network for a generated tile, which a test compares, and prints numbers for the
     card: size, SHA-256, and how far halving moved a probability on that tile.
     """
     state = merge_adapters(read_state(checkpoint))
-    before = logits_on_a_tile(Path(checkpoint))
+    before = logits_on_a_tile(checkpoint)
     halved = {n: v.half() if v.is_floating_point() and v.ndim > 1 else v for n, v in state.items()}
     WEIGHTS.parent.mkdir(exist_ok=True)
     write_atomically(WEIGHTS, lambda part: torch.save(halved, part))
@@ -55,4 +55,4 @@ def logits_on_a_tile(weights: Path) -> Tensor:
 
 
 if __name__ == "__main__":
-    fire.Fire(ship, name="ship_weights.py")
+    run(ship, "ship_weights.py")

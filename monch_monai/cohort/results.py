@@ -69,6 +69,7 @@ def write_results(
     text.add_itxt("monch", json.dumps(about))
     picture.picture.save(folder / "thumbnail.png", pnginfo=text)
     Image.fromarray(draw_tissue(picture_of, plan.tissue)).save(folder / "tissue.png", pnginfo=text)
-    summary = {**about, **counts.as_dict(plan.tissue.area_mm2(grid)), "settings": settings}
+    given = {"given_nuclei": finder.report} if finder.report else {}
+    summary = {**about, **counts.as_dict(plan.tissue.area_mm2(grid)), **given, "settings": settings}
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return summary

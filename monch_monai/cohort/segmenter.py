@@ -118,7 +118,7 @@ class SlideSegmenter:
             slide = unless_planned.enter_context(closing(open_slide(path, self.mpp)))
             grid = grid_of(slide)
             tissue, factors = tissue_and_lightening(slide, grid, self.reference_density, self.tissue)
-            tissue = tissue.joined(self.finder.added_tissue(grid))
+            tissue = tissue.joined(self.finder.added_tissue(slide, grid))
             searched = tissue.grown(margin_px(grid))
             unless_planned.pop_all()
         return Plan(slide, factors, grid, tissue, searched, self.tiling.over(grid.box), self.side)

@@ -94,7 +94,7 @@ class RankTileSampler(DistributedSampler[int]):
         rank: of this process; None for its own.
 
     Raises:
-        InputError: as of `tile_sampler`.
+        InputError: as of `tile_sampler`, or there are fewer tiles than processes.
     """
 
     def __init__(
@@ -109,6 +109,11 @@ class RankTileSampler(DistributedSampler[int]):
         rank: int | None = None,
     ) -> None:
         super().__init__(tiles.rows(folds), num_replicas, rank, shuffle=True, seed=seed, drop_last=True)  # type: ignore[arg-type]
+        count = len(tiles.rows(folds))
+        if count < self.num_replicas:
+            raise InputError(
+                f"{self.num_replicas} processes would share {count} training tiles: start {count} or fewer"
+            )
         self.weights = _weights(tiles, folds, strength, labels, dataset_weights)
 
     def __iter__(self) -> Iterator[int]:

@@ -98,9 +98,13 @@ def by_hand(publication: Publication) -> str:
 def _published_name(publication: Publication) -> str:
     """Name of the first file that the hub has, within `HUB_SECONDS` whatever the network does."""
     hub = huggingface_hub.constants.ENDPOINT
-    silent = InputError(f"{publication.hub} is not cached and the hub {hub} does not respond: {by_hand(publication)}")
+
+    def absent(why: str) -> InputError:
+        return InputError(f"{publication.hub} is not cached and {why}: {by_hand(publication)}")
+
+    silent = absent(f"the hub {hub} does not respond within {HUB_SECONDS:g} s")
     if huggingface_hub.constants.HF_HUB_OFFLINE:
-        raise silent
+        raise absent(f"HF_HUB_OFFLINE is set, so that the hub {hub} is not asked")
     results: list[str | Exception] = []
 
     def look_up() -> None:
@@ -129,4 +133,19 @@ def _published_name(publication: Publication) -> str:
     if isinstance(result, HfHubHTTPError):
         reason = f"the hub {hub} refuses {publication.hub} ({one_line(result)})"
         raise InputError(f"{reason}: {by_hand(publication)}") from result
-    raise silent from result
+    raise absent(_why_silent(hub, result)) from result
+
+
+def _why_silent(hub: str, error: BaseException) -> str:
+    """The cause of an error of the connection, whose own text names none but in its middle."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    text = " ".join(f"{type(each).__name__} {each}" for each in chain)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"the certificate of the hub {hub} cannot be verified (a proxy's own? set SSL_CERT_FILE to its root)"
+    if "ProxyError" in text or "proxy" in text.lower():
+        return f"the proxy to the hub {hub} does not connect ({one_line(error, limit=120)})"
+    return f"the hub {hub} does not respond ({one_line(error, limit=120)})"

@@ -36,6 +36,7 @@ def load_published(
     weights: str | Path = "auto",
     text_weights: str | Path | None = None,
     text_encoder: str | None = None,
+    may_be_random: bool = True,
 ) -> tuple[TextEncoder, Origin]:
     """Loads the chosen weights into `encoder`; returns its text encoder, and where the image weights came from.
 
@@ -45,19 +46,20 @@ def load_published(
     Args:
         encoder: changed in place.
         weights: `published` (for OpenAI's also `openai`), from the hub or its cache; `none`, random; `auto`, those
-            published where they are cached or the hub responds within 10 s, and else random with a warning; or a path,
-            of a file in one of the formats of the encoder's publication, or of a folder that holds such a file under
-            its published name.
+            published where they are cached or the hub responds within 10 s; or a path, of a file in one of the formats
+            of the encoder's publication, or of a folder that holds such a file under its published name.
         text_weights: the same choice for a text encoder with weights of its own. None repeats `weights`; it is `auto`
             where that is a path, and `published` where `text_encoder` is given.
         text_encoder: `clip_rn50` or `sentence`, in place of the text encoder that goes with `encoder`.
+        may_be_random: whether `auto` is random weights, with a warning, where the download failed. A training on real
+            data would spend days on them unasked.
 
     Raises:
         InputError: `weights` or `text_weights` is no choice, the download failed, the weights are not this encoder's,
             or a file is not safe to open.
     """
     publication = encoder.publication
-    path, origin = _find(publication, encoder.name, str(weights), "encoder_weights")
+    path, origin = _find(publication, encoder.name, str(weights), "encoder_weights", may_be_random)
     own = None if publication.text is None else publication.text()
     if own is not None and text_encoder is None and text_weights is not None:
         raise InputError(
@@ -72,7 +74,7 @@ def load_published(
         repeated = weights if weights in WORDS else "auto"
         if text_encoder is not None:  # who names it wants its words, not random ones
             repeated = "published"
-        return _text_encoder(text_encoder or "clip_rn50", str(text_weights or repeated)), origin
+        return _text_encoder(text_encoder or "clip_rn50", str(text_weights or repeated), may_be_random), origin
     own.origin = origin
     return own, origin
 
@@ -129,17 +131,19 @@ def load_text_encoder(
     return text
 
 
-def _text_encoder(name: str, choice: str) -> TextEncoder:
+def _text_encoder(name: str, choice: str, may_be_random: bool = False) -> TextEncoder:
     """One of `TEXT_ENCODERS` with the weights of the choice."""
     text, publication = TEXT_ENCODERS[word("text_encoder", name, [*TEXT_ENCODERS])]()
-    path, text.origin = _find(publication, text.name, choice, "text_weights")
+    path, text.origin = _find(publication, text.name, choice, "text_weights", may_be_random)
     if path is not None:
         text.use_files(path.parent)
         _load(publication, path, {"text": text.tower})
     return text
 
 
-def _find(publication: Publication, name: str, choice: str, setting: str) -> tuple[Path | None, Origin]:
+def _find(
+    publication: Publication, name: str, choice: str, setting: str, may_be_random: bool = False
+) -> tuple[Path | None, Origin]:
     """The file of a choice, None for random weights, and where the weights came from."""
     if choice == "none":
         return None, RANDOM
@@ -149,7 +153,7 @@ def _find(publication: Publication, name: str, choice: str, setting: str) -> tup
         try:
             path = download(publication)
         except InputError as error:
-            if choice != "auto":
+            if choice != "auto" or not may_be_random:
                 raise InputError(f"{setting}: {error}, or --{setting} none") from error
             logger.warning("%s: training from RANDOM weights of %s, not the paper's method", error, name)
             return None, RANDOM

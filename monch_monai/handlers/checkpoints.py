@@ -114,6 +114,8 @@ class Checkpoints:
         logger.info("resumed after epoch %d of %s, at its learning rate %g and on its schedule", epoch, path, rate)
         for score in self.history.scores(since=self._share_best()):
             self._stop_early(engine, score)
+        if epoch >= (engine.state.max_epochs or math.inf):
+            logger.info("the training in %s was complete: give --epochs above %d to go on", self.output_dir, epoch)
 
     def _refuse_another_recipe(self, state: dict[str, Any], path: Path) -> None:
         """Refuses a state that would load, but train on as another recipe."""

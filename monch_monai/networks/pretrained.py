@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from monch_monai.encoders import NORMALISATIONS, TEXT_ENCODERS, Origin, add_adapters, load_published, use_normalisation
+from monch_monai.encoders import (
+    NORMALISATIONS,
+    TEXT_ENCODERS,
+    Origin,
+    TextEncoder,
+    add_adapters,
+    load_published,
+    use_normalisation,
+)
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint, read_state, text_dim_of
@@ -28,6 +36,7 @@ def initialise_weights(
     prompts: str = "attributes",
     normalisation: str = "batch",
     text_encoder: str | None = None,
+    may_be_random: bool = True,
 ) -> Origin | None:
     """Loads published weights into the network's image encoder and computes the text features of its class table.
 
@@ -47,6 +56,7 @@ def initialise_weights(
         normalisation: of the image encoder's maps: `batch` as published, `fixed` by the statistics of the weights it
             starts from, or `instance`. Weights that were trained with one of the others keep it where this is `batch`.
         text_encoder: see `monch_monai.encoders.load_published`. A checkpoint keeps its own.
+        may_be_random: see `monch_monai.encoders.load_published`.
 
     Returns:
         Where the weights that training starts from came from; None when resuming, or for another network. The network's
@@ -80,7 +90,8 @@ def initialise_weights(
     elif checkpoint is not None:
         origin = _load_checkpoint(network, checkpoint)
     else:
-        origin = _load_published(network, encoder_weights, text_weights, text_encoder, prompts)
+        text, origin = load_published(network.image_encoder, encoder_weights, text_weights, text_encoder, may_be_random)
+        _use_published(network, text, origin, prompts)
     if normalisation == "fixed" and origin is not None and not origin.pretrained:
         raise InputError(
             "normalisation is fixed, which keeps the statistics of trained weights, but the image encoder's are random:"
@@ -133,12 +144,8 @@ def _load_checkpoint(network: Monch, checkpoint: str | Path) -> Origin:
     return Origin("checkpoint", path.name, sha256=digest)
 
 
-def _load_published(
-    network: Monch, encoder_weights: str, text_weights: str | None, text_encoder: str | None, prompts: str
-) -> Origin:
-    text, origin = load_published(network.image_encoder, encoder_weights, text_weights, text_encoder)
+def _use_published(network: Monch, text: TextEncoder, origin: Origin, prompts: str) -> None:
     network.provenance = replace(network.provenance, image_weights=origin)
     network.use_text_dim(text.dim)
     if prompts != "random":
         network.describe(network.class_table, text, prompts)
-    return origin

@@ -1,31 +1,32 @@
 """The command line of `python -m monai.bundle run`, checked: MONAI itself accepts any override silently."""
 
-import difflib
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import monai.bundle
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigComponent, ConfigParser
+from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monch_monai.errors import InputError, show_input_errors_in_one_line, shown
+from monch_monai.arguments import literal, path_text, path_texts
+from monch_monai.errors import InputError, shown
 from monch_monai.files import existing_file
-from monch_monai.runs.rules import FILES, PATHS
+from monch_monai.runs.rules import FILES, PATHS, is_text
+from monch_monai.runs.setting_names import refuse_unknown, refuse_unused
 
-SYNONYMS = {
-    "lr": "learning_rate", "workers": "num_workers", "input": "dataset_dir", "data": "dataset_dir",
-    "output": "output_dir", "model": "checkpoint", "ckpt": "checkpoint", "gpu": "device", "batch": "batch_size",
-}  # fmt: skip
-"""Names that others give to settings, which difflib does not find near."""
+OF_RUN = {*inspect.signature(monai.bundle.run).parameters, *inspect.signature(ConfigWorkflow).parameters} - {"override"}
+"""Arguments of MONAI's own, which are no settings of a config."""
 
 
 class CommandLine:
-    """Arguments of one `python -m monai.bundle run`, as Fire reads them.
+    """What one `monai.bundle.run` is given, by the words of a command line as Fire reads them, or from Python.
+
+    Paths are what was typed, whole, their `~` expanded, where Fire would read `20241128` as a number, `a,b` as two
+    words and `Case #3` as `Case`.
 
     Args:
         arguments: the words after `run`.
@@ -41,17 +42,31 @@ class CommandLine:
                     given[ids.pop(0)] = token
                 continue
             name, has_value, value = token.lstrip("-").partition("=")
-            if not has_value:
-                value = rest.pop(0) if rest and not _is_flag(rest[0]) else "True"
-            given[name.replace("-", "_")] = DefaultParseValue(value)
-        own = set(inspect.signature(monai.bundle.run).parameters) - {"override"}
-        self.ignored = [name for name, value in given.items() if value is None and name not in own]
+            name = name.replace("-", "_")
+            if not has_value and (not rest or _is_flag(rest[0])):
+                given[name] = True
+            else:
+                given[name] = read_setting(name, value if has_value else rest.pop(0))
+        self._take(given, "--{}")
+
+    @classmethod
+    def of_python(cls, given: Mapping[str, Any]) -> "CommandLine":
+        """What a call of `monai.bundle.run` or `create_workflow` was given."""
+        line = cls.__new__(cls)
+        line._take(given, "{}")
+        return line
+
+    def _take(self, given: Mapping[str, Any], shown_as: str) -> None:
+        self.ignored = [name for name, value in given.items() if value is None and name not in OF_RUN]
         given = {name: value for name, value in given.items() if value is not None}  # as MONAI reads them
         if "args_file" in given:
-            given = {**ConfigParser.load_config_files(given.pop("args_file")), **given}
-        self.config_files = given.get("config_file", [])
+            defaults = ConfigParser.load_config_files(given["args_file"])
+            given = {**defaults, **{name: value for name, value in given.items() if name != "args_file"}}
+        files = given.get("config_file", [])
+        self.config_files: list[str] = [files] if isinstance(files, str) else [str(file) for file in files]
         self.ids = {name: given[name] for name in ("run_id", "init_id", "final_id") if name in given}
-        self.overrides = {name: value for name, value in given.items() if name not in own}
+        self.overrides = {name: value for name, value in given.items() if name not in OF_RUN}
+        self.shown_as = shown_as
 
     @classmethod
     def of_this_process(cls) -> "CommandLine | None":
@@ -65,19 +80,23 @@ class CommandLine:
 
         Raises:
             InputError: an override is of a name that the config files do not have, the error names one that is near; it
-                is None, where the config has another value; a path is no text; a file does not exist; the config does
-                not have an id to run, or has another version's; or this version does not have a component that the
-                config names, or not with its arguments.
+                is None, where the config has another value; an overlay has a name that nothing uses; a path is no
+                text; a file does not exist; the config does not have an id to run, or has another version's; or this
+                version does not have a component that the config names, or not with its arguments.
         """
-        self._check_names()
+        files = ConfigParser.load_config_files(self.config_files)
+        for name in (*self.overrides, *self.ignored):
+            refuse_unknown(name, files, f"{self.config_files}", self.shown_as)
         config = ConfigParser(self.config())
+        refuse_unused(self.config_files, config.get())
         self._check_ids(config)
         self._check_ignored(config)
         for name in sorted(PATHS.keys() & self.overrides.keys()):
             PATHS[name](name, self.overrides[name])
         for name in FILES:
             if isinstance(config.get(name), str) and not config.get(name).startswith(("$", "@", "%")):
-                existing_file(f"{name} {config.get(name)}", config.get(name), f"give --{name} {FILES[name]}")
+                path = path_text(config.get(name))
+                existing_file(f"{name} {path}", path, f"give --{name} {FILES[name]}")
         for component in _own_components(config.get()):
             problem = _problem(component)
             if problem is not None:
@@ -107,22 +126,6 @@ class CommandLine:
                 remedy = "leave the setting out, or set it to null in a config file of your own"
                 raise InputError(f"--{name} is None, for which MONAI takes the value of {self.config_files}: {remedy}")
 
-    def _check_names(self) -> None:
-        config = ConfigParser.load_config_files(self.config_files)
-        for name in (*self.overrides, *self.ignored):
-            known: Any = config
-            for key in re.split(r"#|::", name.lstrip("+")):
-                names = _names(known)
-                if names is None:
-                    break
-                if key not in names:
-                    near = _near(key, names)
-                    if near is None:
-                        raise InputError(f"--{name} is not a setting of {self.config_files}: these list all settings")
-                    meant = re.sub(rf"{re.escape(key)}(?!.*{re.escape(key)})", near, name)
-                    raise InputError(f"--{name} is not a setting of {self.config_files}: did you mean --{meant}?")
-                known = known.get(key)
-
     def config(self) -> dict[str, Any]:
         """The config files merged, with the overrides, before anything is resolved."""
         parser = ConfigParser()
@@ -132,18 +135,16 @@ class CommandLine:
         return merged
 
 
-def check_command_line() -> None:
-    """The first step of a run: where `python -m monai.bundle run` runs it, checks the command line.
-
-    From then on an `InputError` that ends the process is one line on stderr.
-
-    Raises:
-        InputError: see `CommandLine.check`.
-    """
-    line = CommandLine.of_this_process()
-    if line is not None:
-        show_input_errors_in_one_line()
-        line.check()
+def read_setting(name: str, text: str) -> Any:
+    """The value of a setting by what was typed: as Fire reads it, but paths and words whole."""
+    if name in OF_RUN or text == "None":
+        return DefaultParseValue(text)
+    key = re.split(r"#|::", name)[-1]
+    if not is_text(key) or (key == "nuclei" and text.lower() in ("true", "false")):
+        return literal(text)
+    if text.startswith(("$", "@", "%")):  # MONAI's
+        return text
+    return path_texts(text) if key == "dataset_dir" else path_text(text)
 
 
 def _own_components(config: Any) -> Iterator[dict[str, Any]]:
@@ -173,29 +174,6 @@ def _problem(component: dict[str, Any]) -> str | None:
         return None
     unknown = sorted(given - {a.name for a in arguments})
     return f"which takes no {unknown[0]}" if unknown else None
-
-
-def _names(config: Any) -> set[str] | None:
-    """Keys that a part of a config can have: its own and, of a component, its arguments; None where all are allowed."""
-    if not isinstance(config, dict):
-        return None
-    if "_target_" not in config:
-        return set(config)
-    target = locate(ConfigComponent(config).resolve_module_name())
-    if not callable(target):
-        return None
-    arguments = inspect.signature(target).parameters
-    if any(a.kind is inspect.Parameter.VAR_KEYWORD for a in arguments.values()):
-        return None
-    return set(config) | set(arguments) | {"_disabled_", "_mode_", "_requires_", "_desc_"}
-
-
-def _near(key: str, names: set[str]) -> str | None:
-    """The name that `key` is a misspelling of or another word for; None where there is none."""
-    if SYNONYMS.get(key) in names:
-        return SYNONYMS[key]
-    settings = sorted(name for name in names if not name.startswith("_desc_"))
-    return next(iter(difflib.get_close_matches(key, settings, n=1)), None)
 
 
 def _run_lists(config: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import monch_monai
+from monch_monai.errors import InputError
 from monch_monai.files import sha256, write_text_atomically
 from monch_monai.networks.provenance import provenance_of
 from monch_monai.networks.recipe import recipe
@@ -43,7 +44,8 @@ def write_record(
         checkpoint: file that the weights came from.
 
     Raises:
-        InputError: the run has not been started, or its folder cannot be written.
+        InputError: the run has not been started, its folder cannot be written, or it resumes a training that began with
+            other data or another split.
     """
     settings = {**run.settings, **settings}
     config = None if run.command_line is None else run.command_line.config()
@@ -60,9 +62,11 @@ def write_record(
 
 @idist.one_rank_only()
 def _write(run: Run, made_of: dict[str, Any], started: dict[str, Any]) -> Path:
-    folder = run.open()
-    path = folder / RECORD
+    path = Path(run.output_dir) / RECORD
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if run.resume and earlier is not None:
+        _refuse_other_data(path, earlier, made_of["data_fingerprint"], started["settings"])
+    folder = run.open()
     start = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [sys.executable, *sys.argv],
@@ -87,6 +91,17 @@ def _write(run: Run, made_of: dict[str, Any], started: dict[str, Any]) -> Path:
             path = folder / f"run_{run.kind}.json"
     write_text_atomically(path, json.dumps(record, indent=2, default=str) + "\n")
     return path
+
+
+def _refuse_other_data(path: Path, earlier: dict[str, Any], data: str, settings: dict[str, Any]) -> None:
+    began = {"data": earlier.get("data_fingerprint"), "split": (earlier.get("settings") or {}).get("split")}
+    for name, now in (("data", data), ("split", settings.get("split"))):
+        if began[name] is not None and now is not None and str(began[name]) != str(now):
+            shown = "" if name == "data" else f" ({began[name]} and {now})"
+            raise InputError(
+                f"the training in {path.parent} began with another {name}{shown}: resume it with the {name} that it "
+                "began with, or leave --resume out to start anew"
+            )
 
 
 def _version(package: str) -> str | None:

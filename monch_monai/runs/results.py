@@ -8,6 +8,7 @@ import ignite.distributed as idist
 
 from monch_monai.errors import InputError
 from monch_monai.handlers.checkpoints import BEST, HISTORY
+from monch_monai.runs.folder_lock import unlock
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def training_results(output_dir: str | Path) -> None:
     """Logs, at a training's end, where the best checkpoint, the table of epochs and the newest contour picture are."""
     folder = Path(output_dir)
     overlays = sorted((folder / "overlays").glob("*.png"))
+    unlock(folder)
     _announce(checkpoint=folder / BEST, metrics=folder / HISTORY, overlay=overlays[-1] if overlays else None)
 
 
@@ -46,6 +48,7 @@ def evaluation_results(output_dir: str | Path) -> None:
     folder = Path(output_dir)
     overlays = sorted(folder.glob("overlay_*.png"))
     overlay = overlays[-1] if overlays else None
+    unlock(folder)
     _announce(metrics=folder / "scores.csv", overlay=overlay, report=folder / "report.html")
 
 

@@ -1,5 +1,6 @@
 """What each setting of the configs may be: one table, from a setting's name to its check."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -142,14 +143,21 @@ SLIDE_RULES: dict[str, Check] = {
 PATHS: dict[str, Check] = {
     **dict.fromkeys(("bundle_root", "output_dir", "onnx_file"), text),
     "dataset_dir": _paths,
+    "results_dir": text,
     **dict.fromkeys(("classes", "checkpoint", "encoder_weights", "text_weights", "onnx"), _optional(text)),
 }
 """Settings that other settings are made of, so that a command line is checked for them before any is resolved."""
+_TEXT = re.compile(r"\w+_(dir|file|path|root)|path|folder|nuclei|words|ray_address|" + "|".join(PATHS))
 FILES = {
     "checkpoint": "the file of a trained model",
     **dict.fromkeys(("onnx", "onnx_file"), "a file that export.json wrote"),
 }
 """Settings that, where they are text, are files that must exist, each with what to give."""
+
+
+def is_text(name: str) -> bool:
+    """Whether a setting, or an argument of a component, is a path or other text, by its name."""
+    return _TEXT.fullmatch(name) is not None
 
 
 def check_settings(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,21 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Mapping
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, NoReturn
 
+from filelock import FileLock
 from monai.utils import set_determinism
 
 from monch_monai.errors import InputError, show_input_errors_in_one_line
 from monch_monai.files import PART
 from monch_monai.handlers.checkpoints import BEST, HISTORY, LAST, STATE
 from monch_monai.runs.command_line import CommandLine
+from monch_monai.runs.folder_lock import lock
 from monch_monai.runs.processes import RECORD, Processes
 from monch_monai.runs.rules import check_settings
 from monch_monai.settings import text
@@ -64,6 +67,7 @@ class Run:
         self.processes = processes
         self.seed, self.resume = 0, False
         self.early_log: MemoryHandler | None = None
+        self.lock: FileLock | None = None
 
     def start(self) -> None:
         """Checks the settings, seeds all random generators and keeps what is logged for the log file.
@@ -89,14 +93,19 @@ class Run:
     def open(self) -> Path:
         """Makes the folder and opens `log.txt` in it, with all that was logged since `start`; returns the folder.
 
+        A training or an evaluation locks its folder until it ends, however it ends.
+
         Raises:
-            InputError: the run has not been started, or the folder cannot be written.
+            InputError: the run has not been started, another process trains or evaluates into the folder, or the folder
+                cannot be written.
         """
         if self.early_log is None:
             self._refuse("does not start its run: begin its run list with $@start.start(), as train.json does")
         folder = Path(self.output_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if self.kind in ("training", "evaluation"):
+                self.lock = lock(folder)
             if self.kind == "training" and not self.resume:
                 _set_aside(folder)
             if self.kind == "evaluation":  # if this one breaks off, an earlier one's scores must not pass for its own
@@ -104,7 +113,7 @@ class Run:
                     (folder / name).unlink(missing_ok=True)
             for part in folder.glob(f"{PART}*"):
                 part.unlink()  # of a run that was killed while it wrote
-            log = logging.FileHandler(folder / LOG, encoding="utf-8")
+            log = LogFile(folder / LOG, encoding="utf-8")
         except OSError as error:
             reason = error.strerror or error
             raise InputError(f"output_dir {folder} cannot be written ({reason}): give another") from error
@@ -123,11 +132,28 @@ class Run:
         raise InputError(f"{files} {reason}")
 
 
+class LogFile(logging.FileHandler):
+    """A log in a file. What the file cannot take, since the disk is full, is left out; stderr states why, once."""
+
+    full = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """States once why the file cannot be written."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError) and not self.full:
+            self.full = True
+            print(f"{self.baseFilename} cannot be written ({error.strerror or error})", file=sys.stderr)
+        elif not isinstance(error, OSError):
+            super().handleError(record)
+
+
 def _set_aside(output_dir: Path) -> None:
     present = [output_dir / name for name in TRAINING_FILES if (output_dir / name).exists()]
     if not present:
         return
-    earlier = output_dir / "earlier" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    name = time.strftime("%Y-%m-%d_%H-%M-%S")
+    while (earlier := output_dir / "earlier" / name).exists():  # of the same second
+        name += "_"
     earlier.mkdir(parents=True)
     for path in present:
         path.rename(earlier / path.name)

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from monch_monai.geometry import WorkingBox, WorkingGrid
 from monch_monai.predict import Prediction
+from monch_monai.slides import Slide
 
 
 class NucleusFinder(Protocol):
@@ -15,13 +16,15 @@ class NucleusFinder(Protocol):
         originals: GeoJSON Features of one slide's nuclei, which outputs keep, by a nucleus's `source`; None where
             nuclei are found and not given.
         settings: what the nuclei depend on, by name.
+        report: what a slide's summary states of nuclei that were given; empty where they are found.
     """
 
-    originals: list[dict[str, Any]] | None
+    originals: dict[int, dict[str, Any]] | None
     settings: dict[str, Any]
+    report: dict[str, Any]
 
-    def added_tissue(self, grid: WorkingGrid) -> list[WorkingBox]:
-        """Boxes that count as tissue whatever they look like."""
+    def added_tissue(self, slide: Slide, grid: WorkingGrid) -> list[WorkingBox]:
+        """Places given nuclei on a slide; returns boxes that count as tissue whatever they look like."""
 
     def part(self, core: WorkingBox, grid: WorkingGrid) -> "NucleusFinder":
         """The finder as far as a core needs it, to be sent to a worker process."""

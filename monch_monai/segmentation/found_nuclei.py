@@ -13,19 +13,21 @@ from monch_monai.geometry import WorkingBox, WorkingGrid
 from monch_monai.nuclei import WatershedNuclei, outlines
 from monch_monai.predict import Prediction
 from monch_monai.segmentation.nuclei_table import SCHEMA, circularity, table
+from monch_monai.slides import Slide
 
 
 class FoundNuclei:
     """Finds nuclei by `WatershedNuclei`, with its arguments and its errors."""
 
-    originals: list[dict[str, Any]] | None = None
+    originals: dict[int, dict[str, Any]] | None = None
 
     def __init__(self, separation_um: float = 0.25, min_area_um2: float = 2.0) -> None:
         self.separation_um, self.min_area_um2 = separation_um, min_area_um2
         self.settings = {"separation_um": separation_um, "min_area_um2": min_area_um2}
+        self.report: dict[str, Any] = {}
         WatershedNuclei(1.0, separation_um, min_area_um2)  # refuses what it cannot use, before anything is read
 
-    def added_tissue(self, grid: WorkingGrid) -> list[WorkingBox]:
+    def added_tissue(self, slide: Slide, grid: WorkingGrid) -> list[WorkingBox]:
         """None: nuclei are found in tissue alone."""
         return []
 

@@ -1,7 +1,6 @@
 """Nuclei that another tool outlined (QuPath, InstanSeg, StarDist), and to which MONCH gives a class."""
 
-import gzip
-import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,20 @@ import numpy as np
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import shape
 
-from monch_monai.errors import InputError, one_line
+from monch_monai.errors import InputError
 from monch_monai.files import existing_file, sha256
 from monch_monai.geometry import WorkingBox, WorkingGrid
 from monch_monai.predict import Prediction
 from monch_monai.segmentation.finder import NucleusFinder
 from monch_monai.segmentation.found_nuclei import FoundNuclei
 from monch_monai.segmentation.nuclei_table import SCHEMA, circularity, table
+from monch_monai.segmentation.outlines_file import Outlines, listed, moved, read_outlines
+from monch_monai.segmentation.placement import LEAST_SHARE, evidence
+from monch_monai.segmentation.regions import MARGIN_UM
+from monch_monai.slides import Slide
+
+logger = logging.getLogger(__name__)
 
 
 class GivenNuclei:
@@ -25,53 +29,94 @@ class GivenNuclei:
     probability over the pixels in it, whatever class the class map has at single pixels.
 
     Args:
-        features: Features with polygons.
-        polygons: their outlines.
+        outlines: of the file.
+        path: of the file, in messages.
         digest: SHA-256 of the file.
+
+    Attributes:
+        polygons: outlines of the nuclei, once they are placed px of the slide's level 0.
+        sources: place of each among the outlines of the file.
+        report: what summaries state of the file.
     """
 
-    originals: list[dict[str, Any]] | None
+    originals: dict[int, dict[str, Any]] | None
 
-    def __init__(self, features: list[dict[str, Any]], polygons: NDArray[np.object_], digest: str = "") -> None:
-        self.originals, self.polygons, self.settings = features, polygons, {"sha256": digest}
-        self.sources = np.arange(len(polygons))
+    def __init__(self, outlines: Outlines, path: str | Path = "", digest: str = "") -> None:
+        self.outlines, self.path, self.settings = outlines, path, {"sha256": digest}
+        self.report: dict[str, Any] = {}
+        self._take(outlines)
+
+    def _take(self, outlines: Outlines) -> None:
+        self.polygons, self.sources = outlines.polygons, outlines.places
+        self.originals = dict(zip(outlines.places.tolist(), outlines.features, strict=True))
 
     @classmethod
     def read(cls, path: str | Path) -> "GivenNuclei":
-        """The outlines of a file: a FeatureCollection or a list of Features, plain or gzip.
+        """The outlines of a file, plain or gzip.
 
         Raises:
-            InputError: the file does not exist, is a folder or is no GeoJSON, or a Feature is no polygon.
+            InputError: the file does not exist, is a folder or is no GeoJSON of nuclei; see `read_outlines`.
         """
         path = existing_file(f"nuclei {path}", path, "give a GeoJSON file of outlines")
-        try:
-            raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            content = json.loads(raw)
-            features = content["features"] if isinstance(content, dict) else content
-            polygons = np.array([shapely.force_2d(shape(f["geometry"])) for f in features], dtype=object)
-        except Exception as error:  # whatever a file of another kind makes of these
-            reason = f"is no GeoJSON of outlines ({one_line(error)})"
-            raise InputError(f"nuclei {path} {reason}: export polygons as GeoJSON") from error
-        kinds = {polygon.geom_type for polygon in polygons} - {"Polygon", "MultiPolygon"}
-        if kinds:
-            raise InputError(f"nuclei {path} holds a {min(kinds)}; expected polygons: export outlines, not centres")
-        areas = np.array([_areas(polygon, path) for polygon in polygons], dtype=object)
-        return cls(features, areas, sha256(path))
+        return cls(read_outlines(path), path, sha256(path))
 
-    def added_tissue(self, grid: WorkingGrid) -> list[WorkingBox]:
-        """Box of each outline."""
+    def added_tissue(self, slide: Slide, grid: WorkingGrid) -> list[WorkingBox]:
+        """Places the outlines on the slide; returns the box of each.
+
+        Where only a part of the file was scanned, outlines may be in px of that part, as QuPath writes them, or of the
+        whole file: those are taken under which more of the outlines are darker than what is around them. Left out are
+        outlines of no stated type that are longer than 64 µm, which no nucleus is, and those outside the slide.
+
+        Raises:
+            InputError: fewer than a tenth of the outlines lie on anything but glass, or the slide is damaged there.
+        """
+        um = grid.um2_per_level0_px**0.5
+        bounds = shapely.bounds(self.outlines.polygons).reshape(-1, 4)
+        small = (bounds[:, 2:] - bounds[:, :2]).max(axis=1, initial=0) * um <= 2 * MARGIN_UM
+        outlines = self.outlines.kept(small | self.outlines.typed, f"longer than {2 * MARGIN_UM:g} µm")
+        origin = getattr(slide, "origin", (0, 0))
+        found = {(0, 0): evidence(outlines.polygons, slide, grid)}
+        if origin != (0, 0):
+            found[origin] = evidence(_less(outlines.polygons, *origin), slide, grid)
+        (x, y) = max(found, key=lambda start: found[start].darker)
+        shown = found[x, y]
+        if shown.on_tissue < LEAST_SHARE:
+            where = f"{shown.inside:.0%} are on the slide, {shown.on_tissue:.0%} on more than glass"
+            remedy = "give the outlines of this slide, in px of its level 0"
+            raise InputError(f"nuclei {self.path} lie on no tissue of {slide.name} ({where}): {remedy}")
+        if (x, y) != (0, 0):
+            features = [moved(feature, -x, -y) for feature in outlines.features]
+            outlines = outlines._replace(polygons=_less(outlines.polygons, x, y), features=features)
+        places = shapely.get_coordinates(shapely.centroid(outlines.polygons)) / grid.per_level0
+        outlines = outlines.kept(grid.box.owns(places), "outside the slide")
+        self._take(outlines)
+        self._log(outlines, shown.darker, (x, y), Path(slide.name).name)
         corners = shapely.bounds(self.polygons).reshape(-1, 4) / (2 * grid.per_level0)
         low, high = np.floor(corners[:, :2]).astype(int), np.ceil(corners[:, 2:]).astype(int)
         return [
             WorkingBox.between(x, y, max(r, x + 1), max(b, y + 1)) for (x, y), (r, b) in zip(low, high, strict=True)
         ]
 
+    def _log(self, outlines: Outlines, darker: float, origin: tuple[int, int], slide: str) -> None:
+        name, left = Path(self.path).name, {reason: n for reason, n in outlines.left_out.items() if n}
+        self.report = {"file": name, "nuclei": len(outlines.polygons), "left_out": left, "origin_in_file": list(origin)}
+        logger.info("%s: %d nuclei of %s", slide, len(outlines.polygons), name)
+        if left:
+            logger.warning("%s: of %s were left out: %s", slide, name, listed(outlines.left_out))
+        elif not len(outlines.polygons):
+            logger.warning("%s: %s holds no outline", slide, name)
+        if origin != (0, 0):
+            logger.info("%s: %s is in px of the whole file, whose scanned part begins at %s", slide, name, origin)
+        if darker < 0.5:
+            doubt = "%s: only %.0f %% of the outlines of %s are darker than what is around them: are they this slide's?"
+            logger.warning(doubt, slide, 100 * darker, name)
+
     def part(self, core: WorkingBox, grid: WorkingGrid) -> "GivenNuclei":
         """The outlines whose centroid lies in the core, without their Features."""
         ours = core.owns(shapely.get_coordinates(shapely.centroid(self.polygons)) / grid.per_level0)
-        made = GivenNuclei([], self.polygons[ours])
-        made.sources = self.sources[ours]
-        return made
+        part: GivenNuclei = GivenNuclei.__new__(GivenNuclei)
+        part.originals, part.settings, part.polygons, part.sources = {}, {}, self.polygons[ours], self.sources[ours]
+        return part
 
     def __call__(self, view: Prediction, view_box: WorkingBox, core: WorkingBox, grid: WorkingGrid) -> pa.Table:
         """Nuclei whose centroid lies in the core, as `nuclei_table.SCHEMA`."""
@@ -99,15 +144,8 @@ def nucleus_finder(
     return FoundNuclei(separation_um, min_area_um2) if nuclei is None else GivenNuclei.read(nuclei)
 
 
-def _areas(polygon: Any, path: Path) -> Any:
-    """A valid polygon or multipolygon: mending one that crosses itself can leave lines besides, which have no area."""
-    valid = shapely.make_valid(polygon)
-    if valid.geom_type in ("Polygon", "MultiPolygon") and not valid.is_empty:
-        return valid
-    parts = [part for part in shapely.get_parts(shapely.get_parts(valid)) if part.geom_type == "Polygon"]
-    if not parts:
-        raise InputError(f"nuclei {path} holds an outline without an area: remove it")
-    return shapely.union_all(parts)
+def _less(polygons: NDArray[np.object_], x: float, y: float) -> Any:
+    return shapely.transform(polygons, lambda points: points - (x, y))
 
 
 def _mean_probs(polygon: Any, view: Prediction, view_box: WorkingBox, grid: WorkingGrid) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class GeoJsonFile:
         path: Path,
         about: dict[str, Any],
         class_table: ClassTable,
-        originals: list[dict[str, Any]] | None = None,
+        originals: Mapping[int, dict[str, Any]] | None = None,
     ) -> None:
         open_file = gzip.open if path.suffix == ".gz" else open
         self.file = open_file(path, "wt", encoding="utf-8")
@@ -104,10 +105,14 @@ class ParquetFile:
 
 def _typed(row: dict[str, Any], c: NucleusClass, original: dict[str, Any]) -> dict[str, Any]:
     """Another tool's Feature with class and probability."""
-    properties = original.get("properties") or {}
-    earlier = properties.get("measurements") or {}
+    properties = original.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    earlier = properties.get("measurements")
     if isinstance(earlier, list):  # QuPath 0.3 wrote a list of names and values
-        earlier = {one["name"]: one["value"] for one in earlier}
+        earlier = {
+            one["name"]: one["value"] for one in earlier if isinstance(one, dict) and {"name", "value"} <= {*one}
+        }
+    earlier = earlier if isinstance(earlier, dict) else {}
     measurements = {**earlier, "Mean probability": row["mean_prob"]}
     added = {"classification": classification(c), "measurements": measurements}
     return {**original, "properties": {"objectType": "detection", **properties, **added}}

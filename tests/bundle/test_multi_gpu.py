@@ -144,6 +144,35 @@ def test_two_processes_score_five_tiles_as_one_does(folder: Path, stepped: Path)
     assert len((two / "counts.csv").read_text(encoding="utf-8").splitlines()) == 1 + 5
 
 
+@pytest.mark.slow
+def test_two_processes_train_and_validate_on_one_tile_as_one_does(folder: Path) -> None:
+    write_synthetic(folder / "single", train=4, validation=1, tile_size=64)
+    names = ("train.json", "small.json", "one_step.json")
+    settings = {"dataset_dir": folder / "single", "epochs": 1, "batch_size": 4}
+    alone("training", configs(folder, *names), output_dir=folder / "single_by_one", amp=False, **settings)
+    command, environment = torchrun(
+        "training", configs(folder, *names, "multi_gpu_train.json"), output_dir=folder / "single_by_two", amp="false",
+        **settings,
+    )  # fmt: skip
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [
+        next(csv.DictReader((folder / name / "history.csv").open(encoding="utf-8")))
+        for name in ("single_by_one", "single_by_two")
+    ]
+    scores = [{name: value for name, value in row.items() if name not in ("seconds", "loss")} for row in rows]
+    assert scores[0] == scores[1]
+    assert "mean_dice" in scores[0]
+
+
+def test_fewer_tiles_to_train_on_than_processes_are_refused(folder: Path) -> None:
+    tiles = Tiles(folder / "data")
+    with pytest.raises(InputError, match="5 processes would share 4 training tiles: start 4 or fewer"):
+        RankTileSampler(tiles, ["train"], 0.0, TileLabels(tiles, PANNUKE), num_replicas=5, rank=0)
+
+
 def epochs_done(output_dir: Path) -> list[str]:
     try:
         with (output_dir / "history.csv").open(encoding="utf-8") as file:

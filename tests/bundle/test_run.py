@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import monai.bundle
 import nibabel as nib
 import numpy as np
@@ -233,7 +234,7 @@ OLD_START = {
 REFUSALS = {
     "unknown setting": ("train", ["--epoch", 1], "--epoch is not a setting of", "did you mean --epochs?"),
     "no epochs": ("train", ["--epochs", 0], "epochs is 0", "give a whole number of at least 1"),
-    "a number for a folder": ("evaluate", ["--output_dir", 2024], "output_dir is 2024", "such as ./2024"),
+    "a folder without a name": ("evaluate", ["--results_dir"], "results_dir is True", "give a path or a word"),
     "no resolution": ("inference", ["--mpp", 0], "mpp is 0", "give µm per pixel"),
     "no multiple": ("inference_wsi", ["--region_size", 1000], "region_size is 1000", "give a multiple of 512"),
     "unknown run": (
@@ -254,6 +255,7 @@ QUICK_REFUSALS = {
     "nothing to resume": (["--resume", "true"], "nothing to resume", "leave --resume out"),
     "resume in words": (["--resume", "yes"], "resume is 'yes'", "give true or false"),
     "unknown argument": (["--train#trainer#max_epoch", 1], "not a setting", "did you mean --train#trainer#max_epochs?"),
+    "another word": (["--lr", 1e-3], "--lr is not a setting", "did you mean --learning_rate?"),
     "epochs in words": (["--epochs", "abc"], "epochs is 'abc'", "give a whole number of at least 1"),
     "words for numbers": (["--batch_size", "many"], "batch_size is 'many'", "give a whole number"),
     "no rate": (["--learning_rate", math.nan], "learning_rate is", "give a number above 0"),
@@ -333,6 +335,19 @@ def test_training_refuses_and_touches_nothing(
     assert problem in str(error)
     assert remedy in str(error)
     assert "\n" not in str(error)
+    assert untouched(out)
+
+
+def test_real_data_are_not_trained_on_from_random_weights_unasked(
+    dataset: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    settings = {"dataset_dir": str(dataset), "output_dir": str(out), "device": "cpu"}
+    with pytest.raises((InputError, RuntimeError)) as caught:
+        monai.bundle.run("training", config_file=str(CONFIGS / "train.json"), logging_file=False, **settings)
+    assert "HF_HUB_OFFLINE is set" in str(find_input_error(caught.value))
+    assert str(find_input_error(caught.value)).endswith("or --encoder_weights none")
     assert untouched(out)
 
 

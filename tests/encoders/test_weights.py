@@ -1,6 +1,7 @@
 import http.server
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -348,3 +350,48 @@ def test_a_hub_that_accepts_and_never_answers_is_given_up_within_ten_seconds(tmp
     said, seconds = done.stdout.splitlines()
     assert "hf download facebook/sam-vit-base model.safetensors --local-dir FOLDER" in said
     assert float(seconds) < 11
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            OSError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate"),
+            "the certificate of the hub .* SSL_CERT_FILE",
+        ),
+        (
+            OSError("[Errno -2] Name or service not known"),
+            r"does not respond \(\[Errno -2\] Name or service not known\)",
+        ),
+        (OSError("ProxyError: 407"), r"the proxy to the hub .* does not connect"),
+        (None, "HF_HUB_OFFLINE is set, so that the hub .* is not asked"),
+    ],
+)
+@pytest.mark.parametrize("choice", ["auto", "published"])
+def test_on_real_data_auto_stops_and_states_what_kept_the_weights_away(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, why: str, choice: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(f"{error}" if "Name" in str(error) else "in the client's own words") from error
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fail)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", error is None)
+    with pytest.raises(
+        InputError, match=r"^encoder_weights: .* is not cached and .*or --encoder_weights none$"
+    ) as caught:
+        load_published(SMALL["plip"](), choice, may_be_random=False)
+    assert re.search(why, str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_the_image_encoder_does_not_make_the_text_encoder_random(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the words are another encoder's, they too are asked for."""
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    path = saved(tmp_path / "sam2.pt", published("sam2"))
+    with pytest.raises(InputError, match=r"^text_weights: .*HF_HUB_OFFLINE is set.*or --text_weights none$"):
+        load_published(SMALL["sam2"](), path, may_be_random=False)
+    assert not load_published(SMALL["sam2"](), path)[0].origin.pretrained

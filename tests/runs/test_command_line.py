@@ -125,7 +125,7 @@ def test_settings_of_an_arguments_file_are_checked_too(config: Path, tmp_path: P
 
 def test_an_overlay_adds_settings(config: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "mine.yaml"
-    overlay.write_text("extra: 1\n", encoding="utf-8")
+    overlay.write_text("extra: 1\nepochs: '@extra'\n", encoding="utf-8")
     line = CommandLine(["--config_file", f"['{config}','{overlay}']", "--extra", "2"])
     line.check()
     assert line.config()["extra"] == 2
@@ -155,10 +155,41 @@ def test_components_of_this_version_and_of_others_pass(tmp_path: Path) -> None:
     CommandLine(["--config_file", str(write(tmp_path, content))]).check()
 
 
-@pytest.mark.parametrize("value", ["2024", "True", "[1]", ""])
-def test_a_path_that_the_command_line_reads_as_something_else_is_refused(tmp_path: Path, value: str) -> None:
-    config = write(tmp_path, {"output_dir": "out", "checkpoint": None})
+@pytest.mark.parametrize("words", [["--{}="], ["--{}"], ["--{}", "--epochs", "1"]])
+def test_a_path_without_text_is_refused(tmp_path: Path, words: list[str]) -> None:
+    config = write(tmp_path, {"output_dir": "out", "checkpoint": None, "epochs": 1})
     for name in ("output_dir", "checkpoint"):
-        with pytest.raises(InputError, match=rf"{name} is .*; give a path or a word"):
-            CommandLine(["--config_file", str(config), f"--{name}={value}"]).check()
+        with pytest.raises(InputError, match=rf"{name} is (''|True); give a path or a word"):
+            CommandLine(["--config_file", str(config), *(word.format(name) for word in words)]).check()
     CommandLine(["--config_file", str(config), "--output_dir", "./2024", "--checkpoint", "None"]).check()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"lr": 1e-3}, r"^lr is not a setting of .*, and nothing uses what .*overlay\.json gives it: "),
+        ({"epoch": 1}, r"did you mean epochs\?$"),
+        ({"train": {"optimiser": 1}}, r"^train#optimiser is not a setting"),
+        ({"train#trainerr": 1}, r"did you mean train#trainer\?$"),
+        ({"ema": {"_target_": "X"}}, r"^ema is not a setting"),
+    ],
+)
+def test_a_name_in_an_overlay_that_nothing_uses_is_refused(
+    config: Path, tmp_path: Path, content: dict, problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        CommandLine(["--config_file", f"['{config}','{write(tmp_path, content)}']"]).check()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"ema": {"_target_": "X"}, "num_workers": "@ema"},
+        {"mine": [1, 2], "my_steps": ["$@start.start()"], "_note_": 1, "_desc_epochs": "few"},
+        {"parts": {"a": 1, "b": 2}, "num_workers": "$@parts#a"},
+        {"group": {"a": 1, "b": "@#a"}, "num_workers": "@group#b"},
+        {"run": "%training", "imports": [], "train#trainer#max_epochs": 4},
+    ],
+)
+def test_a_name_in_an_overlay_that_something_uses_passes(config: Path, tmp_path: Path, content: dict) -> None:
+    CommandLine(["--config_file", f"['{config}','{write(tmp_path, content)}']"]).check()

@@ -8,9 +8,12 @@ import torch
 
 from monch_monai.class_table import ClassTable
 from monch_monai.errors import InputError
-from monch_monai.runs import Run, write_record
+from monch_monai.runs import Run, folder_lock, write_record
+from monch_monai.runs.folder_lock import lock, unlock
+from monch_monai.runs.run import LogFile
 from tests.fakes.labels import some_classes
 from tests.fakes.network import small_monch
+from tests.fakes.processes import in_child
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +77,58 @@ def test_a_run_list_that_does_not_start_the_run_is_refused(tmp_path: Path) -> No
 def test_a_folder_that_is_no_path_is_refused(given: object) -> None:
     with pytest.raises(InputError, match=r"output_dir is .*; give a path or a word"):
         Run("training", given, {}).start()
+
+
+DATA = {"settings": {"split": 1, "epochs": 3}, "data_fingerprint": "one", "kind": "training"}
+
+
+def resumed(folder: Path, data: str, split: object) -> None:
+    (folder / "run.json").write_text(json.dumps(DATA), encoding="utf-8")
+    (folder / "training_state.pt").touch()
+    run = Run("training", folder, {"resume": True, "split": split})
+    run.start()
+    write_record(run, torch.nn.Linear(1, 1), data, {})
+
+
+@pytest.mark.parametrize(("data", "split", "named"), [("two", 1, "data"), ("one", 2, "split"), ("one", "all", "split")])
+def test_a_training_is_not_resumed_on_other_data(tmp_path: Path, data: str, split: object, named: str) -> None:
+    with pytest.raises(InputError, match=f"began with another {named}.*or leave --resume out to start anew"):
+        resumed(tmp_path, data, split)
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == DATA
+    assert not (tmp_path / "log.txt").exists()
+
+
+@pytest.mark.parametrize("split", [1, "1"])
+def test_a_training_is_resumed_on_its_own_data(tmp_path: Path, split: object) -> None:
+    resumed(tmp_path, "one", split)
+    assert len(json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["resumed"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["training", "evaluation"])
+def test_two_processes_do_not_write_one_folder(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock, "SECONDS", 0.1)
+    (tmp_path / "best.pt").write_bytes(b"of the first")
+    (tmp_path / "scores.json").write_bytes(b"of the first")
+
+    def second() -> None:
+        run = Run(kind, tmp_path, {})
+        run.start()
+        run.open()
+
+    held = lock(tmp_path)
+    assert "another process trains or evaluates into" in in_child(second).refusal
+    assert (tmp_path / "best.pt").is_file()
+    assert (tmp_path / "scores.json").is_file()
+    second()  # of the process that has the lock
+    unlock(tmp_path)
+    assert not held.is_locked
+    assert in_child(second) == (0, "")
+    assert not {path.name for path in tmp_path.iterdir()} & {"best.pt" if kind == "training" else "scores.json"}
+
+
+def test_a_full_disk_does_not_end_the_log_with_tracebacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = LogFile("/dev/full")
+    for _ in range(3):
+        log.emit(logging.LogRecord("a", 20, "b", 1, "text", None, None))
+    log.stream = None
+    assert capsys.readouterr().err == "/dev/full cannot be written (No space left on device)\n"
