@@ -124,3 +124,18 @@ def test_a_schedule_stays_as_it_was_when_resumed_with_more_epochs() -> None:
     resumed = schedule(40)
     resumed.load_state_dict(schedule(26).state_dict())
     assert [resumed.factor(epoch) for epoch in (26, 27, 60)] == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_the_recipe_of_many_organs_learns_a_distance_map_by_which_evaluation_separates_nuclei(
+    dataset: Path, tmp_path: Path
+) -> None:
+    train = [str(CONFIGS / "train.json"), str(CONFIGS / "recipes" / "many_organs.json")]
+    settings = {"dataset_dir": str(dataset), "output_dir": str(tmp_path), "batch_size": 2, "device": "cpu"}
+    random = {"encoder_weights": "none", "normalisation": "instance", "prompts": "random", "text_encoder": None}
+    monai.bundle.run("training", logging_file=False, config_file=train, epochs=1, **settings, **random)
+    last = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert last["head.distance.weight"].shape == (1, 32, 3, 3)
+    plain = [str(CONFIGS / "train.json"), str(CONFIGS / "evaluate.json")]  # the checkpoint brings its network
+    monai.bundle.run("evaluating", logging_file=False, config_file=plain, **{"inference_time#repeats": 2}, **settings)
+    assert (tmp_path / "evaluation" / "nuclei.csv").is_file()
