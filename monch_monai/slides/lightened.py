@@ -18,7 +18,7 @@ class LightenedSlide(Slide):
     def __init__(self, slide: Slide, factors: Sequence[float]) -> None:
         self.slide, self.factors = slide, tuple(factors)
         self.name, self.size, self.mpp = slide.name, slide.size, slide.mpp
-        self.sizes, self.downsamples = slide.sizes, slide.downsamples
+        self.sizes, self.downsamples, self.origin = slide.sizes, slide.downsamples, slide.origin
 
     def _pixels(self, level: int, box: LevelBox) -> NDArray[np.uint8]:
         return lightened(self.slide._pixels(level, box), self.factors)

@@ -1,14 +1,15 @@
 import numpy as np
+import openslide
 import pytest
 import tifffile
 from PIL import Image
 
 from monch_monai.errors import InputError
 from monch_monai.geometry import LevelBox, Mpp, Size, WorkingBox
-from monch_monai.slides import ImageSlide, grid_of, open_slide, overview, read_working
+from monch_monai.slides import ImageSlide, LightenedSlide, grid_of, open_slide, overview, read_working
 from monch_monai.slides.formats import OpenSlideSlide, TiffSlide
 from tests.fakes.dicom import write_dicom
-from tests.fakes.slides import write_slide
+from tests.fakes.slides import write_mirax, write_slide
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +155,37 @@ def test_a_damaged_slide_is_refused_where_it_is_damaged(tmp_path, reader, damage
     assert np.array_equal(slide.read(0, LevelBox(0, 0, 50, 50)), noise[:50, :50])
     with pytest.raises(InputError, match=r"cannot be read at x 500, y 1100 of level 0 .*: replace it"):
         slide.read(0, LevelBox(500, 1100, 50, 50))
+
+
+def test_a_slide_is_the_part_that_was_scanned_and_states_where_it_lies(tmp_path):
+    rows, columns = np.mgrid[:128, :192]
+    scanned = np.stack([200 - rows, 60 + columns // 2, 90 + rows // 2], axis=2).astype(np.uint8)
+    slide = open_slide(write_mirax(tmp_path / "slide.mrxs", scanned, at=(4, 3)))
+    assert (slide.size, slide.origin, slide.mpp) == (Size(192, 128), (256, 192), Mpp(0.25, 0.25))
+    assert np.abs(slide.read(0, LevelBox(0, 0, 192, 128)).astype(int) - scanned).max() <= 6
+    assert np.abs(slide.read(0, LevelBox(70, 50, 100, 60)).astype(int) - scanned[50:110, 70:170]).max() <= 6
+    assert LightenedSlide(slide, (0.5, 0.5, 0.5)).origin == (256, 192)
+    assert overview(slide, 2).shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("stated", "origin", "size"),
+    [
+        ((30, 20, 200, 100), (30, 20), (200, 100)),
+        ((30, 20, 2000, 1000), (30, 20), (440, 310)),  # beyond the file's edge
+        ((600, 400, 50, 50), (0, 0), (470, 330)),  # outside
+        ((30, 20, 0, 100), (0, 0), (470, 330)),
+        ((30, 20, "wide", 100), (0, 0), (470, 330)),
+    ],
+)
+def test_bounds_are_cut_to_the_file_and_levels_to_the_bounds(path, pixels, monkeypatch, stated, origin, size):
+    names = (f"openslide.bounds-{name}" for name in ("x", "y", "width", "height"))
+    properties = dict(zip(names, map(str, stated), strict=True))
+    monkeypatch.setattr(openslide.OpenSlide, "properties", properties)
+    slide = OpenSlideSlide(path)
+    (x, y), (width, height) = origin, size
+    assert (slide.origin, slide.size) == (origin, size)
+    assert np.array_equal(slide.read(0, LevelBox(0, 0, width, height)), pixels[y : y + height, x : x + width])
+    assert slide.sizes[1] == (round(width / 2), round(height / 2))
+    quarter = TiffSlide(path).read(1, LevelBox(x // 2, y // 2, 40, 20))
+    assert np.array_equal(slide.read(1, LevelBox(0, 0, 40, 20)), quarter)
