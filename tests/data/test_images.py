@@ -121,7 +121,7 @@ def test_16_bit_colour_is_refused(tmp_path):
 
 def test_float_pixels_are_refused(tmp_path):
     Image.fromarray(picture()[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
-    assert "is of mode F; expected 8 bits a channel" in refusal(read_rgb, tmp_path / "a.tif")
+    assert "holds float32; expected RGB of 8 bits a channel" in refusal(read_rgb, tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.nii", "a.nii.gz"])

@@ -130,7 +130,9 @@ def test_what_is_no_slide_is_refused_in_one_line(pixels, tmp_path):
     (tmp_path / "photo.jpg").rename(tmp_path / "photo.svs")
     (tmp_path / "words.svs").write_text("no slide")
     tifffile.imwrite(tmp_path / "grey.tif", pixels[..., 0])
-    for name in ("photo.svs", "words.svs", "grey.tif"):
+    with pytest.raises(InputError, match=r"grey.tif is grey; expected a slide of H&E in RGB"):
+        open_slide(tmp_path / "grey.tif")
+    for name in ("photo.svs", "words.svs"):
         with pytest.raises(InputError, match=rf"{name} cannot be read as a slide .*: replace or remove it") as caught:
             open_slide(tmp_path / name)
         assert "\n" not in str(caught.value)
