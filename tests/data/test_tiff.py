@@ -43,7 +43,8 @@ def assert_reads(path, expected, tolerance=0):
 
 
 PLACES = [{"tile": (32, 48)}, {"rowsperstrip": 13}, {"rowsperstrip": 1}, {}]
-COMPRESSIONS = [{}, {"compression": "zlib"}, {"compression": "zlib", "predictor": True}, {"compression": "packbits"}]
+COMPRESSIONS = [{}, {"compression": "zlib"}, {"compression": "zlib", "predictor": True}]
+COMPRESSIONS += [{"compression": name} for name in ("packbits", "lzw", "zstd") if CODECS]
 KINDS = ["rgb", "planes", "alpha", "premultiplied", "unnamed", "cmyk", "palette", "bilevel of colour"]
 
 
