@@ -57,7 +57,8 @@ def find_images(path: str | Path | None) -> list[Path]:
     source = Path(path)
     wanted = f"an image ({', '.join(SUFFIXES)}; slides are for inference_wsi.json)"
     if source.is_dir():
-        images = sorted(p for p in source.iterdir() if p.is_file() and p.name.lower().endswith(SUFFIXES))
+        pictures = (p for p in source.iterdir() if p.name.lower().endswith(SUFFIXES) and not p.name.startswith("._"))
+        images = sorted(p for p in pictures if p.is_file())  # "._" is macOS's shadow of another file
         if not images:
             raise InputError(f"{source} holds no image: give a folder with at least {wanted}")
     elif source.is_file() and source.name.lower().endswith(SUFFIXES):
