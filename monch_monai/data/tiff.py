@@ -4,6 +4,7 @@ What is stored as RGB, grey, a palette, CMYK or YCbCr of 8 bits is converted as 
 it is transparent; everything else is refused by its name. Pixels are as stored: a tag of orientation is not applied.
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from contextlib import ExitStack
@@ -30,6 +31,10 @@ CACHE_BYTES, STRIPS_BYTES = 32 << 20, 512 << 20
 """Of decoded tiles, and of decoded strips, which reach across the slide, that are kept."""
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF files, little- and big-endian, and of the larger BigTIFF."""
+
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+"""Of a damaged file tifffile logs a line a tag; what cannot be used is refused here in one line."""
 
 
 class TiffPicture:
