@@ -138,10 +138,10 @@ def _raw(file: tifffile.TiffFile, offset: int, count: int) -> bytes | None:
     """Encoded bytes; None of a strip or tile that was never written, as writers leave out what is blank."""
     if not count:
         return None
+    if offset + count > file.filehandle.size:  # before so many bytes are made room for
+        raise ValueError("the file ends too early")
     file.filehandle.seek(offset)
     raw: bytes = file.filehandle.read(count)
-    if len(raw) != count:
-        raise ValueError("the file ends too early")
     return raw
 
 

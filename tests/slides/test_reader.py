@@ -191,3 +191,21 @@ def test_bounds_are_cut_to_the_file_and_levels_to_the_bounds(path, pixels, monke
     assert slide.sizes[1] == (round(width / 2), round(height / 2))
     quarter = TiffSlide(path).read(1, LevelBox(x // 2, y // 2, 40, 20))
     assert np.array_equal(slide.read(1, LevelBox(0, 0, 40, 20)), quarter)
+
+
+def test_a_size_that_no_slide_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(openslide.OpenSlide, "dimensions", (320, 1 << 25))
+    about = "Aperio Image Library v11.2.1 \r\n64x64 [0,0 64x64] (64x64) JPEG/RGB Q=70|AppMag = 40|MPP = 0.25"
+    blank = np.zeros((64, 64, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.svs", blank, tile=(64, 64), photometric="rgb", description=about, metadata=None)
+    with pytest.raises(InputError, match=r"a.svs states 320x33554432 px, more than any slide: replace it"):
+        open_slide(tmp_path / "a.svs")
+
+
+def test_a_length_of_data_beyond_the_file_is_not_made_room_for(tmp_path, pixels):
+    file = strips(tmp_path, pixels)
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        counts = opened.pages[0].tags["StripByteCounts"]
+        counts.overwrite([2**31, *counts.value[1:]], dtype="I")
+    with pytest.raises(InputError, match=r"cannot be read at x 0, y 0 of level 0 \(the file ends too early\)"):
+        open_slide(file).read(0, LevelBox(0, 0, 10, 10))

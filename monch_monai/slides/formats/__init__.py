@@ -18,6 +18,9 @@ SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", "
 GENERIC = "generic-tiff"
 """OpenSlide's name of tiled TIFFs of no vendor. It takes their first picture, and other colours as if they were RGB."""
 
+LONGEST = 1 << 20
+"""px of a side beyond which a size is damage: 26 cm at 40x."""
+
 logger = logging.getLogger(__name__)
 
 __all__ = ["SUFFIXES", "OpenSlideSlide", "TiffSlide", "is_dicom_folder", "open_slide"]
@@ -31,13 +34,16 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
         mpp: µm per pixel of level 0, instead of what the file states; a warning names both where they differ.
 
     Raises:
-        InputError: `path` does not exist or cannot be read, `mpp` is no resolution, or the file does not state its mpp
-            where `mpp` is not given.
+        InputError: `path` does not exist, cannot be read or states an impossible size, `mpp` is no resolution, or the
+            file does not state its mpp where `mpp` is not given.
     """
     path, given = Path(path), None if mpp is None else Mpp(mpp, mpp)
     if not path.exists():
         raise InputError(f"{path} does not exist: give a slide")
     slide = DicomSlide(path) if is_dicom_folder(path) else _of_file(path)
+    if max(slide.size) > LONGEST:
+        slide.close()
+        raise InputError(f"{path} states {slide.size.width}x{slide.size.height} px, more than any slide: replace it")
     if given is not None and slide.mpp is not None and differ(given, slide.mpp):
         logger.warning("%s states %.4g µm/px, and is taken at %.4g, as --mpp says", path, slide.mpp.mean, given.mean)
     slide.mpp = slide.mpp if given is None else given
