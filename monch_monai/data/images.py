@@ -5,6 +5,7 @@ A NIfTI array has columns first, its x axis: reading transposes it, and writing 
 
 import hashlib
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from monch_monai.class_table import IGNORE_INDEX
+from monch_monai.data.nifti import NIFTI_SUFFIXES, is_nifti, open_nifti, read_nifti
+from monch_monai.data.tiff import TiffPicture, is_tiff
+from monch_monai.data.tiff_layout import TO_TILES
+from monch_monai.data.tiff_resolution import differ
 from monch_monai.errors import InputError, one_line
 from monch_monai.files import refuse_twins, write_atomically
+from monch_monai.geometry import LevelBox, Mpp
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *NIFTI_SUFFIXES)
 MIN_SIZE = 32
 """Smallest height and width that is segmented, in pixels."""
@@ -26,14 +31,12 @@ MIN_SIZE = 32
 GREY = 8
 """Largest range of a grey pixel's colours, of 255; JPEG adds some."""
 
+MOST_PIXELS = 178_956_970
+"""Pixels of the largest picture: Pillow's limit, for TIFFs too."""
+
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 logger = logging.getLogger(__name__)
-
-
-def is_nifti(path: str | Path) -> bool:
-    """Whether the file's name is a NIfTI file's."""
-    return str(path).lower().endswith(NIFTI_SUFFIXES)
 
 
 def stem(path: str | Path) -> str:
@@ -54,7 +57,8 @@ def find_images(path: str | Path | None) -> list[Path]:
     source = Path(path)
     wanted = f"an image ({', '.join(SUFFIXES)}; slides are for inference_wsi.json)"
     if source.is_dir():
-        images = sorted(p for p in source.iterdir() if p.is_file() and p.name.lower().endswith(SUFFIXES))
+        pictures = (p for p in source.iterdir() if p.name.lower().endswith(SUFFIXES) and not p.name.startswith("._"))
+        images = sorted(p for p in pictures if p.is_file())  # "._" is macOS's shadow of another file
         if not images:
             raise InputError(f"{source} holds no image: give a folder with at least {wanted}")
     elif source.is_file() and source.name.lower().endswith(SUFFIXES):
@@ -74,6 +78,7 @@ class ReadableImages:
     Args:
         dataset_dir: a folder of images, or one image.
         output_dir: where results go; it must not be the folder of the images.
+        mpp: at which the images are segmented, µm per pixel; a warning names each TIFF that states another.
 
     Attributes:
         items: one dictionary an image, with its path as `image`.
@@ -81,10 +86,11 @@ class ReadableImages:
         fingerprint: SHA-256 over names and contents of the readable images.
 
     Raises:
-        InputError: no image is readable, or `output_dir` is the folder of the images.
+        InputError: no image is readable, `output_dir` is the folder of the images, or `mpp` is no resolution.
     """
 
-    def __init__(self, dataset_dir: str | Path | None, output_dir: str | Path) -> None:
+    def __init__(self, dataset_dir: str | Path | None, output_dir: str | Path, mpp: float | None = None) -> None:
+        given = None if mpp is None else Mpp(mpp, mpp)
         paths = find_images(dataset_dir)
         if paths[0].parent.resolve() == Path(output_dir).resolve():
             raise InputError(f"output_dir {output_dir} is the folder of the images: give another --output_dir")
@@ -100,6 +106,8 @@ class ReadableImages:
             else:
                 if _color_range(pixels) <= GREY:
                     logger.warning("%s has no colour: predictions for it mean nothing, since MONCH needs H&E", path)
+                if given is not None:
+                    _compare(path, given)
                 self.items.append({"image": str(path)})
                 contents.update(path.name.encode() + path.read_bytes())
         self.fingerprint = contents.hexdigest()
@@ -116,9 +124,11 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
         InputError: the file is no image, is damaged, is not of 8 bits a channel, or has a side below 32 px.
     """
     try:
-        image = _read_nifti(path) if is_nifti(path) else _read_picture(path)
+        image = read_nifti(path) if is_nifti(path) else _read_picture(path)
     except InputError:
         raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "too many pixels") from error
     except Exception as error:  # decoders of damaged files raise errors of many types
         raise InputError(f"{path} cannot be read as an image ({_reason(error)}): replace or remove it") from error
     if min(image.shape[:2]) < MIN_SIZE:
@@ -134,7 +144,7 @@ def read_class_map(path: str | Path, number: int) -> NDArray[np.uint8]:
     """
     try:
         if is_nifti(path):
-            values = np.asarray(_nifti(path).dataobj).squeeze().T
+            values = np.asarray(open_nifti(path).dataobj).squeeze().T
         else:
             with Image.open(path) as picture:
                 values = np.asarray(picture)
@@ -164,7 +174,7 @@ def check_class_map(values: NDArray[Any], name: str, number: int) -> NDArray[np.
 def write_class_map(path: str | Path, class_map: NDArray[np.uint8], like: str | Path) -> None:
     """Writes a class map `[H, W]` uint8 to a PNG, or to NIfTI with the geometry of the NIfTI image `like`. Atomic."""
     if is_nifti(path):
-        source = _nifti(like)
+        source = open_nifti(like)
         channels_last = source.get_data_dtype().names is None  # else RGB24: one record a pixel
         values = class_map.T.reshape(source.shape[:2] + (1,) * max(len(source.shape) - channels_last - 2, 0))
         write_atomically(path, lambda part: nib.Nifti1Image(values, source.affine).to_filename(part))
@@ -177,6 +187,16 @@ def write_picture(path: str | Path, pixels: NDArray[np.uint8]) -> None:
     write_atomically(path, lambda part: Image.fromarray(pixels).save(part))
 
 
+def _compare(path: Path, given: Mpp) -> None:
+    """Warns where a TIFF states another resolution than it is segmented at."""
+    if is_nifti(path) or not is_tiff(path):
+        return
+    with closing(TiffPicture(path)) as picture:
+        if picture.mpp is not None and differ(picture.mpp, given):
+            stated = f"{picture.mpp.mean:.4g}"
+            logger.warning("%s states %s µm/px, and is segmented at --mpp %.4g: is that right?", path, stated, given.x)
+
+
 def _color_range(pixels: NDArray[np.uint8]) -> int:
     """Largest difference between the channels of one pixel of `[H, W, 3]`; `np.ptp` takes 17 times as long."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
@@ -185,6 +205,8 @@ def _color_range(pixels: NDArray[np.uint8]) -> int:
 
 
 def _read_picture(path: str | Path) -> NDArray[np.uint8]:
+    if is_tiff(path):
+        return _read_tiff(path)
     with Image.open(path) as picture:
         # Pillow's mode of 16-bit RGB is "RGB" too, without the low byte; the raw mode of its decoder has the bits.
         sixteen = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", []))
@@ -197,25 +219,17 @@ def _read_picture(path: str | Path) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
-def _read_nifti(path: str | Path) -> NDArray[np.uint8]:
-    source = _nifti(path)
-    values = np.asarray(source.dataobj)
-    if values.dtype.names is not None:  # RGB24: one record a pixel
-        values = np.stack([values[name] for name in values.dtype.names[:3]], axis=-1)
-    if values.ndim == 4 and values.shape[2] == 1:
-        values = values[:, :, 0]
-    if values.ndim != 3 or values.shape[-1] != 3:
-        raise InputError(f"{path} is of shape {list(source.shape)}; expected RGB24 or a last axis of 3")
-    if values.min() < 0 or values.max() > 255 or (values != np.round(values)).any():
-        raise InputError(f"{path} holds values from {values.min()} to {values.max()}; expected whole ones, 0 to 255")
-    return np.ascontiguousarray(values.astype(np.uint8).swapaxes(0, 1))  # columns, rows -> rows, columns
+def _read_tiff(path: str | Path) -> NDArray[np.uint8]:
+    with closing(TiffPicture(path)) as picture:
+        width, height = picture.sizes[0]
+        if width * height > MOST_PIXELS:
+            raise _too_large(path, f"{width}x{height} px")
+        return picture.read(0, LevelBox(0, 0, width, height))
 
 
-def _nifti(path: str | Path) -> nib.Nifti1Image:
-    image = nib.load(path)
-    if not isinstance(image, nib.Nifti1Image):
-        raise InputError(f"{path} is not a NIfTI image")
-    return image
+def _too_large(path: str | Path, found: str) -> InputError:
+    remedy = f"cut it, or make a slide of it for inference_wsi.json, such as by {TO_TILES}"
+    return InputError(f"{path} is of {found}, an image of at most {MOST_PIXELS:,}: {remedy}")
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 from monch_monai.class_table import IGNORE_INDEX
 from monch_monai.data.images import MIN_SIZE, read_rgb
 from monch_monai.datasets.fields import LARGEST, MOST_NUCLEI, Field, Labelled
+from monch_monai.datasets.folders import files_beneath
 from monch_monai.datasets.patients import patient_of, tissue_of
 from monch_monai.errors import InputError, one_line
 from monch_monai.geometry import Level0Box
@@ -53,7 +54,7 @@ def find_fields(source: str | Path, read: Callable[[Path, Path], Labelled]) -> l
     root = Path(source)
     if not root.is_dir():
         raise InputError(f"source {root} is not a folder: give the folder with the unpacked zips")
-    files = sorted(p for p in root.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(root)))
+    files = files_beneath(root)
     by_suffix = {suffix: _by_stem([p for p in files if p.suffix.lower() == suffix]) for suffix in (*PICTURES, ".xml")}
     pictures = {stem: path for suffix in reversed(PICTURES) for stem, path in by_suffix[suffix].items()}
     outlines = by_suffix[".xml"]
@@ -174,10 +175,6 @@ def _polygon(vertices: Sequence[tuple[str, str]]) -> shapely.Geometry:
             raise ValueError(f"a point of it lies at {value:g}")
     polygon = shapely.Polygon(points if len(points) > 2 else None)
     return polygon if polygon.is_valid else shapely.make_valid(polygon)
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:

@@ -26,6 +26,7 @@ from monch_monai.data.tiles import Tile, read_tiles
 from monch_monai.data.writer import Fold, free_folder, write_tiles
 from monch_monai.datasets.card import write_card
 from monch_monai.datasets.fields import edges
+from monch_monai.datasets.folders import is_hidden, named
 from monch_monai.datasets.inventory import take_inventory
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
@@ -70,7 +71,8 @@ def prepare_consep(
     value_of_type = np.arange(8, dtype=np.uint8) if kept else CLASS_OF_TYPE
     free_folder(output_dir)
     root = Path(source)
-    train_dir = next((p for p in (root / "Train", root / "CoNSeP" / "Train", root) if (p / "Images").is_dir()), None)
+    places = (named(root, "Train"), named(named(root, "CoNSeP"), "Train"), root)
+    train_dir = next((place for place in places if named(place, "Images").is_dir()), None)
     if train_dir is None:
         raise InputError(f"source {root} holds neither Train/Images nor Images: give CoNSeP's folder")
     fields = _find(train_dir)
@@ -94,8 +96,9 @@ def prepare_consep(
         "1": {"train": ["train"], "validation": ["validation"]},
         "all": {"train": ["train", "validation_tiles"], "validation": ["validation"]},
     }
-    if train_dir != root and (train_dir.parent / "Test" / "Images").is_dir():
-        test = _find(train_dir.parent / "Test")
+    test_dir = named(train_dir.parent, "Test")
+    if train_dir != root and named(test_dir, "Images").is_dir():
+        test = _find(test_dir)
         folds["test"] = _whole(test, size, value_of_type)
         fields |= test
         for parts in splits.values():
@@ -150,9 +153,11 @@ def read_field(path: Path, size: int, value_of_type: NDArray[np.uint8] = CLASS_O
 
 def _find(part: Path) -> dict[str, Path]:
     """Pictures by name, in the order of their numbers."""
-    pictures = sorted((part / "Images").glob("*.png"), key=lambda path: (len(path.stem), path.stem))
+    folder = named(part, "Images")
+    found = [path for path in folder.iterdir() if path.suffix.lower() == ".png" and not is_hidden(path.name)]
+    pictures = sorted(found, key=lambda path: (len(path.stem), path.stem))
     if not pictures:
-        raise InputError(f"{part / 'Images'} holds no PNG: give CoNSeP's folder")
+        raise InputError(f"{folder} holds no PNG: give CoNSeP's folder")
     for path in pictures:
         if not _labels(path).is_file():
             raise InputError(f"{path} has no labels: {_labels(path)} is missing")
@@ -160,7 +165,7 @@ def _find(part: Path) -> dict[str, Path]:
 
 
 def _labels(picture: Path) -> Path:
-    return picture.parents[1] / "Labels" / f"{picture.stem}.mat"
+    return named(named(picture.parents[1], "Labels"), f"{picture.stem}.mat")
 
 
 def _whole(fields: dict[str, Path], size: int, value_of_type: NDArray[np.uint8]) -> Fold:

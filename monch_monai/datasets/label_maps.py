@@ -8,6 +8,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from monch_monai.datasets.folders import named
 from monch_monai.errors import InputError, one_line
 from monch_monai.geometry import NATIVE, NETWORK_MPP
 
@@ -20,8 +21,7 @@ def find_map(folder: Path, name: str) -> Path | None:
     Raises:
         InputError: it has several.
     """
-    suffixes = (form for suffix in SUFFIXES for form in (suffix, suffix.upper()))
-    found = [path for suffix in suffixes if (path := folder / f"{name}{suffix}").is_file()]
+    found = [path for suffix in SUFFIXES if (path := named(folder, f"{name}{suffix}")).is_file()]
     if len(found) > 1:
         raise InputError(f"{folder} has {found[0].name} and {found[1].name}: remove one")
     return found[0] if found else None

@@ -21,6 +21,7 @@ from monch_monai.datasets.boxes import read_boxes
 from monch_monai.datasets.csv_rows import read_csv
 from monch_monai.datasets.field_dataset import write_fields
 from monch_monai.datasets.fields import Field
+from monch_monai.datasets.folders import named
 from monch_monai.datasets.label_maps import SUFFIXES as MAP_SUFFIXES
 from monch_monai.datasets.label_maps import find_map, scale_of
 from monch_monai.datasets.patients import UNKNOWN, VALIDATION, Validation, patient_of
@@ -74,9 +75,9 @@ def prepare_plain(
     tables = [path for path in (root / BOXES if boxed else None, types.path) if path is not None]
     fields = []
     for name, picture in pictures.items():
-        maps = {kind: path for kind in MAPS if (path := find_map(root / kind, name)) is not None}
+        maps = {kind: path for kind in MAPS if (path := find_map(named(root, kind), name)) is not None}
         for kind in MAPS[:2]:
-            if kind not in maps and (root / kind).is_dir():
+            if kind not in maps and named(root, kind).is_dir():
                 raise InputError(f"{picture} has no labels: {root / kind} holds no {name}.png, .tif or .npy")
         row = rows.get(name, {})
         patient = (row.get("patient") if patients is None else None) or patient_of(name, patients)
@@ -99,8 +100,8 @@ def prepare_plain(
 
 
 def _pictures(root: Path, boxed: bool) -> dict[str, Path]:
-    folder = root / "images"
-    for needed in (folder, root / MAPS[0]):
+    folder = named(root, "images")
+    for needed in (folder, named(root, MAPS[0])):
         if not needed.is_dir() and not (boxed and needed != folder):
             wanted = f"give a folder with images/ and instances/ (or {BOXES})"
             raise InputError(f"source {root} has no folder {needed.name}: {wanted}")
@@ -120,9 +121,9 @@ def _types(root: Path, table: ClassTable, boxed: bool) -> TypeTable:
     if len(tables) > 1:
         raise InputError(f"{root} has {tables[0].name} and {tables[1].name}: remove one")
     for kind in MAPS[:2] if boxed else ():
-        if (root / kind).is_dir():
+        if named(root, kind).is_dir():
             raise InputError(f"{root} has {BOXES} and {kind}/: nuclei are given by one or the other, so remove one")
-    if not boxed and (root / "types").is_dir() != bool(tables):
+    if not boxed and named(root, "types").is_dir() != bool(tables):
         has, lacks = (tables[0].name, "folder types") if tables else ("types/", f"table {' or '.join(FILES[:2])}")
         raise InputError(f"{root} has {has} but no {lacks}: the one needs the other, so add it or remove {has}")
     return read_type_table(tables[0], table, texts=boxed) if tables else any_nucleus(table)
@@ -144,7 +145,8 @@ def _rows(path: Path, pictures: Mapping[str, Path]) -> dict[str, dict[str, str]]
 
 def _refuse_strays(root: Path, pictures: Mapping[str, Path]) -> None:
     """Refuses maps of no picture, which would be left out silently."""
-    for path in (path for kind in MAPS if (root / kind).is_dir() for path in sorted((root / kind).iterdir())):
+    folders = [folder for kind in MAPS if (folder := named(root, kind)).is_dir()]
+    for path in (path for folder in folders for path in sorted(folder.iterdir())):
         is_map = path.suffix.lower() in MAP_SUFFIXES
         if path.name.startswith(".") or not (is_map or path.name.lower().endswith(SUFFIXES)):
             continue

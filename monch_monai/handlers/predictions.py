@@ -11,7 +11,8 @@ from ignite.engine import Engine, Events
 
 import monch_monai
 from monch_monai.class_table import ClassTable
-from monch_monai.data.images import is_nifti, stem, write_class_map, write_picture
+from monch_monai.data.images import stem, write_class_map, write_picture
+from monch_monai.data.nifti import is_nifti
 from monch_monai.errors import InputError
 from monch_monai.files import write_atomically, write_rows
 from monch_monai.geometry import NETWORK_MPP

@@ -50,11 +50,12 @@ class Plan:
         return len({cell[0] << 32 | cell[1] for region in self.regions() for cell in region.cells})
 
     def about(self) -> dict[str, Any]:
-        """What every output states of its origin."""
+        """What every output states of its origin: `origin_in_file` is where its level 0 begins in the file's."""
         source = self.slide.resolution
         return {
             "software": f"MONCH {monch_monai.__version__}",
             "slide": Path(self.slide.name).name,
+            "origin_in_file": list(self.slide.origin),
             "source_mpp": [source.x, source.y],
             "working_mpp": [self.grid.mpp.x, self.grid.mpp.y],
             "level0_px_per_working_px": list(self.grid.per_level0),

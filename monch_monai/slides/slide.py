@@ -18,9 +18,12 @@ class Slide(ABC):
         mpp: of level 0; None where the file does not state it.
         downsamples: px of level 0 per px of each level, finest first.
         sizes: (width, height) of each level, in its own px.
+        origin: (x, y) at which level 0 begins, in px of the file's own level 0: not (0, 0) where the file states that
+            only a part was scanned, as MIRAX does. Level 0 is that part, as in QuPath.
     """
 
     name: str
+    origin: tuple[int, int] = (0, 0)
     size: Size
     mpp: Mpp | None
     downsamples: tuple[float, ...]

@@ -149,14 +149,14 @@ def test_a_killed_worker_costs_one_slide_and_no_more(tmp_path):
 
 def test_a_dry_run_says_what_it_will_take_and_writes_nothing(folder, tmp_path, caplog):
     (folder / "cut.tif").unlink()
-    write_slide(folder / "pale.tif", paint([], (300, 300), ground=(243, 243, 243)))
+    write_slide(folder / "pale.tif", paint([], (600, 600), ground=(243, 243, 243)))
     cohort = Cohort(folder, tmp_path / "out", segmenter(tmp_path / "out"), dry_run="true")
     with caplog.at_level(logging.INFO), pytest.raises(InputError, match=r"2 of 5 slides have no result"):
         cohort.run()
     line = next(record.message for record in caplog.records if "first.tif" in record.message)
     for words in ("520x500 px at 0.25 µm/px", "worked on at 0.25", "0.02 mm² of tissue", "9 tiles", "MiB of results"):
         assert words in line
-    assert "0 tiles" in next(record.message for record in caplog.records if "pale.tif" in record.message)
+    assert "0 tiles" in next(record.message for record in caplog.records if "pale.tif: 600x600" in record.message)
     assert not (tmp_path / "out").exists()
 
 

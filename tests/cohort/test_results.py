@@ -11,7 +11,7 @@ from PIL import Image
 
 from monch_monai.class_table import PANNUKE
 from tests.cohort.reading_back import segment
-from tests.fakes.slides import COLOURS, Nucleus, colours, on_seams, paint, write_slide
+from tests.fakes.slides import COLOURS, Nucleus, colours, on_seams, paint, write_mirax, write_slide
 
 SIZE = (1500, 1100)
 NUCLEI = on_seams(SIZE, 512)
@@ -173,3 +173,15 @@ def test_nuclei_are_typed_where_no_tissue_was_seen(tmp_path):
     file = tmp_path / "given.geojson"
     file.write_text(json.dumps([{"type": "Feature", "geometry": square(294, 294), "properties": {}}]))
     assert segment(slide, tmp_path / "out", colours, nuclei=file)["class_name"].to_pylist() == ["epithelial"]
+
+
+def test_nuclei_of_a_slide_scanned_in_part_are_where_that_part_shows_them(tmp_path):
+    nuclei = [Nucleus(60.5, 50.5, 12, 1), Nucleus(250.5, 130.5, 9, 2)]
+    slide = write_mirax(tmp_path / "part.mrxs", paint(nuclei, (320, 192)), at=(2, 1))
+    segment(slide, tmp_path / "out", region_size=512)
+    collection = json.loads((tmp_path / "out/part/nuclei.geojson").read_text(encoding="utf-8"))
+    assert collection["monch"]["origin_in_file"] == [128, 64]
+    centroids = [shapely.geometry.shape(feature["geometry"]).centroid for feature in collection["features"]]
+    assert sorted((round(point.x, 1), round(point.y, 1)) for point in centroids) == [(60.5, 50.5), (250.5, 130.5)]
+    with tifffile.TiffFile(tmp_path / "out/part/classes.ome.tif") as classes:
+        assert classes.series[0].shape == (192, 320)

@@ -1,11 +1,14 @@
 import logging
+import struct
+import zlib
 
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from monch_monai.data import ReadableImages
+from monch_monai.data import ReadableImages, images
 from monch_monai.data.images import (
     find_images,
     is_nifti,
@@ -121,7 +124,7 @@ def test_16_bit_colour_is_refused(tmp_path):
 
 def test_float_pixels_are_refused(tmp_path):
     Image.fromarray(picture()[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
-    assert "is of mode F; expected 8 bits a channel" in refusal(read_rgb, tmp_path / "a.tif")
+    assert "holds float32; expected RGB of 8 bits a channel" in refusal(read_rgb, tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.nii", "a.nii.gz"])
@@ -266,7 +269,7 @@ def test_stem_is_the_name_without_the_image_suffix(path, name, nifti):
 
 
 def test_images_of_a_folder_are_sorted_and_other_files_left_out(tmp_path):
-    for name in ("b.PNG", "a.tif", "c.nii.gz", "notes.txt", "d.npy", "e.gz", ".hidden"):
+    for name in ("b.PNG", "a.tif", "c.nii.gz", "notes.txt", "d.npy", "e.gz", ".hidden", "._a.tif"):
         (tmp_path / name).touch()
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "z.png").touch()
@@ -373,3 +376,35 @@ def test_rgb24_records_are_red_green_blue(tmp_path):
     records["R"], records["G"], records["B"] = 10, 20, 30
     path = small_nifti(tmp_path / "a.nii.gz", records)
     assert read_rgb(path)[0, 0].tolist() == [10, 20, 30]
+
+
+def test_the_largest_page_of_a_tiff_is_the_image_and_a_stack_is_refused_as_one(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(picture()[:33, :34].copy(), photometric="rgb", metadata=None)
+        file.write(picture(), photometric="rgb", metadata=None)
+    assert np.array_equal(read_rgb(tmp_path / "a.tif"), picture())
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([picture()] * 4), photometric="rgb")
+    assert "holds 4 pages of one size; expected one RGB picture" in refusal(read_rgb, tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", picture() / 255, photometric="rgb")
+    assert "holds float64; expected RGB of 8 bits" in refusal(read_rgb, tmp_path / "a.tif")
+
+
+def test_more_pixels_than_an_image_may_have_are_refused_with_advice(tmp_path, monkeypatch):
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(png + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
+    monkeypatch.setattr(images, "MOST_PIXELS", 2000)
+    for path in (tmp_path / "a.png", save_picture(tmp_path / "b.tif")):
+        assert "cut it, or make a slide of it for inference_wsi.json, such as by vips" in refusal(read_rgb, path)
+
+
+@pytest.mark.parametrize(("stated", "given", "warned"), [(0.5, 0.25, True), (0.25, 0.25, False), (0.5, None, False)])
+def test_a_tiff_that_states_another_resolution_is_named(tmp_path, caplog, stated, given, warned):
+    resolution = {"resolution": (1e4 / stated,) * 2, "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "a.tif", picture(), photometric="rgb", metadata=None, **resolution)
+    save_picture(tmp_path / "b.png")
+    with caplog.at_level(logging.WARNING):
+        ReadableImages(tmp_path, tmp_path / "out", mpp=given)
+    words = "a.tif states 0.5 µm/px, and is segmented at --mpp 0.25: is that right?"
+    assert [record.getMessage().endswith(words) for record in caplog.records] == [True] * warned

@@ -360,3 +360,15 @@ def test_bgr_pictures_are_refused(source):
     for path in source.rglob("*.png"):
         Image.fromarray(np.asarray(Image.open(path))[..., ::-1].copy()).save(path)
     assert "the images look BGR" in refusal(source)
+
+
+def test_other_letter_case_and_files_of_macos_are_read_all_the_same(source, tmp_path, prepared):
+    renamed = tmp_path / "other"
+    for path in (path for path in source.rglob("*") if path.is_file()):
+        part, kind, name = path.relative_to(source).parts
+        to = renamed / part.lower() / kind.upper() / (name.replace(".png", ".PNG") if part == "Train" else name)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.symlink_to(path)
+    (renamed / "train" / "IMAGES" / "._train_1.png").write_bytes(b"\0\5\x16\7Mac")
+    made = prepare_consep(renamed, tmp_path / "made", validation_fields=["train_2"])
+    assert Tiles(made).fingerprint == Tiles(prepared).fingerprint

@@ -485,3 +485,12 @@ def test_an_archive_packed_by_another_method_is_refused(tmp_path):
     assert "cannot be read from the archive (That compression method is not supported): extract it first" in refusal(
         tmp_path
     )
+
+
+def test_linked_folds_are_found(tmp_path):
+    write_folders(tmp_path / "real", 1, make_fold(1))
+    (tmp_path / "linked").mkdir()
+    for folder in (tmp_path / "real").iterdir():
+        (tmp_path / "linked" / folder.name).symlink_to(folder)
+    found = find_folds(tmp_path / "linked")
+    assert same_tiles(found[1].tiles(), find_folds(tmp_path / "real")[1].tiles())

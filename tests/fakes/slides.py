@@ -1,9 +1,12 @@
 """Slides made by code, with nuclei of known place, class and size, and a predictor that reads their colours."""
 
+import io
+import struct
 from typing import NamedTuple
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.predict import Prediction
@@ -78,3 +81,43 @@ def on_seams(size, side):
     rims = [(5.0, 7.0), (width - 6.0, height - 4.0), (width / 2, 3.0)]
     places = [p for p in corners + edges + inner if p[0] < width - 20 and p[1] < height - 20] + rims
     return [Nucleus(x, y, 7 + i % 9, 1 + i % 5) for i, (x, y) in enumerate(places)]
+
+
+def write_mirax(path, pixels, at=(4, 3), grid=8, tile=64, mpp=0.25):
+    """A MIRAX slide (openslide.org/formats/mirax) of `grid` x `grid` tiles in JPEG, of which only those that `pixels`
+    fill, from column and row `at` on, were scanned.
+    """
+    folder, head = path.with_suffix(""), b"01.02" + b"ABCDEF0123456789" * 2
+    folder.mkdir()
+    Image.new("RGB", (64, 48), "white").save(path, "JPEG")
+    general = {
+        "SLIDE_VERSION": "01.02", "SLIDE_ID": head[5:].decode(), "IMAGENUMBER_X": grid, "IMAGENUMBER_Y": grid,
+        "CameraImageDivisionsPerSide": 1, "OBJECTIVE_MAGNIFICATION": 40,
+    }  # fmt: skip
+    hierarchy = {
+        "HIER_COUNT": 1, "HIER_0_NAME": "Slide zoom level", "HIER_0_COUNT": 1, "HIER_0_VAL_0": "ZoomLevel_0",
+        "HIER_0_VAL_0_SECTION": "LEVEL_0", "NONHIER_COUNT": 0, "INDEXFILE": "Index.dat",
+    }  # fmt: skip
+    level = {
+        "OVERLAP_X": 0, "OVERLAP_Y": 0, "MICROMETER_PER_PIXEL_X": mpp, "MICROMETER_PER_PIXEL_Y": mpp,
+        "IMAGE_CONCAT_FACTOR": 0, "IMAGE_FORMAT": "JPEG", "IMAGE_FILL_COLOR_BGR": 16777215, "DIGITIZER_WIDTH": tile,
+        "DIGITIZER_HEIGHT": tile,
+    }  # fmt: skip
+    files = {"FILE_COUNT": 1, "FILE_0": "Data0000.dat"}
+    sections = {"GENERAL": general, "HIERARCHICAL": hierarchy, "DATAFILE": files, "LEVEL_0": level}
+    lines = [f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items()) for name, keys in sections.items()]
+    (folder / "Slidedat.ini").write_text("".join(lines))
+    data, records = head, []
+    for row in range(pixels.shape[0] // tile):
+        for column in range(pixels.shape[1] // tile):
+            part, jpeg = pixels[row * tile :][:tile, column * tile :][:, :tile], io.BytesIO()
+            Image.fromarray(part).save(jpeg, "JPEG", quality=98, subsampling=0)
+            records.append(((at[1] + row) * grid + at[0] + column, len(data), len(jpeg.getvalue()), 0))
+            data += jpeg.getvalue()
+    (folder / "Data0000.dat").write_bytes(data)
+    level_at = len(head) + 8  # after where levels and other data begin
+    index = head + struct.pack("<6i", level_at, 0, level_at + 4, 0, level_at + 12, len(records))
+    (folder / "Index.dat").write_bytes(
+        index + struct.pack("<i", 0) + b"".join(struct.pack("<4i", *r) for r in records) + bytes(16)
+    )
+    return path

@@ -1,14 +1,15 @@
 import numpy as np
+import openslide
 import pytest
 import tifffile
 from PIL import Image
 
 from monch_monai.errors import InputError
 from monch_monai.geometry import LevelBox, Mpp, Size, WorkingBox
-from monch_monai.slides import ImageSlide, grid_of, open_slide, overview, read_working
+from monch_monai.slides import ImageSlide, LightenedSlide, grid_of, open_slide, overview, read_working
 from monch_monai.slides.formats import OpenSlideSlide, TiffSlide
 from tests.fakes.dicom import write_dicom
-from tests.fakes.slides import write_slide
+from tests.fakes.slides import write_mirax, write_slide
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,9 @@ def test_what_is_no_slide_is_refused_in_one_line(pixels, tmp_path):
     (tmp_path / "photo.jpg").rename(tmp_path / "photo.svs")
     (tmp_path / "words.svs").write_text("no slide")
     tifffile.imwrite(tmp_path / "grey.tif", pixels[..., 0])
-    for name in ("photo.svs", "words.svs", "grey.tif"):
+    with pytest.raises(InputError, match=r"grey.tif is grey; expected a slide of H&E in RGB"):
+        open_slide(tmp_path / "grey.tif")
+    for name in ("photo.svs", "words.svs"):
         with pytest.raises(InputError, match=rf"{name} cannot be read as a slide .*: replace or remove it") as caught:
             open_slide(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -154,3 +157,55 @@ def test_a_damaged_slide_is_refused_where_it_is_damaged(tmp_path, reader, damage
     assert np.array_equal(slide.read(0, LevelBox(0, 0, 50, 50)), noise[:50, :50])
     with pytest.raises(InputError, match=r"cannot be read at x 500, y 1100 of level 0 .*: replace it"):
         slide.read(0, LevelBox(500, 1100, 50, 50))
+
+
+def test_a_slide_is_the_part_that_was_scanned_and_states_where_it_lies(tmp_path):
+    rows, columns = np.mgrid[:128, :192]
+    scanned = np.stack([200 - rows, 60 + columns // 2, 90 + rows // 2], axis=2).astype(np.uint8)
+    slide = open_slide(write_mirax(tmp_path / "slide.mrxs", scanned, at=(4, 3)))
+    assert (slide.size, slide.origin, slide.mpp) == (Size(192, 128), (256, 192), Mpp(0.25, 0.25))
+    assert np.abs(slide.read(0, LevelBox(0, 0, 192, 128)).astype(int) - scanned).max() <= 6
+    assert np.abs(slide.read(0, LevelBox(70, 50, 100, 60)).astype(int) - scanned[50:110, 70:170]).max() <= 6
+    assert LightenedSlide(slide, (0.5, 0.5, 0.5)).origin == (256, 192)
+    assert overview(slide, 2).shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("stated", "origin", "size"),
+    [
+        ((30, 20, 200, 100), (30, 20), (200, 100)),
+        ((30, 20, 2000, 1000), (30, 20), (440, 310)),  # beyond the file's edge
+        ((600, 400, 50, 50), (0, 0), (470, 330)),  # outside
+        ((30, 20, 0, 100), (0, 0), (470, 330)),
+        ((30, 20, "wide", 100), (0, 0), (470, 330)),
+    ],
+)
+def test_bounds_are_cut_to_the_file_and_levels_to_the_bounds(path, pixels, monkeypatch, stated, origin, size):
+    names = (f"openslide.bounds-{name}" for name in ("x", "y", "width", "height"))
+    properties = dict(zip(names, map(str, stated), strict=True))
+    monkeypatch.setattr(openslide.OpenSlide, "properties", properties)
+    slide = OpenSlideSlide(path)
+    (x, y), (width, height) = origin, size
+    assert (slide.origin, slide.size) == (origin, size)
+    assert np.array_equal(slide.read(0, LevelBox(0, 0, width, height)), pixels[y : y + height, x : x + width])
+    assert slide.sizes[1] == (round(width / 2), round(height / 2))
+    quarter = TiffSlide(path).read(1, LevelBox(x // 2, y // 2, 40, 20))
+    assert np.array_equal(slide.read(1, LevelBox(0, 0, 40, 20)), quarter)
+
+
+def test_a_size_that_no_slide_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(openslide.OpenSlide, "dimensions", (320, 1 << 25))
+    about = "Aperio Image Library v11.2.1 \r\n64x64 [0,0 64x64] (64x64) JPEG/RGB Q=70|AppMag = 40|MPP = 0.25"
+    blank = np.zeros((64, 64, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.svs", blank, tile=(64, 64), photometric="rgb", description=about, metadata=None)
+    with pytest.raises(InputError, match=r"a.svs states 320x33554432 px, more than any slide: replace it"):
+        open_slide(tmp_path / "a.svs")
+
+
+def test_a_length_of_data_beyond_the_file_is_not_made_room_for(tmp_path, pixels):
+    file = strips(tmp_path, pixels)
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        counts = opened.pages[0].tags["StripByteCounts"]
+        counts.overwrite([2**31, *counts.value[1:]], dtype="I")
+    with pytest.raises(InputError, match=r"cannot be read at x 0, y 0 of level 0 \(the file ends too early\)"):
+        open_slide(file).read(0, LevelBox(0, 0, 10, 10))

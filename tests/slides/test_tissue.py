@@ -1,8 +1,11 @@
+import logging
+
 import numpy as np
 import pytest
 
 from monch_monai.geometry import Mpp, Size, WorkingBox, working_grid
-from monch_monai.slides import Tissue
+from monch_monai.slides import ImageSlide, Tissue, grid_of, tissue_and_lightening
+from monch_monai.stain import TissueRule
 
 
 def test_a_mask_is_read_in_working_pixels():
@@ -35,3 +38,54 @@ def test_everywhere_is_everywhere():
     assert tissue.pixels(WorkingBox(990, 690, 10, 10)).all()
     assert tissue.part(WorkingBox(500, 500, 100, 100)).touches(WorkingBox(500, 500, 1, 1))
     assert tissue.holds(np.array([[999.9, 699.9]])).all()
+
+
+def tissue_of(pixels, rule):
+    slide = ImageSlide(pixels, 0.25, "field.tif")
+    return tissue_and_lightening(slide, grid_of(slide), None, rule)[0].mask
+
+
+@pytest.mark.parametrize("size", [(60, 100), (300, 300), (399, 399)])
+@pytest.mark.parametrize("colour", [(243, 243, 243), (200, 120, 180)])
+def test_a_slide_smaller_than_the_smallest_piece_is_all_tissue(size, colour, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert tissue_of(np.full((*size, 3), colour, np.uint8), TissueRule()).all()
+    assert not caplog.records
+
+
+def test_a_slide_without_tissue_is_warned_of_with_what_to_try(caplog):
+    glass = np.full((1200, 1600, 3), (244, 240, 243), np.uint8)
+    for place in (200, 600, 1000):
+        glass[place : place + 160, place : place + 160] = (150, 70, 150)  # crumbs of 0.0016 mm²
+    with caplog.at_level(logging.WARNING):
+        assert not tissue_of(glass, TissueRule()).any()
+        assert tissue_of(glass, TissueRule(min_area_mm2=0.001)).any()
+    (record,) = caplog.records
+    expected = (
+        "field.tif: no tissue found in 0.12 mm², so no nuclei (no pixel of a saturation above 0.1 in pieces of 0.01"
+    )
+    assert record.getMessage().startswith(expected)
+    for advice in ("--tissue_threshold 0.02", "--tissue_min_area_mm2 0.001", "--tissue false"):
+        assert advice in record.getMessage()
+
+
+@pytest.mark.parametrize("value", [255, 200, 0])
+def test_a_slide_without_colours_is_named_so(value, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert not tissue_of(np.full((800, 800, 3), value, np.uint8), TissueRule()).any()
+    (record,) = caplog.records
+    assert "it has no colour, and MONCH needs H&E" in record.getMessage()
+
+
+def test_pale_tissue_beside_dark_is_tissue_and_is_not_measured():
+    overview = np.full((1600, 3200, 3), 243, np.uint8)
+    overview[200:1400, 200:1400] = (150, 70, 150)
+    dark_alone = overview.copy()
+    overview[200:1400, 1800:3000] = (237, 225, 234)
+    slides = [ImageSlide(pixels, 0.25) for pixels in (overview, dark_alone)]
+    (both, factors), (dark, expected) = (
+        tissue_and_lightening(slide, grid_of(slide), (0.3, 0.6, 0.3), TissueRule()) for slide in slides
+    )
+    assert both.mask[:, 60:90].any()
+    assert not dark.mask[:, 60:90].any()
+    assert factors == pytest.approx(expected)

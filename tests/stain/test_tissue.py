@@ -89,3 +89,43 @@ def test_small_pieces_at_the_corners_of_a_small_field_are_tissue():
     assert mask[:5, :5].all()
     assert mask[-5:, -5:].all()
     assert not mask[8, 10]
+
+
+def noisy(image):
+    return (image + np.random.default_rng(0).normal(0, 1.5, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("glass", [(243, 243, 243), (243, 240, 228), (250, 246, 240)])
+def test_pale_tissue_is_found_beside_dark_and_glass_is_not(glass):
+    ground = np.full((200, 300, 3), glass, float)
+    dark, pale = np.array([150, 70, 150]) / 243, np.array([237, 225, 234]) / 243
+    ground[20:110, 20:110] *= dark
+    ground[20:110, 150:240] *= pale
+    overview = noisy(ground)
+    found, added = TissueRule()(overview, UM2), TissueRule().pale(overview, UM2)
+    assert found[22:108, 22:108].all()
+    assert not found[:, 140:].any(), "else this test is of nothing"
+    assert added[20:110, 150:240].mean() > 0.9
+    added[18:112, 148:242] = False
+    assert not added.any()
+
+
+@pytest.mark.parametrize("smear", [(236, 243, 238), (230, 233, 243), (243, 243, 230), (232, 232, 232), (243, 238, 241)])
+def test_pale_pen_dust_and_uneven_light_are_no_pale_tissue(smear):
+    rows, columns = np.mgrid[:200, :300, :1][:2]
+    light = 1 - 1e-6 * ((rows - 100) ** 2 + (columns - 150) ** 2) * np.array([0.8, 1.0, 0.9])
+    ground = picture().astype(float)
+    ground[20:110, 20:110] = (150, 70, 150)
+    ground[130:190, 150:290] = smear
+    assert not TissueRule().pale(noisy(ground * light), UM2).any()
+
+
+def test_without_dark_tissue_or_by_a_given_threshold_nothing_pale_is_added():
+    overview = noisy(picture())
+    assert not TissueRule().pale(overview, UM2).any()
+    overview[20:110, 20:110] = (150, 70, 150)
+    overview[20:110, 150:240] = (237, 225, 234)
+    assert TissueRule().pale(overview, UM2).any()
+    assert not TissueRule(threshold=0.08).pale(overview, UM2).any()
+    assert not TissueRule().pale(picture((150, 70, 150)), UM2).any()
+    assert not TissueRule().pale(picture((0, 0, 0)), UM2).any()

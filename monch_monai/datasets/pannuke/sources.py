@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monch_monai.data.tiles import Tile
+from monch_monai.datasets.folders import files_beneath, is_hidden
 from monch_monai.datasets.pannuke.arrays import ArrayFile
 from monch_monai.datasets.pannuke.masks import CHANNELS, decode
 from monch_monai.datasets.pannuke.parquet import ParquetFold
@@ -109,8 +110,7 @@ def find_folds(source: str | Path) -> dict[int, FoldSource]:
     root = Path(source)
     if not root.exists():
         raise InputError(f"source {root} does not exist: give a folder with {EXPECTED}")
-    files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-    files = [path for path in files if not any(_is_hidden(part) for part in path.relative_to(root).parts)]
+    files = files_beneath(root) if root.is_dir() else [root]
     prepared = {path.parent for path in files if path.name == "manifest.json"}
     files = [path for path in files if not prepared & set(path.parents)]
     zips: dict[int, dict[str, _Place]] = {}
@@ -118,12 +118,12 @@ def find_folds(source: str | Path) -> dict[int, FoldSource]:
     parquets: dict[int, list[Path]] = {}
     for path in files:
         inner = str(path.relative_to(root)) if root.is_dir() else path.name
-        if path.suffix == ".zip":
+        if path.suffix.lower() == ".zip":
             for member in _members(path):
                 _place(zips, _Place(path, member), f"{path.name}/{member}", outer=None)
-        elif path.suffix == ".npy":
+        elif path.suffix.lower() == ".npy":
             _place(arrays, _Place(path, None), inner, outer=root.resolve().name)
-        elif path.suffix == ".parquet" and (number := _number(inner, root.resolve().name)) is not None:
+        elif path.suffix.lower() == ".parquet" and (number := _number(inner, root.resolve().name)) is not None:
             parquets.setdefault(number, []).append(path)
     folds: dict[int, FoldSource] = {}
     for number in sorted({*zips, *arrays, *parquets}):
@@ -144,11 +144,6 @@ def find_folds(source: str | Path) -> dict[int, FoldSource]:
     return folds
 
 
-def _is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, as unfinished work of `write_tiles` is, or macOS made it."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def _members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -157,7 +152,7 @@ def _members(path: Path) -> list[str]:
         published = {f"fold_{number}.zip": f" of {fold.archive_bytes:,}" for number, fold in FOLDS.items()}
         size = f"{path.stat().st_size:,}{published.get(path.name, '')} bytes"
         raise InputError(f"{path} is no whole zip archive ({error}; it has {size}): fetch it again") from error
-    return [name for name in names if name.endswith(".npy") and not any(map(_is_hidden, Path(name).parts))]
+    return [name for name in names if name.endswith(".npy") and not any(map(is_hidden, Path(name).parts))]
 
 
 def _number(inner: str, outer: str | None) -> int | None:

@@ -8,12 +8,15 @@ import openslide
 from numpy.typing import NDArray
 from PIL import Image
 
-from monch_monai.geometry import LevelBox, Mpp, Size
+from monch_monai.geometry import Level0Box, LevelBox, Mpp, Size
 from monch_monai.slides.slide import Slide
 
 
 class OpenSlideSlide(Slide):
     """A slide read by OpenSlide. What was not scanned is white, or of the background that the file names.
+
+    Where the file states the bounds of what was scanned (MIRAX, Leica's SCN, Hamamatsu's), the slide is that part,
+    as in QuPath, and `origin` its place; bounds that lie outside the file's level 0 count as none.
 
     Raises:
         OpenSlideError: OpenSlide cannot read the file.
@@ -24,14 +27,22 @@ class OpenSlideSlide(Slide):
         self.file = openslide.OpenSlide(path)
         properties = self.file.properties
         self.mpp = _mpp(properties)
-        self.size = Size(*self.file.dimensions)
-        self.sizes = tuple(self.file.level_dimensions)
         self.downsamples = tuple(float(d) for d in self.file.level_downsamples)
+        whole = Level0Box(0, 0, *self.file.dimensions)
+        scanned = _bounds(properties, whole)
+        self.origin, self.size = (scanned.x, scanned.y), Size(scanned.width, scanned.height)
+        self.sizes = tuple(self.file.level_dimensions)
+        if scanned != whole:
+            self.sizes = tuple(
+                (max(1, round(self.size.width / d)), max(1, round(self.size.height / d))) for d in self.downsamples
+            )
         self.background = "#" + properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "ffffff")
 
     def _pixels(self, level: int, box: LevelBox) -> NDArray[np.uint8]:
-        place = (round(box.x * self.downsamples[level]), round(box.y * self.downsamples[level]))
-        rgba = self.file.read_region(place, level, (box.width, box.height))
+        x, y = (
+            round(first * self.downsamples[level]) + o for first, o in zip((box.x, box.y), self.origin, strict=True)
+        )
+        rgba = self.file.read_region((x, y), level, (box.width, box.height))
         ground = Image.new("RGB", rgba.size, self.background)
         ground.paste(rgba, mask=rgba.getchannel("A"))
         return np.asarray(ground)
@@ -48,3 +59,13 @@ def _mpp(properties: Any) -> Mpp | None:
     except (TypeError, ValueError):
         return None
     return Mpp.stated(x, y)
+
+
+def _bounds(properties: Any, whole: Level0Box) -> Level0Box:
+    """The part of level 0 that was scanned, by `openslide.bounds-*`; the whole where none meet it."""
+    try:
+        x, y, width, height = (int(properties[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height"))
+    except (KeyError, ValueError):
+        return whole
+    inside = Level0Box(x, y, width, height).common(whole)
+    return inside if inside.width and inside.height else whole
