@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from monailabel.utils.sessions import Sessions
 
 from monch_monai import __version__
 from monch_monai.errors import InputError
+from monch_monai.label import headers
 from monch_monai.label.errors import http_errors, not_found
 from monch_monai.label.images import is_slide
 from monch_monai.label.infer import MonchInfer
@@ -95,7 +97,8 @@ class MonchApp(MONAILabelApp):
         return Sessions(folder, settings.MONAI_LABEL_SESSION_EXPIRY) if load else None
 
     def on_init_complete(self) -> None:
-        """Removes uploads that an earlier server left."""
+        """Removes uploads that an earlier server left, and prepares MONAI Label's server for its clients."""
+        headers.install(sys.modules["monailabel.app"].app)
         shutil.rmtree(self.uploads)
         self.uploads.mkdir()
         super().on_init_complete()
