@@ -5,9 +5,10 @@ from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware import Middleware
+from fastapi.middleware import Middleware
 
-Scope = Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
