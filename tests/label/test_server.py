@@ -453,7 +453,7 @@ def test_training_makes_a_version_and_touches_nothing_else(
 
 
 def wait_until(condition) -> None:
-    end = time.monotonic() + 90
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.3)
