@@ -60,16 +60,23 @@ class Ward:
         self.app_dir, self.studies, self.port = app_dir, studies, free_port()
         self.served, self.counting, self.up = 0, threading.Lock(), threading.Event()
         self.clients: list[Client] = []
+        self.over = False
         self.server: Server | None = None
 
     def watch(self, kills: list[int]) -> None:
         """Until all requests are done; `kills` are numbers of requests after which the server is killed."""
+        try:
+            self._run_and_kill(kills)
+        finally:
+            self.over = True  # no client waits for a server that does not come again
+
+    def _run_and_kill(self, kills: list[int]) -> None:
         for limit in [*kills, REQUESTS]:
             with running(self.app_dir, self.studies, self.port) as self.server:
                 check_stored(self.studies)
                 self.check_accepted()
                 self.up.set()
-                while self.served < limit:
+                while self.served < limit and not self.over:
                     time.sleep(0.005)
                 if limit < REQUESTS:
                     self.up.clear()
@@ -79,8 +86,9 @@ class Ward:
     def ask(self, method: str, path: str, **arguments) -> requests.Response:
         """A response, whenever the server can give one; a request that was cut off is sent again."""
         end = time.monotonic() + 240
-        while time.monotonic() < end:
-            self.up.wait(240)
+        while time.monotonic() < end and not self.over:
+            if not self.up.wait(1):
+                continue
             try:
                 response = self.server.request(method, path, **arguments)
             except requests.RequestException:
@@ -107,6 +115,13 @@ class Client:
         self.images: dict[str, int] = {}
 
     def run(self) -> None:
+        try:
+            self._ask_all()
+        except BaseException:
+            self.ward.over = True  # nobody waits for requests that do not come
+            raise
+
+    def _ask_all(self) -> None:
         for i in range(REQUESTS // CLIENTS):
             kind = (i * 3 + self.number) % 8
             response = self.request(kind, 1 + i * CLIENTS + self.number)
@@ -168,9 +183,11 @@ def test_no_label_is_lost_and_none_is_half_written(small_bundle: Path, tmp_path:
     ward.clients = clients = [Client(ward, number) for number in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS + 1) as threads:
         watch = threads.submit(ward.watch, [REQUESTS * (i + 1) // (KILLS + 1) for i in range(KILLS)])
-        for work in [threads.submit(client.run) for client in clients]:
-            work.result()
+        work = [threads.submit(client.run) for client in clients]
         watch.result()
+        for each in work:
+            each.result()
+    assert ward.served == REQUESTS
     check_stored(studies)
     numbers = {image: number for image, number, _, _ in stored(studies)}
     assert {image: numbers[image] for image in numbers if image != SHARED} == {
