@@ -74,7 +74,7 @@ class GivenNuclei:
         bounds = shapely.bounds(self.outlines.polygons).reshape(-1, 4)
         small = (bounds[:, 2:] - bounds[:, :2]).max(axis=1, initial=0) * um <= 2 * MARGIN_UM
         outlines = self.outlines.kept(small | self.outlines.typed, f"longer than {2 * MARGIN_UM:g} µm")
-        origin = getattr(slide, "origin", (0, 0))
+        origin = slide.origin
         found = {(0, 0): evidence(outlines.polygons, slide, grid)}
         if origin != (0, 0):
             found[origin] = evidence(_less(outlines.polygons, *origin), slide, grid)
