@@ -470,7 +470,9 @@ def test_an_existing_folder_is_left_alone(source, tmp_path):
 def test_the_command_takes_names_that_look_like_numbers(tmp_path, monkeypatch):
     root = write_source(tmp_path / "2024", ("1001", "1002", "1003"))
     monkeypatch.chdir(tmp_path)
-    arguments.run(Commands(), "monch_monai", ["prepare_plain", root.name, "2025", "--validation", "1002", "--tissue", "7"])
+    arguments.run(
+        Commands(), "monch_monai", ["prepare_plain", root.name, "2025", "--validation", "1002", "--tissue", "7"]
+    )
     tiles = Tiles(tmp_path / "2025")
     assert sources(tiles, "validation") == ["1002"]
     assert {item["tissue"] for item in tiles.items(["train"])} == {"7"}
