@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from monailabel.utils.sessions import Sessions
 
 from monch_monai import __version__
 from monch_monai.errors import InputError
+from monch_monai.label import headers
 from monch_monai.label.errors import http_errors, not_found
 from monch_monai.label.images import is_slide
 from monch_monai.label.infer import MonchInfer
+from monch_monai.label.scale import REQUEST, Scale, checked_mpp, scale_of
 from monch_monai.label.strategies import RandomChoice, Uncertainty
 from monch_monai.label.studies import Studies
 from monch_monai.label.train import MonchTrain
@@ -39,7 +42,7 @@ class MonchApp(MONAILabelApp):
     Args:
         app_dir: a working copy, as `write_working_copy` makes it; the server writes nowhere else but in the studies.
         studies: folder of images.
-        conf: `models`, which is `monch`; `mpp`, µm per pixel of pictures and of slides that state none, by default 0.25
+        conf: `models`, which is `monch`; `mpp`, µm per pixel of pictures and slides that have none, by default 0.25
             for pictures; `words`, a file of other words for the classes, as `--words` of inference takes it.
 
     Raises:
@@ -88,14 +91,15 @@ class MonchApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Strategy]:
         """What to label next."""
-        return {"uncertainty": Uncertainty(self._infers[MODEL]), "random": RandomChoice(self.mpp)}
+        return {"uncertainty": Uncertainty(self._infers[MODEL]), "random": RandomChoice()}
 
     def _load_sessions(self, load: bool = False) -> Sessions | None:
         folder = settings.MONAI_LABEL_SESSION_PATH or str(Path(self.app_dir) / "sessions")
         return Sessions(folder, settings.MONAI_LABEL_SESSION_EXPIRY) if load else None
 
     def on_init_complete(self) -> None:
-        """Removes uploads that an earlier server left."""
+        """Removes uploads that an earlier server left, and prepares MONAI Label's server for its clients."""
+        headers.install(sys.modules["monailabel.app"].app)
         shutil.rmtree(self.uploads)
         self.uploads.mkdir()
         super().on_init_complete()
@@ -114,11 +118,13 @@ class MonchApp(MONAILabelApp):
                 raise InputError("a slide cannot be uploaded to be segmented: put it into the studies folder")
             if request.get("save_label") and is_slide(path):
                 request = {"output": "asap", **request}
-            file, response = task({**request, "image": str(path)})
+            scale = self._scale(store, request, path, stored)
+            file, response = task({**request, "image": str(path), "scale": scale})
         label = file
         tag = request.get("label_tag") or "original"
         if file and stored and request.get("save_label"):
-            info = {"model": request["model"], "params": response, **{k: response[k] for k in ("location", "size")}}
+            own = {key: response[key] for key in ("location", "size")}
+            info = {"model": request["model"], "params": response, **own, "mpp": request.get("mpp")}
             label = store.save_label(request["image"], file, tag, info)
         return {"label": label, "tag": tag, "file": file, "params": response}
 
@@ -160,6 +166,17 @@ class MonchApp(MONAILabelApp):
         """
         if model is not None:
             self._known(model)
+
+    def _scale(self, store: Datastore, request: dict[str, Any], path: Path, stored: bool) -> Scale:
+        """Scale of an image, that of a request's `mpp` where the file has none."""
+        if stored and isinstance(store, Studies):
+            return store.scale(request["image"], request.get("mpp"))
+        return scale_of(path, (checked_mpp(request.get("mpp")), REQUEST), server=self.mpp)
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any] | None:
+        """What the response to a stored label states beside both ids: the scale that was recorded with it."""
+        store = self.datastore()
+        return store.scale(image_id).fields() if isinstance(store, Studies) else None
 
     def _known(self, model: str | None) -> Any:
         if model not in self._infers:

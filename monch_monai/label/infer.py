@@ -1,6 +1,7 @@
 """MONAI Label's task of segmenting an image or a part of it."""
 
 import json
+import logging
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +15,14 @@ from monch_monai.class_table import ClassTable
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.geometry import Level0Box
+from monch_monai.label import headers
 from monch_monai.label.labels import requested_part
 from monch_monai.label.responses import MASKS, OUTLINES, mask_response, outline_response
+from monch_monai.label.scale import REQUEST, Scale, scale_of
 from monch_monai.label.segmenter import Segmenter
 from monch_monai.label.working_copy import NEWEST, version_choices, version_weights, versions
+
+logger = logging.getLogger(__name__)
 
 
 class MonchInfer(InferTask):
@@ -26,7 +31,7 @@ class MonchInfer(InferTask):
     Args:
         root: the working copy's bundle.
         class_table: the classes of the weights.
-        mpp: as in `open_image`.
+        mpp: µm per pixel of images that have none.
         words: file of other words for the classes.
     """
 
@@ -70,7 +75,8 @@ class MonchInfer(InferTask):
 
         Args:
             request: `image`, its file; what part of it as `location` and `size`, or several as `wsi_tiles`; `output`:
-                `asap`, `dsa` or `json` for outlines, else a mask, of `mask`; `version` and `device`.
+                `asap`, `dsa` or `json` for outlines, else a mask, of `mask`; `version` and `device`; `scale`, a
+                `Scale`, else `mpp`, where the file states none.
 
         Raises:
             InputError: the request cannot be met.
@@ -80,14 +86,20 @@ class MonchInfer(InferTask):
             raise InputError(f"level is {request['level']}; location and size are of level 0: leave level out")
         version, segment = self.segmenter(request)
         path, output = Path(request["image"]), request.get("output")
-        found = [segment(path, part, self.mpp) for part in _parts(request)]
+        given = request.get("scale")
+        scale = given if isinstance(given, Scale) else scale_of(path, (request.get("mpp"), REQUEST), server=self.mpp)
+        log = logger.warning if scale.assumed else logger.info
+        log("%s is segmented at %s", path.name, scale)
+        headers.state(headers.RESOLUTION, str(scale))
+        found = [segment(path, part, scale.mpp) for part in _parts(request)]
         if output in OUTLINES:
-            file, response = outline_response(found, output, request["model"])
+            file, response = outline_response(found, output, request["model"], scale)
         elif len(found) == 1:
             file, response = mask_response(found[0], request.get("mask", MASKS[0]))
         else:
             raise InputError("a mask is of one region; ask for outlines, or for one region after the other")
         seconds = round(time.perf_counter() - start, 2)
+        response |= scale.fields()
         return file, {**response, "label_names": self.labels, "version": version, "latencies": {"total": seconds}}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from monailabel.utils.others.pathology import create_asap_annotations_xml, create_dsa_annotations_json
 
 from monch_monai.data.images import write_picture
+from monch_monai.label.scale import Scale
 from monch_monai.label.segmenter import Segmented
 from monch_monai.nuclei import write_instance_map
 from monch_monai.segmentation import polygons_of
@@ -19,16 +20,19 @@ OUTLINES = ("asap", "dsa", "json")
 MASKS = ("classes", "instances")
 
 
-def outline_response(found: Sequence[Segmented], output: str, model: str) -> tuple[str | None, dict[str, Any]]:
+def outline_response(
+    found: Sequence[Segmented], output: str, model: str, scale: Scale | None = None
+) -> tuple[str | None, dict[str, Any]]:
     """File of outlines (ASAP XML for `asap`, which QuPath reads, DSA JSON for `dsa`, none for `json`), and the same as
     MONAI Label's JSON: an annotation for each part that was asked for.
 
-    Each nucleus is one closed contour, its outer one, in px of level 0.
+    Each nucleus is one closed contour, its outer one, in px of level 0. The description states the scale.
     """
     x, y, w, h = found[0].part if len(found) == 1 else (0, 0, 0, 0)
+    description = "nuclei by class" + ("" if scale is None else f", segmented at {scale}")
     response = {
         "name": f"MONCH nuclei, {x} {y} {w} {h}",
-        "description": "nuclei by class",  # MONAI Label writes both into XML and JSON as they are
+        "description": description,  # MONAI Label writes both into XML and JSON as they are
         "model": model,
         "location": [x, y],
         "size": [w, h],

@@ -18,6 +18,7 @@ from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
 from monch_monai.label.images import open_image
 from monch_monai.label.labels import MOST_PIXELS, draw
+from monch_monai.label.scale import stated_mpp
 from monch_monai.runs.rules import check_device
 from monch_monai.segmentation import SCHEMA, named, polygons_of, segment_regions
 from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, tissue_and_lightening
@@ -102,7 +103,7 @@ class Segmenter:
                 raise InputError(f"{given} lies outside the image of {whole.width}x{whole.height} px")
             if isinstance(image, ImageSlide) or box != whole:
                 return self._segment(image, box, self._factors(Path(path), image))
-        table = self._whole_slide(Path(path), image.resolution.mean if mpp else None)
+        table = self._whole_slide(Path(path), image.resolution.mean if stated_mpp(path) is None else None)
         return Segmented(whole, table, self.class_table, None)
 
     def _segment(self, image: Slide, box: Level0Box, factors: tuple[float, ...]) -> Segmented:

@@ -29,24 +29,24 @@ logger = logging.getLogger(__name__)
 
 
 class Candidate(NamedTuple):
-    """A part of an image that may be proposed; `changed` is when the image's file was last changed."""
+    """A part of an image that may be proposed; `changed` is when the image's file was last changed, `mpp` its scale."""
 
     image: str
     part: Level0Box
     changed: int
+    mpp: float
 
 
 class RandomChoice(Strategy):
     """An image without a label, or a part of the image that the request names, each as likely."""
 
-    def __init__(self, mpp: float | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__("Any image without a label; of a slide, any part with tissue")
-        self.mpp = mpp
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
         """`id` of the image and `bbox` (x, y, width, height) of the part; None where nothing is left."""
         for image in _shuffled(_images(request, datastore)):
-            for candidate in _shuffled(candidates(image, request, datastore, self.mpp)):
+            for candidate in _shuffled(candidates(image, request, datastore)):
                 return {"id": candidate.image, "bbox": list(candidate.part)}
         return None
 
@@ -73,13 +73,13 @@ class Uncertainty(Strategy):
         most = whole_number("candidates", request.get("candidates") or CANDIDATES, least=1)
         unseen = []
         for image in _shuffled(images):
-            fresh = [c for c in candidates(image, request, datastore, self.infer.mpp) if c not in scores]
+            fresh = [c for c in candidates(image, request, datastore) if c not in scores]
             unseen += _shuffled(fresh)[: most if len(images) == 1 else 1]
             if len(unseen) >= most:
                 break
         for candidate in unseen[:most]:
             try:
-                found = segment(datastore.known(candidate.image), candidate.part, self.infer.mpp)
+                found = segment(datastore.known(candidate.image), candidate.part, candidate.mpp)
             except InputError as error:
                 logger.warning("%s is left out: %s", candidate.image, error)
                 continue
@@ -106,7 +106,7 @@ def _images(request: dict[str, Any], datastore: Studies) -> list[str]:
     return list(datastore.get_unlabeled_images())
 
 
-def candidates(image: str, request: dict[str, Any], datastore: Studies, mpp: float | None) -> list[Candidate]:
+def candidates(image: str, request: dict[str, Any], datastore: Studies) -> list[Candidate]:
     """What of an image may be proposed: a picture whole, unless the request names it; else parts of `patch_size`, of a
     slide those with tissue. None of an image that cannot be read.
     """
@@ -119,14 +119,15 @@ def candidates(image: str, request: dict[str, Any], datastore: Studies, mpp: flo
     size = (patch.width, patch.height)
     whole = not request.get("image") and not is_slide(path)
     try:
-        return [Candidate(image, part, changed) for part in _parts(path, changed, None if whole else size, mpp)]
+        mpp = datastore.scale(image, request.get("mpp")).mpp
+        return [Candidate(image, part, changed, mpp) for part in _parts(path, changed, None if whole else size, mpp)]
     except InputError as error:
         logger.warning("%s is left out: %s", image, error)
         return []
 
 
 @lru_cache(maxsize=256)
-def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float | None) -> tuple[Level0Box, ...]:
+def _parts(path: Path, changed: int, size: tuple[int, ...] | None, mpp: float) -> tuple[Level0Box, ...]:
     """Parts of `size`, or the whole for None, that cover an image; the last are moved inwards to fit."""
     with closing(open_image(path, mpp)) as image:
         width, height = image.size

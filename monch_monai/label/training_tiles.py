@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -14,9 +15,10 @@ from monch_monai.class_table import IGNORE_INDEX, PANNUKE, ClassTable, Vocabular
 from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError
-from monch_monai.geometry import TILE_SIZE, Level0Box, WorkingBox, WorkingGrid
+from monch_monai.geometry import NETWORK_MPP, TILE_SIZE, Level0Box, WorkingBox, WorkingGrid
 from monch_monai.label.images import is_slide, open_image
 from monch_monai.label.labels import Reviewed, read_labels
+from monch_monai.label.scale import same_mpp
 from monch_monai.settings import number
 from monch_monai.slides import grid_of, read_working
 
@@ -26,7 +28,8 @@ logger = logging.getLogger(__name__)
 class Labelled(NamedTuple):
     """An image with its label: the image's id, both files, and the part that the label is of, where one was stated.
 
-    `mpp` is as in `open_image`, and `class_table` has the label's classes.
+    `mpp` is as in `open_image`, and `assumed` whether nobody has stated it; `class_table` has the label's classes.
+    `slide` is the id of the slide that the image was cut from; where it is empty, the image's own stands for that.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Labelled(NamedTuple):
     part: Level0Box | None = None
     mpp: float | None = None
     class_table: ClassTable = PANNUKE
+    slide: str = ""
+    assumed: bool = False
 
     def read(self) -> Reviewed:
         """The label's classes and nuclei.
@@ -80,27 +85,34 @@ def _labels(reviewed: Reviewed, grid: WorkingGrid, box: WorkingBox) -> tuple[np.
 
 
 def write_labelled(dataset_dir: str | Path, labelled: Sequence[Labelled], val_split: float = 0.2) -> None:
-    """Writes a prepared dataset with one split, by image: no image has tiles on both sides.
+    """Writes a prepared dataset with one split, by slide: no image or slide has tiles on both sides.
 
-    Which images are held out depends on their names alone, so that most stay on their side as labels are added.
+    Which are held out depends on the slides' names and numbers of images alone, so that most stay on their side as
+    labels are added.
 
     Args:
         dataset_dir: the folder to make.
         labelled: images with their labels.
-        val_split: share of the images held out, at least one. Where there is but one image, or the share is 0,
+        val_split: share of the images held out, of at least one slide. Where all are of one slide, or the share is 0,
             validation is on the training tiles and measures nothing on other images.
 
     Raises:
-        InputError: there is no label, or one cannot be used with its image.
+        InputError: there is no label, one cannot be used with its image, or the resolution of one is assumed while
+            others state another.
     """
     if not labelled:
         raise InputError("no image has a label yet: submit one, then train")
     number("val_split", val_split, least=0, below=1, unit="the share of the images held out, ")
-    ordered = sorted(labelled, key=lambda each: hashlib.sha256(each.name.encode()).hexdigest())
-    held_out = max(1, round(val_split * len(ordered))) if val_split and len(ordered) > 1 else 0
-    parts = {"train": ordered[held_out:], "validation": ordered[:held_out]}
+    _check_scales(labelled)
+    ordered = sorted(labelled, key=lambda each: (_hash(each.slide or each.name), _hash(each.name)))
+    held_out = _held_out(ordered, val_split)
+    parts = {
+        "train": [each for each in ordered if (each.slide or each.name) not in held_out],
+        "validation": [each for each in ordered if (each.slide or each.name) in held_out],
+    }
     if not held_out:
-        logger.warning("no image is held out: validation is on the training tiles and measures nothing on other images")
+        why = "val_split is 0" if not val_split else "all labels are of one image or slide"
+        logger.warning("no image is held out (%s): validation is on the training tiles and measures nothing else", why)
     folds = {name: _fold(part) for name, part in parts.items() if part}
     split = {"train": ["train"], "validation": ["validation" if held_out else "train"]}
     vocabulary = Vocabulary.of_table(labelled[0].class_table)
@@ -113,3 +125,45 @@ def _fold(part: Sequence[Labelled]) -> Fold:
         return islice((tile for each in part for tile in each.tiles()), start, None)
 
     return Fold(sum(1 for _ in tiles(0)), tiles, TILE_SIZE)
+
+
+def _held_out(ordered: Sequence[Labelled], val_split: float) -> set[str]:
+    """Slides held out: in their order those that fit into the share of images; where none fits, the smallest."""
+    sizes = Counter(each.slide or each.name for each in ordered)
+    if not val_split or len(sizes) == 1:
+        return set()
+    left, chosen = max(1, round(val_split * len(ordered))), set[str]()
+    for slide, size in sizes.items():
+        if size <= left and len(chosen) < len(sizes) - 1:
+            chosen.add(slide)
+            left -= size
+    return chosen or {min(sizes, key=lambda slide: sizes[slide])}
+
+
+def _check_scales(labelled: Sequence[Labelled]) -> None:
+    """Logs how many images have which resolution: all are brought to 0.25 µm/px.
+
+    Raises:
+        InputError: some are assumed to have another than the rest.
+    """
+    scales = Counter((each.mpp or NETWORK_MPP, each.assumed) for each in labelled)
+    texts = [f"{count} at {mpp:g} µm/px{' (assumed)' * guess}" for (mpp, guess), count in sorted(scales.items())]
+    assumed = [each for each in labelled if each.assumed]
+    level = logging.WARNING if assumed else logging.INFO
+    logger.log(level, "labels of %d images: %s; all are brought to 0.25 µm/px", len(labelled), ", ".join(texts))
+    stated = {mpp for mpp, guess in scales if not guess}
+    for each in assumed:
+        if any(not same_mpp(each.mpp or NETWORK_MPP, mpp) for mpp in stated):
+            names = ", ".join(one.name for one in assumed[:3]) + ", …" * (len(assumed) > 3)
+            found = f"{len(assumed)} images have no resolution ({names}), while others have {_listed(stated)} µm/px"
+            raise InputError(
+                f"{found}: give theirs, mpp in params of PUT /datastore/label, or --conf mpp at the server's start"
+            )
+
+
+def _listed(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{number:g}" for number in sorted(numbers))
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()

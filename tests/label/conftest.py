@@ -1,7 +1,5 @@
 """A small trained bundle, a studies folder, and a real MONAI Label server on them."""
 
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from PIL import Image
 
 from tests.bundle.conftest import REPOSITORY, run_bundle
 from tests.fakes.trained import tissue, trained_monch, write_small_bundle
-from tests.label.server import Server
+from tests.label.server import Server, free_port, running
 
 FIELDS = {"field_a": (400, 304, 30), "field_b": (288, 320, 25), "field_c": (256, 256, 20), "field_d": (300, 260, 20)}
 """Width, height and nuclei of each picture."""
@@ -76,31 +74,5 @@ def app_dir(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def server(app_dir: Path, studies: Path) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    scripts = Path(sys.executable).parent
-    command = [
-        scripts / "monailabel", "start_server", "--app", app_dir, "--studies", studies,
-        "--conf", "models", "monch", "--host", "127.0.0.1", "--port", str(port),
-    ]  # fmt: skip
-    environment = {
-        **os.environ,
-        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(REPOSITORY),  # the small network is the tests'
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    log = app_dir / "server.txt"
-    with (
-        log.open("w") as out,
-        subprocess.Popen(command, cwd=app_dir, env=environment, stdout=out, stderr=subprocess.STDOUT) as process,
-    ):
-        try:
-            yield Server(f"http://127.0.0.1:{port}", process, log).wait()
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with running(app_dir, studies, free_port()) as server:
+        yield server

@@ -97,3 +97,48 @@ def test_nothing_to_train_on_is_refused(tmp_path):
     with pytest.raises(InputError, match="val_split is 1"):
         write_labelled(tmp_path / "tiles", [case(tmp_path, "a")], 1)
     assert not (tmp_path / "tiles").exists()
+
+
+def held_out(folder):
+    """Images on both sides."""
+    tiles = Tiles(folder)
+    rows = (tiles.rows(tiles.split(1, part)) for part in ("train", "validation"))
+    return [{row["source"].split(" at ")[0] for row in part} for part in rows]
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (4, 1, 1), (5, 4), (2, 2, 2, 2), (9, 1)])
+def test_patches_of_one_slide_stay_on_one_side(tmp_path, sizes):
+    cases = [
+        case(tmp_path, f"s{s}-patch-{i}_0_64_64", 64, 64)._replace(slide=f"s{s}")
+        for s, size in enumerate(sizes)
+        for i in range(size)
+    ]
+    write_labelled(tmp_path / "tiles", cases, 0.25)
+    train, validation = held_out(tmp_path / "tiles")
+    assert train
+    assert validation
+    assert not {name.split("-")[0] for name in train} & {name.split("-")[0] for name in validation}
+    assert len(validation) <= max(round(0.25 * len(cases)), min(sizes))
+
+
+def test_one_slide_alone_is_not_split(tmp_path, caplog):
+    cases = [case(tmp_path, f"s-patch-{i}_0_64_64", 64, 64)._replace(slide="s") for i in range(3)]
+    write_labelled(tmp_path / "tiles", cases)
+    assert held_out(tmp_path / "tiles")[0] == held_out(tmp_path / "tiles")[1]
+    assert "no image is held out (all labels are of one image or slide)" in caplog.text
+
+
+def test_scales_are_never_mixed_silently(tmp_path, caplog):
+    caplog.set_level("INFO")
+    stated = [case(tmp_path, f"stated {i}", 64, 64, mpp=0.5) for i in range(2)]
+    guessed = [case(tmp_path, f"guessed {i}", 64, 64, mpp=0.25)._replace(assumed=True) for i in range(5)]
+    words = r"5 images have no resolution \(guessed 0, guessed 1, guessed 2, …\), while others have 0.5 µm/px: give"
+    with pytest.raises(InputError, match=words):
+        write_labelled(tmp_path / "mixed", stated + guessed)
+    assert not (tmp_path / "mixed").exists()
+    write_labelled(tmp_path / "guessed", guessed)
+    assert "labels of 5 images: 5 at 0.25 µm/px (assumed); all are brought to 0.25 µm/px" in caplog.text
+    known = [case(tmp_path, "40x", 64, 64, mpp=0.25), *stated]
+    write_labelled(tmp_path / "known", known)
+    assert "labels of 3 images: 1 at 0.25 µm/px, 2 at 0.5 µm/px; all are brought to 0.25 µm/px" in caplog.text
+    write_labelled(tmp_path / "alike", [known[0], *guessed])
