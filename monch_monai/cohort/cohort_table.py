@@ -113,8 +113,11 @@ class CohortTable:
         if not self.file.is_file():
             return {}
         with self.file.open(encoding="utf-8", errors="replace", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {row["slide"]: {"slide": row["slide"], "error": row["error"]} for row in rows if row.get("error")}
+            try:
+                rows = [row for row in csv.DictReader(file) if row.get("slide") and row.get("error")]
+            except csv.Error:  # no table any more
+                return {}
+        return {row["slide"]: {name: row[name] for name in ("slide", "error")} for row in rows}
 
 
 def _result_folders(folder: Path) -> Iterator[Path]:

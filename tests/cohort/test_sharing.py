@@ -250,7 +250,7 @@ class TestClaims:
         with Claims(tmp_path, LIMIT) as one, Claims(tmp_path, LIMIT) as other:
             assert one.take("a")
             assert one.take("a")
-            end = time.monotonic() + 2 * LIMIT
+            end = time.monotonic() + 1.3 * LIMIT
             while time.monotonic() < end:
                 assert not other.take("a")
                 assert not other.is_free("a")
