@@ -93,9 +93,7 @@ def test_a_full_disk_ends_the_batch_in_one_line_and_the_next_command_goes_on(sli
 
     with monkeypatch.context() as patch:
         patch.setattr(cohort_table, "write_rows", full)
-        with pytest.raises(
-            InputError, match=r"cohort.csv cannot be written \(No space left on device\): make room"
-        ):
+        with pytest.raises(InputError, match=r"cohort.csv cannot be written \(No space left on device\): make room"):
             Cohort(slides, out, segmenter(out)).run()
     assert [path.name for path in out.iterdir()] == ["a"]
 
