@@ -241,7 +241,7 @@ class TestClaims:
         began = time.monotonic()
         with caplog.at_level(logging.INFO):
             until(lambda: other.take("a"), 10)
-        assert LIMIT - 0.1 < time.monotonic() - began < LIMIT + 0.5
+        assert LIMIT - 0.1 < time.monotonic() - began < LIMIT + 1
         assert "a: taken over from" in caplog.text
         assert not stuck.owns("a")
         assert not stuck.take("a")
@@ -254,6 +254,7 @@ class TestClaims:
             while time.monotonic() < end:
                 assert not other.take("a")
                 assert not other.is_free("a")
+                time.sleep(0.02)
             assert len(other.others()) == 1
         assert list(tmp_path.iterdir()) == []  # released, and both have left
 
