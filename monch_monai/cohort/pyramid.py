@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 import tifffile
@@ -21,7 +22,9 @@ Squares = Callable[[int, int], NDArray[np.uint8] | None]
 """Square of a row and column, `[<= TILE, <= TILE]`; None where it is background."""
 
 
-def write_pyramid(path: Path, box: WorkingBox, mpp: Mpp, squares: Squares, about: str, class_table: ClassTable) -> None:
+def write_pyramid(
+    path: Path, box: WorkingBox, mpp: Mpp, squares: Squares, about: str, class_table: ClassTable, origin: str = ""
+) -> None:
     """Writes the class map; each level has every second row and column of the one before.
 
     Squares are asked for once, row by row; what lower levels need of them waits in a file. Smaller levels are SubIFDs,
@@ -34,6 +37,8 @@ def write_pyramid(path: Path, box: WorkingBox, mpp: Mpp, squares: Squares, about
         squares: the map.
         about: written into the description.
         class_table: the classes, whose colours the palette has.
+        origin: what the map was made of and with. The file's UUID is of this (RFC 9562, version 5), so that the same
+            work has the same bytes.
     """
     sizes = [(box.height, box.width)]
     while max(sizes[-1]) > SMALLEST:
@@ -44,6 +49,7 @@ def write_pyramid(path: Path, box: WorkingBox, mpp: Mpp, squares: Squares, about
     metadata = {
         "axes": "YX",
         "Name": path.name,
+        "UUID": str(uuid5(NAMESPACE_OID, f"{path.name} {about} {origin}")),
         "Description": about,
         "PhysicalSizeX": mpp.x,
         "PhysicalSizeXUnit": "µm",

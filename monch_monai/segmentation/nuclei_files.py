@@ -1,6 +1,7 @@
 """Nuclei as files that grow while nuclei are added: QuPath's GeoJSON and GeoParquet."""
 
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ class GeoJsonFile:
         class_table: ClassTable,
         originals: list[dict[str, Any]] | None = None,
     ) -> None:
-        open_file = gzip.open if path.suffix == ".gz" else open
-        self.file = open_file(path, "wt", encoding="utf-8")
+        file = gzip.GzipFile(path, "wb", mtime=0) if path.suffix == ".gz" else path.open("wb")  # the same bytes always
+        self.file = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
         self.classes, self.originals = class_table.classes, originals
         self.count = 0
         self.file.write(f'{{"type":"FeatureCollection","monch":{json.dumps(about)},"features":[\n')
