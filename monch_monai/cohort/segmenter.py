@@ -15,17 +15,18 @@ from tqdm import tqdm
 
 import monch_monai
 from monch_monai.class_table import ClassTable
-from monch_monai.cohort.results import SUMMARY, write_results
+from monch_monai.cohort.results import SUMMARY, Wanted, write_results
 from monch_monai.cohort.slide_file import fingerprint, stem
-from monch_monai.cohort.work_folder import TILE, WorkFolder
+from monch_monai.cohort.work_folder import WorkFolder
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.geometry import Mpp
 from monch_monai.predict import NaNError, Predictor, Tiling
 from monch_monai.segmentation import FoundNuclei, NucleusFinder, Pipeline, Plan, Region, Seconds, Workers, margin_px
-from monch_monai.settings import flag, multiple
+from monch_monai.settings import multiple
 from monch_monai.slides import grid_of, open_slide, tissue_and_lightening
 from monch_monai.stain import TissueRule
+from monch_monai.writers import TILE
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +47,14 @@ class SlideSegmenter:
         reference_density: mean optical density of tissue, by channel, that darker slides are lightened to; None leaves
             all as they are.
         mpp: of the slides, µm per pixel of level 0, instead of what they state.
-        gzip: whether GeoJSON is written as `nuclei.geojson.gz`.
+        wanted: which files are written; `wanted_results` makes it of settings.
         sources: files that predictions depend on, such as the checkpoint; None are left out.
 
     Attributes:
         seconds: where the time of the last slide went.
 
     Raises:
-        InputError: `workers.region_size` is no multiple of 512, `mpp` no resolution, or `gzip` neither true nor false.
+        InputError: `workers.region_size` is no multiple of 512, or `mpp` no resolution.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class SlideSegmenter:
         finder: NucleusFinder | None = None,
         reference_density: Sequence[float] | None = None,
         mpp: float | None = None,
-        gzip: bool | str = False,
+        wanted: Wanted | None = None,
         sources: Sequence[str | Path | None] = (),
     ) -> None:
         self.output_dir = Path(output_dir)
@@ -77,7 +78,7 @@ class SlideSegmenter:
         self.finder = finder if finder is not None else FoundNuclei()
         self.reference_density = reference_density
         self.mpp = None if mpp is None else Mpp(mpp, mpp).x
-        self.gzip = flag("gzip", gzip)
+        self.wanted = wanted if wanted is not None else Wanted()
         self.seconds = Seconds()
         self.settings = {
             "version": monch_monai.__version__,
@@ -88,7 +89,7 @@ class SlideSegmenter:
             "tissue": None if tissue is None else [tissue.threshold, tissue.min_area_mm2],
             "nuclei": self.finder.settings,
             "reference_density": reference_density,
-            "gzip": self.gzip,
+            **self.wanted.settings,
             "predictor": getattr(predictor, "settings", None),
             "class_table": predictor.class_table.to_dict(),
             "sources": [sha256(Path(path)) for path in sources if path is not None],
@@ -155,14 +156,14 @@ class SlideSegmenter:
             factors = ", ".join(f"{factor:.2f}" for factor in plan.lightening)
             logger.info("%s: lightened for the network, optical density times %s (R, G, B)", path.name, factors)
         try:
-            if work.open(settings):
+            if work.open({name: value for name, value in settings.items() if name not in self.wanted.settings}):
                 logger.info("%s: resuming where an earlier run ended", path.name)
             self.seconds = seconds = self._run(plan, work)
             result = work.path / "result"
             shutil.rmtree(result, ignore_errors=True)
             result.mkdir()
             start = time.perf_counter()
-            summary = write_results(result, plan, work, self.finder, self.class_table, self.gzip, settings)
+            summary = write_results(result, plan, work, self.finder, self.class_table, self.wanted, settings)
             result.rename(target)
             work.remove()
         except InputError as error:

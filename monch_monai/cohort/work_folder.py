@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from monch_monai.files import PART, write_atomically, write_text_atomically
 from monch_monai.geometry import WorkingBox
 from monch_monai.predict import Cell, Lattice, Prediction
-
-TILE = 512
-"""Side of the squares in which class maps are kept and written, px."""
+from monch_monai.writers import TILE
 
 
 class FileCache:
