@@ -32,8 +32,9 @@ class AnnotationFile:
     """Microscopy Bulk Simple Annotations (PS3.3 A.87) of closed polygons in px of the source's Total Pixel Matrix.
 
     A group has the property type Nucleus with the kind of cell as modifier, the class's name as label and its colour;
-    probabilities, area and features are its measurements, without the nuclei that have no value. Coordinates are
-    single precision. Holes, and smaller parts of outlines in several, are left out: the standard has neither.
+    probabilities, area and features are its measurements, without the nuclei that have no value, and without those
+    that no nucleus of the class has. Coordinates are single precision. Holes, and smaller parts of outlines in several,
+    are left out: the standard has neither.
 
     What is added waits in files beside `path`. The standard has no file of no annotation, so for no nuclei none is
     written.
@@ -134,7 +135,9 @@ class _Group:
             (id(head), "PointCoordinatesData"): Bulk("OF", 4 * self.coordinates, pieces(self.points)),
             (id(head), "LongPrimitivePointIndexList"): Bulk("OL", 4 * self.count, pieces(self.starts)),
         }
-        for i, measured in enumerate(head.MeasurementsSequence):
+        measured_by_column = list(enumerate(head.MeasurementsSequence))
+        head.MeasurementsSequence = [m for i, m in measured_by_column if self.missing[i] < self.count]
+        for i, measured in measured_by_column:
             values = measured.MeasurementValuesSequence[0]
             length = 4 * (self.count - int(self.missing[i]))
             made[id(values), "FloatingPointValues"] = Bulk("OF", length, self._column(i, places=False))

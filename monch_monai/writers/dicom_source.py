@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from monch_monai.writers.dicom_codes import scheme_item
 from monch_monai.writers.source import Source
 
 logging.getLogger("highdicom").setLevel(logging.WARNING)  # it logs each attribute that it copies
+warnings.filterwarnings("ignore", "The string .* is unlikely to represent the intended person name")  # the slide's own
 
 THICKNESS = 0.004
 """Of a section whose thickness is not known, mm: the usual one."""

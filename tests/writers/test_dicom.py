@@ -138,17 +138,21 @@ def test_classes_without_a_nucleus_have_no_group(tmp_path):
     assert (group.label, group.number) == ("dead", 1)
 
 
-def test_a_measurement_leaves_out_nuclei_without_a_value(tmp_path):
-    source, table = replace(source_of(), features=True), nuclei_at([(10, 10), (50, 50), (90, 90)], [1, 1, 1])
+def test_a_measurement_leaves_out_nuclei_without_a_value(slide, tmp_path):
+    source = replace(source_of(path=slide, size=SIZE), features=True)
+    table = nuclei_at([(10, 10), (50, 50), (90, 90), (130, 130)], [1, 1, 1, 4])
     for quantity in source.quantities[8:]:
-        table = table.append_column(quantity.column, [[1.5, None, 2.5]])
-    (group,) = highdicom.ann.annread(
-        written("dicom", tmp_path, source, in_pieces(table.cast(source.schema), 2))
-    ).get_annotation_groups()
-    names, values, units = group.get_measurements()
+        table = table.append_column(quantity.column, [[1.5, None, 2.5, None]])
+    path = written("dicom", tmp_path, source, in_pieces(table.cast(source.schema), 2))
+    some, none = highdicom.ann.annread(path).get_annotation_groups()
+    names, values, units = some.get_measurements()
     assert len(names) == len(source.quantities)
     assert np.array_equal(values[:, 8:], np.tile([[1.5], [np.nan], [2.5]], len(names) - 8), equal_nan=True)
     assert {unit.value for unit in units} == {"um2", "um", "rad", "1"}
+    assert len(none.get_measurements()[0]) == 8  # a measurement of no value is none
+    assert missing_elements(pydicom.dcmread(path)) == []
+    with WsiDicom.open([*slide.glob("*.dcm"), path]) as opened:
+        assert [len(group) for group in opened.annotations[0].groups] == [3, 1]
 
 
 def test_wsidicom_opens_the_annotations_beside_their_slide(slide, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from monch_monai.class_table import PANNUKE, ClassTable, NucleusClass
-from monch_monai.writers import FORMATS
+from monch_monai.writers import FORMATS, TILE
 from tests.fakes.sources import in_pieces, nuclei_at, scattered, source_of
 from tests.writers.reading import NUCLEI, READ, expected, in_order, provenance_of, written
 
@@ -106,3 +106,18 @@ def test_a_full_disk_is_an_oserror(name, tmp_path, limit):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert_same(name, written(name, tmp_path, source, tables[:1]), tables[:1])
+
+
+@pytest.mark.parametrize("name", [name for name, format_ in FORMATS.items() if format_.of_map])
+def test_a_full_disk_ends_a_class_map_too(name, tmp_path):
+    if FORMATS[name].needs:
+        pytest.importorskip(FORMATS[name].needs)
+    noise = np.random.default_rng(0).integers(0, 6, (TILE, TILE), np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (100, 100_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                FORMATS[name].load()(tmp_path / FORMATS[name].file, source_of(), lambda row, column: noise)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
