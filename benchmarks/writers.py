@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from monch_monai.writers import FORMATS, TILE, Source, provenance
 
 REGION, SPACING, CORNERS = 1500, 70.0, 36
 """Nuclei added at once; px from one to the next; corners of an outline."""
+PERIOD = int(SPACING) * len(PANNUKE.nuclei)
 
 
 def print_writers(counts: tuple[int, ...] = (10_000, 100_000)) -> None:
@@ -84,7 +86,14 @@ def regions(count: int) -> Iterator[pa.Table]:
 
 def square(row: int, column: int) -> NDArray[np.uint8]:
     """A square of a class map of discs as dense as the nuclei."""
-    y, x = (np.mgrid[:TILE, :TILE] + np.array([row, column])[:, None, None] * TILE) // int(SPACING)
-    from_middle = (np.mgrid[:TILE, :TILE] + np.array([row, column])[:, None, None] * TILE) % int(SPACING) - SPACING / 2
-    classes = 1 + (x + y) % len(PANNUKE.nuclei)
-    return np.where(np.square(from_middle).sum(axis=0) <= 14**2, classes, 0).astype(np.uint8)
+    y, x = (number * TILE % PERIOD for number in (row, column))
+    return pattern()[y : y + TILE, x : x + TILE]
+
+
+@cache
+def pattern() -> NDArray[np.uint8]:
+    """A class map that repeats after `PERIOD` px, and a square more."""
+    y, x = np.mgrid[: PERIOD + TILE, : PERIOD + TILE]
+    inside = np.square((y + 0.5) % SPACING - SPACING / 2) + np.square((x + 0.5) % SPACING - SPACING / 2) <= 14**2
+    classes = 1 + (x // SPACING + y // SPACING) % len(PANNUKE.nuclei)
+    return np.where(inside, classes, 0).astype(np.uint8)
