@@ -19,6 +19,7 @@ COMMANDS = {
     "slide_memory": "slides:print_memory",
     "slide_peak": "slides:print_peak",
     "words": "wordings:print_wordings",
+    "write": "writers:print_writers",
 }
 """Each command's module and function: only what runs is imported, since memory is measured too."""
 

@@ -143,7 +143,7 @@ class Cohort:
                 logger.error("%s", error)
                 yield Outcome(slide, None, str(error))
             else:
-                logger.info("%s", estimate(plan, self.segmenter.pipeline, self.segmenter.gzip))
+                logger.info("%s", estimate(plan, self.segmenter.pipeline, self.segmenter.wanted))
                 plan.slide.close()
                 yield Outcome(slide, {}, None)
 

@@ -15,18 +15,19 @@ from tqdm import tqdm
 
 import monch_monai
 from monch_monai.class_table import ClassTable
-from monch_monai.cohort.results import earlier_summary, write_results
+from monch_monai.cohort.results import Wanted, earlier_summary, write_results
 from monch_monai.cohort.shared_work_folder import SharedWorkFolder
 from monch_monai.cohort.slide_file import fingerprint, refuse_name, result_name
-from monch_monai.cohort.work_folder import TILE, WorkFolder
+from monch_monai.cohort.work_folder import WorkFolder
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.geometry import Mpp
 from monch_monai.predict import NaNError, Predictor, Tiling
 from monch_monai.segmentation import FoundNuclei, NucleusFinder, Pipeline, Plan, Region, Seconds, Workers, margin_px
-from monch_monai.settings import flag, multiple
+from monch_monai.settings import multiple
 from monch_monai.slides import grid_of, open_slide, tissue_and_lightening
 from monch_monai.stain import TissueRule
+from monch_monai.writers import TILE
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +48,18 @@ class SlideSegmenter:
         reference_density: mean optical density of tissue, by channel, that darker slides are lightened to; None leaves
             all as they are.
         mpp: of the slides, µm per pixel of level 0, instead of what they state.
-        gzip: whether GeoJSON is written as `nuclei.geojson.gz`.
+        wanted: which files are written; `wanted_results` makes it of settings.
         sources: files that predictions depend on, such as the checkpoint; None are left out.
 
     Attributes:
+        settings: what slides are segmented with, without those of `wanted`.
         seconds: where the time of the last slide went.
         dataset_dir: folder of all slides; one from a folder within it has its results in a folder of that name.
         claim_limit_s: where other workers segment the same slides, the seconds after which one without a sign of life
             counts as dead; None where this process is alone.
 
     Raises:
-        InputError: `workers.region_size` is no multiple of 512, `mpp` no resolution, or `gzip` neither true nor false.
+        InputError: `workers.region_size` is no multiple of 512, or `mpp` no resolution.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class SlideSegmenter:
         finder: NucleusFinder | None = None,
         reference_density: Sequence[float] | None = None,
         mpp: float | None = None,
-        gzip: bool | str = False,
+        wanted: Wanted | None = None,
         sources: Sequence[str | Path | None] = (),
     ) -> None:
         self.output_dir = Path(output_dir)
@@ -81,7 +83,7 @@ class SlideSegmenter:
         self.finder = finder if finder is not None else FoundNuclei()
         self.reference_density = reference_density
         self.mpp = None if mpp is None else Mpp(mpp, mpp).x
-        self.gzip = flag("gzip", gzip)
+        self.wanted = wanted if wanted is not None else Wanted()
         self.seconds = Seconds()
         self.dataset_dir: Path | None = None
         self.claim_limit_s: float | None = None
@@ -94,7 +96,6 @@ class SlideSegmenter:
             "tissue": None if tissue is None else [tissue.threshold, tissue.min_area_mm2],
             "nuclei": self.finder.settings,
             "reference_density": reference_density,
-            "gzip": self.gzip,
             "predictor": getattr(predictor, "settings", None),
             "class_table": predictor.class_table.to_dict(),
             "sources": [sha256(Path(path)) for path in sources if path is not None],
@@ -145,25 +146,26 @@ class SlideSegmenter:
         target = self.output_dir / name
         work: WorkFolder = WorkFolder(target.parent / f".{target.name}.partial")
         if self.claim_limit_s is not None:
-            work = SharedWorkFolder(work.path, self.claim_limit_s)
+            work = SharedWorkFolder(work.path, self.claim_limit_s, self.wanted.settings)
         settings = {**self.settings, "slide": [path.name, fingerprint(path)]}
+        every = {**settings, **self.wanted.settings}
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
-                return earlier_summary(target, settings)
+                return earlier_summary(target, every)
             if not joins and work.others():
                 return None
             with work.held(target.parent / f".{target.name}.lock", settings) as resumes:
                 if target.exists():  # made in the meantime
                     work.remove()
-                    return earlier_summary(target, settings)
+                    return earlier_summary(target, every)
                 if resumes:
                     logger.info("%s: resuming where an earlier run ended", path.name)
                 return self._segment(path, target, work, settings)
         except OSError as error:
             if self.claim_limit_s is not None and target.exists():  # by another worker, which removed the rest
                 work.remove()
-                return earlier_summary(target, settings)
+                return earlier_summary(target, every)
             raise InputError(f"{target} cannot be written ({error.strerror or error}): {_remedy(error)}") from error
 
     def _segment(self, path: Path, target: Path, work: WorkFolder, settings: dict[str, Any]) -> dict[str, Any]:
@@ -176,11 +178,11 @@ class SlideSegmenter:
                     logger.info("%s: lightened for the network, optical density times %s (R, G, B)", path.name, factors)
                 self.seconds = seconds = self._run(plan, work)
                 if not work.wait_to_write(target):
-                    return earlier_summary(target, settings)
+                    return earlier_summary(target, {**settings, **self.wanted.settings})
                 start = time.perf_counter()
                 shutil.rmtree(work.result, ignore_errors=True)
                 work.result.mkdir()
-                summary = write_results(work.result, plan, work, self.finder, self.class_table, self.gzip, settings)
+                summary = write_results(work.result, plan, work, self.finder, self.class_table, self.wanted, settings)
                 work.result.rename(target)
                 work.remove()
             except InputError as error:

@@ -1,11 +1,12 @@
 """A slide's work folder that many processes fill together, each its own regions."""
 
 import errno
+import json
 import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from monch_monai.cohort.claims import Claims
 from monch_monai.cohort.locks import locked
-from monch_monai.cohort.work_folder import WorkFolder
+from monch_monai.cohort.work_folder import SETTINGS, WorkFolder
 from monch_monai.errors import InputError
 from monch_monai.files import write_text_atomically
 from monch_monai.geometry import WorkingBox
 
 logger = logging.getLogger(__name__)
 
+WRITTEN = "written.json"
 JOINING_S = 20
 """How long a worker tries to join while others join."""
 
@@ -36,10 +38,13 @@ class SharedWorkFolder(WorkFolder):
     Args:
         path: of the folder.
         limit_s: seconds without a sign of life after which a worker's claims are taken over.
+        written: settings that change only what is written of finished regions. Workers agree on them, since any may
+            write; another run may have others and resumes.
     """
 
-    def __init__(self, path: Path, limit_s: float) -> None:
+    def __init__(self, path: Path, limit_s: float, written: Mapping[str, Any] | None = None) -> None:
         super().__init__(path)
+        self.written = json.dumps(written)
         self.claims = Claims(self.regions, limit_s)
         self.result = path / f"result-{self.claims.worker}"
 
@@ -120,11 +125,13 @@ class SharedWorkFolder(WorkFolder):
     def _open(self, text: str) -> bool:
         others = self.others()
         if not others and self._is_of(text):
-            return super()._open(text)
+            resumes = super()._open(text)
+            write_text_atomically(self.path / WRITTEN, self.written)
+            return resumes
         if not others:
             self.remove()
             self._make(text)
-        if not self._is_of(text):
+        if not (self._is_of(text) and self._has(WRITTEN, self.written)):
             whose = "; ".join(others)
             raise InputError(f"{self.path} is filled with other settings ({whose}): wait for it, or give the same")
         if others:
@@ -137,7 +144,8 @@ class SharedWorkFolder(WorkFolder):
         try:
             made.chmod(self.path.parent.stat().st_mode & 0o777)  # other accounts may work here too
             (made / "regions").mkdir()
-            write_text_atomically(made / "settings.json", text)
+            write_text_atomically(made / SETTINGS, text)
+            write_text_atomically(made / WRITTEN, self.written)
             made.rename(self.path)
         except OSError as error:
             shutil.rmtree(made, ignore_errors=True)

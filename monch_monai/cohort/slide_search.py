@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from monch_monai.cohort.results import NUCLEI_TABLE, SUMMARY
+from monch_monai.cohort.results import SUMMARY, THUMBNAIL_FILE, TISSUE_FILE
 from monch_monai.cohort.slide_file import dicom_files, reads_dicom, result_name, series
 from monch_monai.errors import InputError
 from monch_monai.files import refuse_twins
@@ -126,7 +126,7 @@ def _refuse_overlaps(slides: list[Path], source: Path) -> None:
 
 
 def _holds_results(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in (SUMMARY, NUCLEI_TABLE))
+    return all((folder / name).is_file() for name in (SUMMARY, THUMBNAIL_FILE, TISSUE_FILE))
 
 
 def _some(paths: list[Path]) -> str:

@@ -18,9 +18,9 @@ from monch_monai.errors import InputError
 from monch_monai.files import PART, write_atomically, write_text_atomically
 from monch_monai.geometry import WorkingBox
 from monch_monai.predict import Cell, Lattice, Prediction
+from monch_monai.writers import TILE
 
-TILE = 512
-"""Side of the squares in which class maps are kept and written, px."""
+SETTINGS = "settings.json"
 
 
 class FileCache:
@@ -118,7 +118,10 @@ class WorkFolder:
 
     def _is_of(self, text: str) -> bool:
         """Whether the folder was made with the settings of this text."""
-        record = self.path / "settings.json"
+        return self._has(SETTINGS, text)
+
+    def _has(self, name: str, text: str) -> bool:
+        record = self.path / name
         return record.is_file() and record.read_text(encoding="utf-8") == text
 
     def _open(self, text: str) -> bool:
@@ -128,7 +131,7 @@ class WorkFolder:
         self.regions.mkdir(parents=True, exist_ok=True)
         for part in self.path.rglob(f"{PART}*"):
             part.unlink()  # of a run that was killed while it wrote
-        write_text_atomically(self.path / "settings.json", text)
+        write_text_atomically(self.path / SETTINGS, text)
         return resumes
 
     def is_finished(self, core: WorkingBox) -> bool:
