@@ -20,6 +20,7 @@ COMMANDS = {
     "slide_peak": "slides:print_peak",
     "words": "wordings:print_wordings",
     "fuzz": "fuzz:print_fuzz",
+    "write": "writers:print_writers",
 }
 """Each command's module and function: only what runs is imported, since memory is measured too."""
 

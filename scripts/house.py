@@ -15,6 +15,7 @@ FLOORS = (
     ("data", "predict", "baselines"),
     ("datasets", "slides"),
     ("segmentation",),
+    ("writers",),
     ("cohort", "handlers"),
     ("runs", "report"),
     ("label",),

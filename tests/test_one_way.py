@@ -11,11 +11,12 @@ from PIL import Image
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.geometry import Level0Box
 from monch_monai.label.segmenter import Segmenter
-from monch_monai.segmentation import GeoJsonFile
 from monch_monai.stain import lightened
+from monch_monai.writers import GeoJsonFile
 from tests.bundle.conftest import fork_bundle, run_bundle
 from tests.fakes.labels import some_classes
 from tests.fakes.slides import write_slide
+from tests.fakes.sources import source_of
 from tests.fakes.trained import tissue, trained_monch, write_small_bundle
 
 SIZE = 1000
@@ -51,7 +52,7 @@ def nuclei_of(geojson: Path) -> list[tuple]:
 
 
 def from_table(table, path: Path, class_table: ClassTable = PANNUKE) -> list[tuple]:
-    with GeoJsonFile(path, {}, class_table) as file:
+    with GeoJsonFile(path, source_of(class_table)) as file:
         file.add(table)
     return nuclei_of(path)
 

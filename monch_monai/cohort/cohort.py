@@ -1,21 +1,19 @@
 """All slides of a folder: each on its own, so that a broken one stops none of the others."""
 
-import csv
 import hashlib
-import io
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monch_monai.class_table import ClassTable
+from monch_monai.cohort.claims import LIMIT_S
+from monch_monai.cohort.cohort_table import CohortTable
 from monch_monai.cohort.estimate import estimate
 from monch_monai.cohort.segmenter import SlideSegmenter
-from monch_monai.cohort.slide_file import fingerprint, stem
+from monch_monai.cohort.slide_file import fingerprint, printable
+from monch_monai.cohort.slide_search import find_slides
 from monch_monai.errors import InputError, one_line
-from monch_monai.files import refuse_twins, write_text_atomically
-from monch_monai.settings import flag
-from monch_monai.slides import SUFFIXES, is_dicom_folder
+from monch_monai.settings import flag, number
 
 logger = logging.getLogger(__name__)
 
@@ -33,18 +31,26 @@ Engine = Callable[[list[Path], SlideSegmenter], Iterable[Outcome]]
 
 
 def one_after_another(slides: list[Path], segmenter: SlideSegmenter) -> Iterator[Outcome]:
-    """Segments slides in this process."""
+    """Segments slides in this process: those that other workers are at when the rest is done."""
     with segmenter:
+        others = []
         for slide in slides:
+            outcome = segment_slide(slide, segmenter, joins=False)
+            if outcome.summary is None and outcome.error is None:
+                others.append(slide)
+            else:
+                yield outcome
+        for slide in others:
             yield segment_slide(slide, segmenter)
 
 
-def segment_slide(slide: Path, segmenter: SlideSegmenter) -> Outcome:
-    """Segments a slide; whatever goes wrong is in the outcome."""
+def segment_slide(slide: Path, segmenter: SlideSegmenter, joins: bool = True) -> Outcome:
+    """Segments a slide; whatever goes wrong is in the outcome. Without `joins` that is empty while others are at it."""
     try:
-        return Outcome(slide, segmenter(slide), None)
+        return Outcome(slide, segmenter(slide, joins), None)
     except InputError as error:
-        logger.error("%s", error if slide.name in str(error) else f"{slide.name}: {error}")
+        name = printable(slide.name)
+        logger.error("%s", error if name in str(error) else f"{name}: {error}")
         return Outcome(slide, None, str(error))
     except Exception as error:  # of a library, on a file that its authors have not met
         logger.exception("%s could not be segmented", slide)
@@ -60,13 +66,18 @@ class Cohort:
         segmenter: segments a slide.
         engine: how slides are gone through; one after another when None.
         dry_run: only report what each slide will take.
+        recursive: whether slides of subfolders count; their results are in subfolders of the same names.
+        workers_share: whether other processes, on this machine or on others with the same disk, may segment the same
+            slides into the same folder at the same time.
+        claim_limit_s: seconds without a sign of life after which another of these counts as dead.
 
     Attributes:
         slides: paths.
         fingerprint: SHA-256 over names and fingerprints.
 
     Raises:
-        InputError: the folder has no slide, two slides would write the same folder, or nuclei are given for several.
+        InputError: the folder has no slide, two slides would write the same folder, nuclei are given for several, or
+            a setting is of another kind or out of bounds.
     """
 
     def __init__(
@@ -76,37 +87,53 @@ class Cohort:
         segmenter: SlideSegmenter,
         engine: Engine | None = None,
         dry_run: bool | str = False,
+        recursive: bool | str = False,
+        workers_share: bool | str = False,
+        claim_limit_s: float = LIMIT_S,
     ) -> None:
-        self.slides = find_slides(dataset_dir)
+        self.output_dir = Path(output_dir)
+        self.slides = find_slides(dataset_dir, flag("recursive", recursive), self.output_dir)
         if segmenter.finder.originals is not None and len(self.slides) > 1:
             raise InputError(f"nuclei are of one slide, and there are {len(self.slides)}: give one as --dataset_dir")
-        self.output_dir = Path(output_dir)
         self.segmenter = segmenter
+        segmenter.dataset_dir = self.source = Path(str(dataset_dir))
+        limit = number("claim_limit_s", claim_limit_s, least=1, most=86_400, unit="seconds, ")
+        segmenter.claim_limit_s = limit if flag("workers_share", workers_share) else None
         self.engine = engine if engine is not None else one_after_another
         self.dry_run = flag("dry_run", dry_run)
-        contents = [(slide.name, _fingerprint(slide)) for slide in self.slides]
+        contents = [(self._name(slide), _fingerprint(slide)) for slide in self.slides]
         self.fingerprint = hashlib.sha256(repr(contents).encode()).hexdigest()
 
     def run(self) -> None:
-        """Segments all slides, and writes `cohort.csv` after each.
+        """Segments all slides, and writes `cohort.csv` as they are done.
 
         Raises:
-            InputError: at the end, naming the slides that failed, and the reason where all failed for the same.
+            InputError: at the end, naming the slides that failed, and the reason where all failed for the same; or
+                `cohort.csv` cannot be written.
         """
-        outcomes: list[Outcome] = []
+        errors: dict[str, str] = {}
+        table = CohortTable(self.output_dir, self.segmenter.class_table)
         work = self._estimates() if self.dry_run else self.engine(self.slides, self.segmenter)
-        for outcome in work:
-            outcomes.append(outcome)
+        count = 0
+        for count, outcome in enumerate(work, start=1):
+            if outcome.error is not None:
+                errors[self._name(outcome.slide)] = outcome.error
             if not self.dry_run:
-                write_cohort(self.output_dir / "cohort.csv", outcomes, self.segmenter.class_table)
-        reasons = {outcome.slide.name: outcome.error for outcome in outcomes if outcome.error is not None}
-        failed = sorted(reasons)
+                table.write(errors, whole=count == len(self.slides))
         if not self.dry_run:
-            logger.info("%d slides segmented; cohort.csv is in %s", len(outcomes) - len(failed), self.output_dir)
-        if failed:
-            cause, *others = dict.fromkeys(reasons.values())
-            found = cause if not others and len(failed) == len(outcomes) else "see above"
-            raise InputError(f"{len(failed)} of {len(outcomes)} slides have no result: {', '.join(failed)}; {found}")
+            logger.info("%d slides segmented; cohort.csv is in %s", count - len(errors), self.output_dir)
+            if others := table.made_otherwise(self.segmenter.settings):
+                logger.warning("cohort.csv holds slides segmented with other settings, such as %s", others[0])
+        if errors:
+            cause, *more = dict.fromkeys(errors.values())
+            found = cause if not more and len(errors) == count else "see above"
+            failed = ", ".join(map(printable, sorted(errors)))
+            raise InputError(f"{len(errors)} of {count} slides have no result: {failed}; {found}")
+
+    def _name(self, slide: Path) -> str:
+        """Path of a slide within the cohort's folder."""
+        within = slide != self.source and slide.is_relative_to(self.source)
+        return slide.relative_to(self.source).as_posix() if within else slide.name
 
     def _estimates(self) -> Iterator[Outcome]:
         for slide in self.slides:
@@ -116,29 +143,9 @@ class Cohort:
                 logger.error("%s", error)
                 yield Outcome(slide, None, str(error))
             else:
-                logger.info("%s", estimate(plan, self.segmenter.pipeline, self.segmenter.gzip))
+                logger.info("%s", estimate(plan, self.segmenter.pipeline, self.segmenter.wanted))
                 plan.slide.close()
                 yield Outcome(slide, {}, None)
-
-
-def find_slides(path: str | Path | None) -> list[Path]:
-    """Slides of a folder (not of its subfolders, but those of DICOM files are slides), by name; or the one given.
-
-    Raises:
-        InputError: the path has no slide, or two slides would write the same folder.
-    """
-    if path is None:
-        raise InputError("no slides given: give --dataset_dir, a folder of slides or one slide")
-    source = Path(path)
-    if not source.exists():
-        raise InputError(f"dataset_dir {source} does not exist: give a folder of slides or one slide")
-    if source.is_file() or is_dicom_folder(source):
-        return [source]
-    slides = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES or is_dicom_folder(p))
-    if not slides:
-        raise InputError(f"{source} holds no slide: give a folder with at least one of {', '.join(SUFFIXES)}")
-    refuse_twins(slides, stem)
-    return slides
 
 
 def _fingerprint(slide: Path) -> str:
@@ -147,22 +154,3 @@ def _fingerprint(slide: Path) -> str:
         return fingerprint(slide)
     except InputError:
         return "unreadable"
-
-
-def write_cohort(path: Path, outcomes: Iterable[Outcome], class_table: ClassTable) -> None:
-    """Writes a row a slide, by name: tissue, nuclei and density by class, ratios, or why it failed. Atomic."""
-    names = [c.name for c in class_table.nuclei]
-    ratios = ["neoplastic_share", "inflammatory_share", "tumour_infiltration"]
-    text = io.StringIO()
-    table = csv.writer(text)
-    densities = [f"{name} per mm2" for name in names]
-    table.writerow(["slide", "source_mpp", "working_mpp", "tissue_mm2", *names, *densities, *ratios, "error"])
-    for slide, summary, error in sorted(outcomes, key=lambda outcome: outcome.slide.name):
-        if summary is None:
-            table.writerow([slide.name, *[""] * (3 + 2 * len(names) + len(ratios)), error])
-        else:
-            resolutions = [summary[name][0] for name in ("source_mpp", "working_mpp")]
-            parts = [[summary[key][name] for name in names] for key in ("nuclei", "per_mm2")]
-            shares = [summary["ratios"][name] for name in ratios]
-            table.writerow([slide.name, *resolutions, summary["tissue_mm2"], *parts[0], *parts[1], *shares, ""])
-    write_text_atomically(path, text.getvalue())

@@ -4,12 +4,13 @@ import time
 
 import numpy as np
 
+from monch_monai.cohort.results import Wanted
 from monch_monai.segmentation import Pipeline, Plan, margin_px
 
 NUCLEI_PER_MM2 = 4000
 """Of cellular tissue; a slide may have a third or twice as many."""
-BYTES_PER_NUCLEUS = {"geojson": 1000, "geojson.gz": 150, "parquet": 300}
-BYTES_PER_MM2_OF_CLASSES = 300_000
+BYTES_PER_NUCLEUS = {"geojson": 1000, "geojson.gz": 150, "parquet": 300, "dicom": 350, "dsa": 1000, "anndata": 60}
+BYTES_PER_MM2_OF_CLASSES = {"pyramid": 300_000, "seg": 6_000_000}
 PICTURE_BYTES = 6 * 2**20
 """Of the thumbnail and the picture of the tissue."""
 PROCESS_BYTES = 1000 * 2**20
@@ -18,7 +19,7 @@ TILE_BYTES = 40 * 2**20
 """Activations for a tile of 256 px."""
 
 
-def estimate(plan: Plan, pipeline: Pipeline, gzip: bool) -> str:
+def estimate(plan: Plan, pipeline: Pipeline, wanted: Wanted) -> str:
     """A line of tissue area, tiles, time, memory and output size.
 
     Time is that of the network alone, from one batch timed here after another that warms up. Memory may be off by half,
@@ -39,8 +40,9 @@ def estimate(plan: Plan, pipeline: Pipeline, gzip: bool) -> str:
         PROCESS_BYTES + batch * TILE_BYTES * (tile / 256) ** 2 + read * (3 * (2 + pipeline.workers.num_workers) + 24)
     )
     memory += view * (per_px * (2 + pipeline.workers.nucleus_workers) + 60 * max(1, pipeline.workers.nucleus_workers))
-    text = BYTES_PER_NUCLEUS["geojson.gz" if gzip else "geojson"] + BYTES_PER_NUCLEUS["parquet"]
-    size = area * (NUCLEI_PER_MM2 * text + BYTES_PER_MM2_OF_CLASSES) + PICTURE_BYTES
+    names = ["geojson.gz" if name == "geojson" and wanted.gzip else name for name in wanted.formats]
+    nuclei, pixels = (sum(of.get(name, 0) for name in names) for of in (BYTES_PER_NUCLEUS, BYTES_PER_MM2_OF_CLASSES))
+    size = area * (NUCLEI_PER_MM2 * nuclei + pixels) + PICTURE_BYTES
     slide = plan.slide
     return (
         f"{slide.name}: {slide.size.width}x{slide.size.height} px at {slide.resolution.mean:.4g} µm/px,"

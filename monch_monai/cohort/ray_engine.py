@@ -1,6 +1,7 @@
 """Slides as Ray tasks, on this machine or a cluster (the optional extra `ray`)."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 class RayEngine:
-    """Runs each slide as a Ray task. A task whose worker dies is run again, from what was finished.
+    """Runs each slide as a Ray task. A task whose worker dies is run again, from what was finished. Where workers share
+    slides, tasks without a slide of their own help with those of others.
 
     Nodes of a cluster need this package, and the slides and results at the same paths. Within a task nuclei are found
     in its own process: parallel work is that of slides beside each other.
@@ -71,20 +73,46 @@ class RayEngine:
             shared = ray.put(segmenter)
             task = ray.remote(**self.options)(_segment)
             pending = {task.remote(slide, shared): slide for slide in slides}
-            while pending:
+            most = self._tasks_at_once() if segmenter.claim_limit_s is not None else 0
+            failed: dict[Path, Outcome] = {}
+            left = set(slides)
+            while left:
+                working = Counter(pending.values())
+                helped = [slide for slide in slides if slide in left and slide not in failed]
+                for _ in range(max(0, most - len(pending)) if helped else 0):
+                    slide = min(helped, key=lambda slide: working[slide])
+                    working[slide] += 1
+                    pending[task.remote(slide, shared)] = slide
                 (done, *_), _ = ray.wait(list(pending), num_returns=1)
                 slide = pending.pop(done)
-                try:
-                    yield ray.get(done)
-                except ray.exceptions.RayTaskError as error:  # raised by the task, not the death of its worker
-                    reason = (str(error.cause).splitlines() or [type(error.cause).__name__])[0]
-                    logger.error("%s: %s", slide, reason)
-                    yield Outcome(slide, None, reason)
-                except ray.exceptions.RayError as error:  # its worker died once too often
-                    logger.error("%s: %s", slide, type(error).__name__)
-                    yield Outcome(slide, None, f"{type(error).__name__}: its worker died; run again to resume")
+                outcome = self._outcome(slide, done)
+                if outcome.error is not None:
+                    failed[slide] = outcome
+                if slide in left and (outcome.error is None or slide not in pending.values()):
+                    left.remove(slide)
+                    yield outcome
         finally:
             ray.shutdown()
+
+    def _tasks_at_once(self) -> int:
+        """How many tasks the machines have room for."""
+        room = self.ray.cluster_resources()
+        needed = {"CPU": self.options["num_cpus"], "GPU": self.options["num_gpus"]}
+        return min(int(room.get(name, 0) // number) for name, number in needed.items() if number)
+
+    def _outcome(self, slide: Path, done: Any) -> Outcome:
+        """The outcome of a task that ended, in whatever way."""
+        errors = self.ray.exceptions
+        try:
+            outcome: Outcome = self.ray.get(done)
+        except errors.RayTaskError as error:  # raised by the task, not the death of its worker
+            reason = (str(error.cause).splitlines() or [type(error.cause).__name__])[0]
+            logger.error("%s: %s", slide, reason)
+            return Outcome(slide, None, reason)
+        except errors.RayError as error:  # its worker died once too often
+            logger.error("%s: %s", slide, type(error).__name__)
+            return Outcome(slide, None, f"{type(error).__name__}: its worker died; run again to resume")
+        return outcome
 
 
 def _segment(slide: Path, segmenter: SlideSegmenter) -> Outcome:

@@ -1,31 +1,33 @@
 """One slide, from file to folder of results."""
 
-import json
+import errno
 import logging
 import shutil
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 import monch_monai
 from monch_monai.class_table import ClassTable
-from monch_monai.cohort.results import SUMMARY, write_results
-from monch_monai.cohort.slide_file import fingerprint, stem
-from monch_monai.cohort.work_folder import TILE, WorkFolder
+from monch_monai.cohort.results import Wanted, earlier_summary, write_results
+from monch_monai.cohort.shared_work_folder import SharedWorkFolder
+from monch_monai.cohort.slide_file import fingerprint, refuse_name, result_name
+from monch_monai.cohort.work_folder import WorkFolder
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.geometry import Mpp
 from monch_monai.predict import NaNError, Predictor, Tiling
 from monch_monai.segmentation import FoundNuclei, NucleusFinder, Pipeline, Plan, Region, Seconds, Workers, margin_px
-from monch_monai.settings import flag, multiple
+from monch_monai.settings import multiple
 from monch_monai.slides import grid_of, open_slide, tissue_and_lightening
 from monch_monai.stain import TissueRule
+from monch_monai.writers import TILE
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +48,18 @@ class SlideSegmenter:
         reference_density: mean optical density of tissue, by channel, that darker slides are lightened to; None leaves
             all as they are.
         mpp: of the slides, µm per pixel of level 0, instead of what they state.
-        gzip: whether GeoJSON is written as `nuclei.geojson.gz`.
+        wanted: which files are written; `wanted_results` makes it of settings.
         sources: files that predictions depend on, such as the checkpoint; None are left out.
 
     Attributes:
+        settings: what slides are segmented with, without those of `wanted`.
         seconds: where the time of the last slide went.
+        dataset_dir: folder of all slides; one from a folder within it has its results in a folder of that name.
+        claim_limit_s: where other workers segment the same slides, the seconds after which one without a sign of life
+            counts as dead; None where this process is alone.
 
     Raises:
-        InputError: `workers.region_size` is no multiple of 512, `mpp` no resolution, or `gzip` neither true nor false.
+        InputError: `workers.region_size` is no multiple of 512, or `mpp` no resolution.
     """
 
     def __init__(
@@ -66,7 +72,7 @@ class SlideSegmenter:
         finder: NucleusFinder | None = None,
         reference_density: Sequence[float] | None = None,
         mpp: float | None = None,
-        gzip: bool | str = False,
+        wanted: Wanted | None = None,
         sources: Sequence[str | Path | None] = (),
     ) -> None:
         self.output_dir = Path(output_dir)
@@ -77,8 +83,10 @@ class SlideSegmenter:
         self.finder = finder if finder is not None else FoundNuclei()
         self.reference_density = reference_density
         self.mpp = None if mpp is None else Mpp(mpp, mpp).x
-        self.gzip = flag("gzip", gzip)
+        self.wanted = wanted if wanted is not None else Wanted()
         self.seconds = Seconds()
+        self.dataset_dir: Path | None = None
+        self.claim_limit_s: float | None = None
         self.settings = {
             "version": monch_monai.__version__,
             "tile_size": self.tiling.tile_size,
@@ -88,7 +96,6 @@ class SlideSegmenter:
             "tissue": None if tissue is None else [tissue.threshold, tissue.min_area_mm2],
             "nuclei": self.finder.settings,
             "reference_density": reference_density,
-            "gzip": self.gzip,
             "predictor": getattr(predictor, "settings", None),
             "class_table": predictor.class_table.to_dict(),
             "sources": [sha256(Path(path)) for path in sources if path is not None],
@@ -123,54 +130,64 @@ class SlideSegmenter:
             unless_planned.pop_all()
         return Plan(slide, factors, grid, tissue, searched, self.tiling.over(grid.box), self.side)
 
-    def __call__(self, path: Path) -> dict[str, Any]:
+    def __call__(self, path: Path, joins: bool = True) -> dict[str, Any] | None:
         """Segments a slide, unless that is done; returns the content of `summary.json`.
 
+        Args:
+            path: of the slide.
+            joins: whether to help other workers that are at the slide. If not, None is returned while they are.
+
         Raises:
-            InputError: the slide cannot be read, its folder holds results of other settings, or the disk is full.
+            InputError: the slide cannot be read or its name not written, its folder holds results of other settings,
+                or the disk is full.
         """
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        target, work = self.output_dir / stem(path), WorkFolder(self.output_dir / f".{stem(path)}.partial")
+        name = result_name(path, self.dataset_dir)
+        refuse_name(path, name)
+        target = self.output_dir / name
+        work: WorkFolder = WorkFolder(target.parent / f".{target.name}.partial")
+        if self.claim_limit_s is not None:
+            work = SharedWorkFolder(work.path, self.claim_limit_s, self.wanted.settings)
         settings = {**self.settings, "slide": [path.name, fingerprint(path)]}
-        if target.exists():
-            return _earlier(target, settings)
-        lock = FileLock(self.output_dir / f".{stem(path)}.lock")
+        every = {**settings, **self.wanted.settings}
         try:
-            with lock.acquire(timeout=0):
-                try:
-                    if target.exists():  # made in the meantime
-                        return _earlier(target, settings)
-                    return self._segment(path, target, work, settings)
-                finally:
-                    Path(lock.lock_file).unlink(missing_ok=True)
-        except Timeout as error:
-            raise InputError(f"{path} is being segmented by another process into {target}: wait for it") from error
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                return earlier_summary(target, every)
+            if not joins and work.others():
+                return None
+            with work.held(target.parent / f".{target.name}.lock", settings) as resumes:
+                if target.exists():  # made in the meantime
+                    work.remove()
+                    return earlier_summary(target, every)
+                if resumes:
+                    logger.info("%s: resuming where an earlier run ended", path.name)
+                return self._segment(path, target, work, settings)
         except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{target} cannot be written ({reason}): make room and run again to resume") from error
+            if self.claim_limit_s is not None and target.exists():  # by another worker, which removed the rest
+                work.remove()
+                return earlier_summary(target, every)
+            raise InputError(f"{target} cannot be written ({error.strerror or error}): {_remedy(error)}") from error
 
     def _segment(self, path: Path, target: Path, work: WorkFolder, settings: dict[str, Any]) -> dict[str, Any]:
-        plan = self.plan(path)
-        if min(plan.lightening) < 1:
-            factors = ", ".join(f"{factor:.2f}" for factor in plan.lightening)
-            logger.info("%s: lightened for the network, optical density times %s (R, G, B)", path.name, factors)
-        try:
-            if work.open(settings):
-                logger.info("%s: resuming where an earlier run ended", path.name)
-            self.seconds = seconds = self._run(plan, work)
-            result = work.path / "result"
-            shutil.rmtree(result, ignore_errors=True)
-            result.mkdir()
-            start = time.perf_counter()
-            summary = write_results(result, plan, work, self.finder, self.class_table, self.gzip, settings)
-            result.rename(target)
-            work.remove()
-        except InputError as error:
-            if isinstance(error, NaNError) or not work.has_finished():
-                work.remove()  # nothing in it is of use to another run
-            raise
-        finally:
-            plan.slide.close()
+        with ExitStack() as opened:
+            try:
+                plan = self.plan(path)
+                opened.callback(plan.slide.close)
+                if min(plan.lightening) < 1:
+                    factors = ", ".join(f"{factor:.2f}" for factor in plan.lightening)
+                    logger.info("%s: lightened for the network, optical density times %s (R, G, B)", path.name, factors)
+                self.seconds = seconds = self._run(plan, work)
+                if not work.wait_to_write(target):
+                    return earlier_summary(target, {**settings, **self.wanted.settings})
+                start = time.perf_counter()
+                shutil.rmtree(work.result, ignore_errors=True)
+                work.result.mkdir()
+                summary = write_results(work.result, plan, work, self.finder, self.class_table, self.wanted, settings)
+                work.result.rename(target)
+                work.remove()
+            except InputError as error:
+                work.give_up(useless=isinstance(error, NaNError))
+                raise
         total = seconds.reading + seconds.network + seconds.nuclei or 1.0
         parts = {name: getattr(seconds, name) / total for name in ("reading", "network", "nuclei")}
         logger.info(
@@ -181,9 +198,18 @@ class SlideSegmenter:
         return summary
 
     def _run(self, plan: Plan, work: WorkFolder) -> Seconds:
+        """Segments regions until all are finished, by this process or by others."""
+        seconds = self._pass(plan, work)
+        cores = [region.core for region in plan.regions()]
+        while work.wait(cores):
+            more = self._pass(plan, work)
+            seconds = Seconds(*(a + b for a, b in zip(astuple(seconds), astuple(more), strict=True)))
+        return seconds
+
+    def _pass(self, plan: Plan, work: WorkFolder) -> Seconds:
         done = sum(plan.own_cells(region) for region in plan.regions() if work.is_finished(region.core))
         total = sum(plan.own_cells(region) for region in plan.regions())
-        todo = (region for region in plan.regions() if not work.is_finished(region.core))
+        todo = (region for region in plan.regions() if work.takes(region.core))
         nuclei = 0
         interval = 0.5 if sys.stderr.isatty() else 15
         name = Path(plan.slide.name).name
@@ -195,24 +221,16 @@ class SlideSegmenter:
                     bar.update(plan.own_cells(region))
                 else:
                     nuclei += found
+                    work.finish(region.core)
                     bar.set_postfix(nuclei=nuclei, refresh=False)
 
             return self.pipeline.run(plan, todo, self.finder, work, report)
 
 
-def _earlier(target: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Summary of a slide that is done.
-
-    Raises:
-        InputError: the slide was segmented with other settings, or the folder holds no slide's results.
-    """
-    file = target / SUMMARY
-    if not file.is_file():
-        raise InputError(f"{target} exists and is no slide's results: give another --output_dir")
-    summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    earlier = summary.get("settings", {})
-    changed = [name for name in {**settings, **earlier} if earlier.get(name) != settings.get(name)]
-    if changed:
-        raise InputError(f"{target} was made with another {changed[0]}: remove it or give another --output_dir")
-    logger.info("%s is done already", target)
-    return summary
+def _remedy(error: OSError) -> str:
+    """What to do about an error of writing."""
+    if error.errno == errno.ENAMETOOLONG:
+        return "give the slide a shorter name"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "give another --output_dir"
+    return "make room and run again to resume"

@@ -1,28 +1,28 @@
 """Files of the predictions of images."""
 
 import logging
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from ignite.engine import Engine, Events
 
-import monch_monai
 from monch_monai.class_table import ClassTable
 from monch_monai.data.images import stem, write_class_map, write_picture
 from monch_monai.data.nifti import is_nifti
-from monch_monai.errors import InputError
-from monch_monai.files import write_atomically, write_rows
+from monch_monai.errors import InputError, one_line
+from monch_monai.files import write_rows
 from monch_monai.geometry import NETWORK_MPP
+from monch_monai.handlers.image_files import ImageFiles
 from monch_monai.handlers.items import class_map_of, name_of, probs_and_distance
 from monch_monai.nuclei import write_instance_map
 from monch_monai.overlay import draw_contours
 from monch_monai.predict import Prediction
-from monch_monai.segmentation import GeoJsonFile, NucleusFinder, find_nuclei
+from monch_monai.segmentation import NucleusFinder, find_nuclei
 from monch_monai.settings import flag
-from monch_monai.slides import FACTORS, PIXELS, image_grid
+from monch_monai.slides import FACTORS, PIXELS, ImageSlide, image_grid
+from monch_monai.writers import IMAGE_FORMATS
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,9 @@ class PredictionWriter:
     """Writes the predictions of images, and a summary of all.
 
     For each image: `STEM_classes.png` (`.nii.gz` for NIfTI input) and the contour picture `STEM_overlay.png`; with
-    nuclei also `STEM_instances.tif` and `STEM_nuclei.geojson`, and the contours are then of nuclei. At the end
-    `summary.csv`: a row an image, of the pixels and nuclei of each class and the factors that lightened the image.
+    nuclei also `STEM_instances.tif`, and the contours are then of nuclei. Then the formats of `write` (`ImageFiles`).
+    At the end `summary.csv`: a row an image, of the pixels and nuclei of each class and the factors that lightened the
+    image.
 
     Args:
         output_dir: folder for the files.
@@ -41,9 +42,12 @@ class PredictionWriter:
         finder: finds the nuclei of class maps.
         nuclei: whether to find nuclei.
         mpp: of the images, µm per pixel.
+        write: names of formats.
+        features: whether files of nuclei have the columns of `feature_quantities`.
+        sources: files that predictions depend on, such as the checkpoint.
 
     Raises:
-        InputError: `nuclei` is neither true nor false.
+        InputError: `nuclei` or `features` is neither true nor false, or `write` is refused by `chosen_formats`.
     """
 
     def __init__(
@@ -54,11 +58,15 @@ class PredictionWriter:
         finder: NucleusFinder | None = None,
         nuclei: bool | str = True,
         mpp: float = NETWORK_MPP,
+        write: str | Sequence[str] = IMAGE_FORMATS,
+        features: bool | str = False,
+        sources: Sequence[str | Path] = (),
     ) -> None:
         self.output_dir = Path(output_dir)
         self.unreadable, self.class_table = unreadable or {}, class_table
         self.finder = finder if flag("nuclei", nuclei) else None
         self.mpp = mpp
+        self.files = ImageFiles(self.output_dir, class_table, write, features, sources)
         self.rows: dict[str, list[int | str]] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -69,35 +77,44 @@ class PredictionWriter:
         engine.add_event_handler(Events.COMPLETED, self.write_summary)
 
     def write(self, engine: Engine) -> None:
-        """Writes the files of a batch's images."""
+        """Writes the files of a batch's images.
+
+        Raises:
+            InputError: the disk is full.
+        """
         for given, item in zip(engine.state.batch, engine.state.output, strict=True):
-            source = Path(name_of(item))
-            at_working = class_map_of(item, "pred")
-            grid, whole = image_grid(item["image"].meta, self.mpp)
-            rows, columns = grid.pixel_at(whole)
-            class_map = at_working[rows[:, None], columns]
-            suffix = ".nii.gz" if is_nifti(source) else ".png"
-            write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
-            drawn, instance_map = class_map, None
-            counts = np.bincount(class_map.ravel(), minlength=len(self.class_table)).tolist()
-            instances, outlines = (self.output_dir / f"{stem(source)}_{s}" for s in ("instances.tif", "nuclei.geojson"))
-            if self.finder is None:  # those of an earlier run do not belong to this class map
-                instances.unlink(missing_ok=True)
-                outlines.unlink(missing_ok=True)
-            else:
-                probs, distance = probs_and_distance(item)
-                prediction = Prediction(at_working, probs, distance)
-                nuclei = find_nuclei(prediction, grid, self.finder, whole)
-                instance_map = nuclei.instance_map
-                write_instance_map(instances, instance_map)
-                about = {"software": f"MONCH {monch_monai.__version__}", "image": source.name, "mpp": self.mpp}
-                write_atomically(outlines, partial(_write_geojson, nuclei.table, about, self.class_table))
-                drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
-                counts += np.bincount(nuclei.classes, minlength=len(self.class_table))[1:].tolist()
-            pixels, colors = given[PIXELS].permute(1, 2, 0).numpy(), [c.color for c in self.class_table.classes]
-            overlay = draw_contours(pixels, drawn, colors, instance_map=instance_map)
-            write_picture(self.output_dir / f"{stem(source)}_overlay.png", overlay)
-            self.rows[source.name] = [*counts, item["image"].meta.get(FACTORS, "")]
+            try:
+                self._write(given, item)
+            except OSError as error:
+                problem = f"{self.output_dir} cannot be written ({error.strerror or one_line(error)})"
+                raise InputError(f"{problem}: make room and run again") from error
+
+    def _write(self, given: dict[str, Any], item: dict[str, Any]) -> None:
+        """Writes the files of one image, of its pixels and of its prediction."""
+        source = Path(name_of(item))
+        at_working = class_map_of(item, "pred")
+        grid, whole = image_grid(item["image"].meta, self.mpp)
+        rows, columns = grid.pixel_at(whole)
+        class_map = at_working[rows[:, None], columns]
+        suffix = ".nii.gz" if is_nifti(source) else ".png"
+        write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
+        drawn, instance_map, table = class_map, None, None
+        counts = np.bincount(class_map.ravel(), minlength=len(self.class_table)).tolist()
+        instances = self.output_dir / f"{stem(source)}_instances.tif"
+        if self.finder is None:  # those of an earlier run do not belong to this class map
+            instances.unlink(missing_ok=True)
+        else:
+            nuclei = find_nuclei(Prediction(at_working, *probs_and_distance(item)), grid, self.finder, whole)
+            instance_map, table = nuclei.instance_map, nuclei.table
+            write_instance_map(instances, instance_map)
+            drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
+            counts += np.bincount(nuclei.classes, minlength=len(self.class_table))[1:].tolist()
+        pixels, colors = given[PIXELS].permute(1, 2, 0).numpy(), [c.color for c in self.class_table.classes]
+        factors = item["image"].meta.get(FACTORS, "")
+        self.files.write(source, ImageSlide(pixels, self.mpp), grid, at_working, table, factors)
+        overlay = draw_contours(pixels, drawn, colors, instance_map=instance_map)
+        write_picture(self.output_dir / f"{stem(source)}_overlay.png", overlay)
+        self.rows[source.name] = [*counts, factors]
 
     def write_summary(self, engine: Engine | None = None) -> None:
         """Writes `summary.csv`."""
@@ -120,8 +137,3 @@ class PredictionWriter:
             total = len(self.rows) + len(self.unreadable)
             names = ", ".join(path.name for path in self.unreadable)
             raise InputError(f"{len(self.unreadable)} of {total} images could not be read and have no result: {names}")
-
-
-def _write_geojson(nuclei: pa.Table, about: dict[str, Any], class_table: ClassTable, path: str) -> None:
-    with GeoJsonFile(Path(path), about, class_table) as file:
-        file.add(nuclei)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from monch_monai.cohort.work_folder import TILE
 from monch_monai.data.tiles import PARTS
 from monch_monai.encoders import NORMALISATIONS, TEXT_ENCODERS
 from monch_monai.errors import InputError, one_line, shown
@@ -15,6 +14,7 @@ from monch_monai.geometry import COARSEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.predict.lattice import LEAST_TILE, MOST_OVERLAP
 from monch_monai.settings import factor_range, flag, fraction, multiple, number, text, whole_number, word
+from monch_monai.writers import TILE, chosen_formats
 
 Check = Callable[[str, Any], Any]
 
@@ -122,11 +122,16 @@ RULES: dict[str, Check] = {
     "tissue_threshold": _optional(fraction),
     "tissue_min_area_mm2": partial(number, least=0, most=1e5, unit="mm², "),
     "gzip": flag,
+    "write": chosen_formats,
+    "features": flag,
     "tile_size": partial(whole_number, least=LEAST_TILE, most=8192),
     "region_size": partial(multiple, of=TILE, most=65_536),
     "nucleus_workers": _WORKERS,
     "compile": flag,
     "dry_run": flag,
+    "recursive": flag,
+    "workers_share": flag,
+    "claim_limit_s": partial(number, least=1, most=86_400, unit="seconds, "),
     "engine": partial(word, words=("local", "ray")),
     "ray_address": _optional(text),
     "num_cpus": _CORES,

@@ -111,9 +111,9 @@ class Run:
             if self.kind == "evaluation":  # if this one breaks off, an earlier one's scores must not pass for its own
                 for name in EVALUATION_FILES:
                     (folder / name).unlink(missing_ok=True)
-            for part in folder.glob(f"{PART}*"):
-                part.unlink()  # of a run that was killed while it wrote
-            log = LogFile(folder / LOG, encoding="utf-8")
+            for part in [] if self.settings.get("workers_share") else folder.glob(f"{PART}*"):
+                part.unlink()  # of a run that was killed while it wrote, and none that writes beside this one
+            log = LogFile(folder / LOG, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             reason = error.strerror or error
             raise InputError(f"output_dir {folder} cannot be written ({reason}): give another") from error

@@ -1,31 +1,36 @@
 """From pixels to whole nuclei: regions of a slide or image, what finds nuclei in them, and the pipeline over many."""
 
+from monch_monai.segmentation.features import Features
 from monch_monai.segmentation.finder import NucleusFinder
 from monch_monai.segmentation.found_nuclei import FoundNuclei
 from monch_monai.segmentation.given_nuclei import GivenNuclei, nucleus_finder
 from monch_monai.segmentation.image import ImageNuclei, SegmentedRegion, find_nuclei, segment_part, segment_regions
-from monch_monai.segmentation.nuclei_files import GeoJsonFile, ParquetFile
+from monch_monai.segmentation.neighbours import Neighbourhood
 from monch_monai.segmentation.nuclei_table import SCHEMA, named, polygons_of
 from monch_monai.segmentation.pipeline import Pipeline, RegionStore, Seconds, Workers
 from monch_monai.segmentation.plan import Plan
+from monch_monai.segmentation.quantities import Quantity, basic_quantities, feature_quantities
 from monch_monai.segmentation.regions import REGION, Region, margin_px, regions
 
 __all__ = [
     "REGION",
     "SCHEMA",
+    "Features",
     "FoundNuclei",
-    "GeoJsonFile",
     "GivenNuclei",
     "ImageNuclei",
+    "Neighbourhood",
     "NucleusFinder",
-    "ParquetFile",
     "Pipeline",
     "Plan",
+    "Quantity",
     "Region",
     "RegionStore",
     "Seconds",
     "SegmentedRegion",
     "Workers",
+    "basic_quantities",
+    "feature_quantities",
     "find_nuclei",
     "margin_px",
     "named",

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from monch_monai.class_table import PANNUKE
-from monch_monai.cohort import SlideSegmenter
+from monch_monai.cohort import SlideSegmenter, wanted_results
 from monch_monai.predict import Tiling
 from monch_monai.segmentation import Workers, nucleus_finder
 from monch_monai.stain import tissue_rule
@@ -30,6 +30,7 @@ def segmenter(out, predictor=colours, region_size=512, num_workers=1, nucleus_wo
         name: settings.pop(f"tissue_{name}") for name in ("threshold", "min_area_mm2") if f"tissue_{name}" in settings
     }
     finder = {name: settings.pop(name) for name in ("nuclei", "separation_um", "min_area_um2") if name in settings}
+    wanted = {name: settings.pop(name) for name in ("write", "gzip", "features") if name in settings}
     return SlideSegmenter(
         out,
         predictor,
@@ -37,6 +38,7 @@ def segmenter(out, predictor=colours, region_size=512, num_workers=1, nucleus_wo
         workers=Workers(num_workers, nucleus_workers, region_size),
         tissue=tissue_rule(settings.pop("tissue", True), **tissue),
         finder=nucleus_finder(**finder),
+        wanted=wanted_results(**wanted),
         **settings,
     )
 

@@ -14,13 +14,15 @@ SIZE = (1100, 800)
 
 
 class KillsItsWorkerOnce:
-    """Reads colours; the first process that comes to the middle of a slide is killed."""
+    """Reads colours; the first process that comes to the middle of a slide is killed. Processes are noted in a file."""
 
     def __init__(self, marker: Path) -> None:
         self.marker, self.calls = marker, 0
 
     def __call__(self, tiles):
         self.calls += 1
+        with self.marker.with_suffix(".log").open("a") as file:
+            file.write(f"{os.getpid()}\n")
         if self.calls == 4:
             try:
                 self.marker.touch(exist_ok=False)
@@ -56,6 +58,20 @@ def test_two_workers_of_which_one_is_killed_give_what_one_after_another_gives(tm
             Cohort(folder, tmp_path / name, one, how).run()
     assert marker.exists()
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_workers_that_share_do_one_slide_together(tmp_path):
+    pytest.importorskip("ray", reason="the optional extra ray is not installed")
+    slide = write_slide(tmp_path / "s.tif", paint(on_seams((2100, 1600), 512), (2100, 1600)))
+    Cohort(slide, tmp_path / "one", segmenter(tmp_path / "one")).run()
+    made = segmenter(tmp_path / "out", KillsItsWorkerOnce(tmp_path / "killed"))
+    Cohort(slide, tmp_path / "out", made, engine("ray", workers=2), workers_share=True, claim_limit_s=3).run()
+    assert (tmp_path / "killed").exists()
+    assert len(set((tmp_path / "killed.log").read_text().split())) >= 2  # the second is a helper
+    for file in (tmp_path / "one" / "s").iterdir():
+        assert (tmp_path / "out" / "s" / file.name).read_bytes() == file.read_bytes()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cohort.csv", "s"]
 
 
 def test_an_engine_is_local_or_ray():

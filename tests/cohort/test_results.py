@@ -1,5 +1,6 @@
 import gzip
 import json
+from importlib.util import find_spec
 
 import geopandas
 import numpy as np
@@ -10,8 +11,11 @@ import tifffile
 from PIL import Image
 
 from monch_monai.class_table import PANNUKE
+from monch_monai.errors import InputError
+from monch_monai.writers import FORMATS
 from tests.cohort.reading_back import segment
 from tests.fakes.slides import COLOURS, Nucleus, colours, on_seams, paint, write_mirax, write_slide
+from tests.writers.reading import READ
 
 SIZE = (1500, 1100)
 NUCLEI = on_seams(SIZE, 512)
@@ -185,3 +189,44 @@ def test_nuclei_of_a_slide_scanned_in_part_are_where_that_part_shows_them(tmp_pa
     assert sorted((round(point.x, 1), round(point.y, 1)) for point in centroids) == [(60.5, 50.5), (250.5, 130.5)]
     with tifffile.TiffFile(tmp_path / "out/part/classes.ome.tif") as classes:
         assert classes.series[0].shape == (192, 320)
+
+
+def test_every_format_holds_the_same_nuclei_with_features(tmp_path):
+    chosen = [name for name, f in FORMATS.items() if not f.needs or find_spec(f.needs)]
+    size = (700, 420)
+    nuclei = on_seams(size, 256)
+    slide = write_slide(tmp_path / "seams.tif", paint(nuclei, size), mpp=MPP)
+    table = segment(slide, tmp_path / "out", region_size=512, write=chosen, features=True)
+    folder = tmp_path / "out" / "seams"
+    assert {path.name for path in folder.iterdir()} == {
+        *(FORMATS[name].file for name in chosen), "summary.json", "thumbnail.png", "tissue.png",
+    }  # fmt: skip
+    for name in set(chosen) & READ.keys():
+        found = READ[name](folder / FORMATS[name].file)
+        assert sorted(c for c, _ in found) == sorted(PANNUKE.classes[n.index].name for n in nuclei)
+    assert table.num_rows == len(nuclei)
+    place = np.array([(row["x"], row["y"]) for row in table.to_pylist()]) * MPP
+    distances = np.linalg.norm(place[:, None] - place[None], axis=2) + np.diag([np.inf] * len(place))
+    assert np.allclose(table["nearest_um"].to_numpy(), distances.min(axis=1), atol=1e-3)
+    areas = np.pi / 4 * table["equivalent_diameter_um"].to_numpy() ** 2
+    assert np.allclose(areas, table["area_um2"].to_numpy(), rtol=1e-3)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["settings"]["write"] == chosen
+    assert summary["class_table"] == PANNUKE.to_dict()
+
+
+def test_what_could_not_be_written_is_written_in_other_formats_without_segmenting_again(tmp_path, monkeypatch):
+    slide = write_slide(tmp_path / "s.tif", paint([Nucleus(100, 100, 9, 2)], (300, 300)))
+
+    def fail(path, source):
+        raise InputError("too much for this format")
+
+    monkeypatch.setattr("monch_monai.writers.dsa.DsaFile", fail)
+    with pytest.raises(InputError, match="too much for this format"):
+        segment(slide, tmp_path / "out", write="dsa,geojson")
+
+    def no_network(tiles):
+        raise AssertionError("the network ran again")
+
+    no_network.class_table = PANNUKE
+    assert segment(slide, tmp_path / "out", no_network, write="parquet", features=True).num_rows == 1

@@ -1,5 +1,7 @@
 import csv
 import json
+import resource
+from importlib.util import find_spec
 
 import nibabel as nib
 import numpy as np
@@ -12,12 +14,15 @@ from monai.data import MetaTensor
 from monch_monai.class_table import PANNUKE
 from monch_monai.data.images import read_class_map, read_rgb
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.handlers import PredictionWriter
 from monch_monai.overlay import draw_contours
 from monch_monai.segmentation import FoundNuclei
 from monch_monai.slides.working_image import FACTORS, PIXELS, SIZE
+from monch_monai.writers import FORMATS
 from tests.fakes.labels import PLAIN
 from tests.fakes.pictures import AFFINE, class_picture, picture, save_picture, save_rgb24
+from tests.writers.reading import READ
 
 NAMES = [c.name for c in PANNUKE.classes]
 COUNTS = class_picture()
@@ -155,3 +160,34 @@ def test_an_unreadable_image_has_empty_cells_for_nuclei_too(tmp_path, out):
 def test_a_switch_that_is_neither_true_nor_false_is_refused(out):
     with pytest.raises(InputError, match="nuclei is 'maybe'; give true or false"):
         PredictionWriter(out, PLAIN.table, finder=FoundNuclei(), nuclei="maybe")
+
+
+def test_an_image_is_written_in_the_formats_asked_for_and_in_no_others(tmp_path, out):
+    finder, path = FoundNuclei(min_area_um2=0), save_picture(tmp_path / "a.png")
+    every = [name for name, f in FORMATS.items() if not f.needs or find_spec(f.needs)]
+    predict(PredictionWriter(out, PLAIN.table, finder=finder, write=every, features=True, sources=[path]), path)
+    plain = {"a_classes.png", "a_instances.tif", "a_overlay.png", "summary.csv"}
+    assert {p.name for p in out.iterdir()} == plain | {f"a_{FORMATS[name].file}" for name in every}
+    (wanted,) = {len(READ[name](out / f"a_{FORMATS[name].file}")) for name in every if name in READ}
+    assert wanted == len(np.unique(tifffile.imread(out / "a_instances.tif"))) - 1 > 3
+    assert np.array_equal(tifffile.imread(out / "a_classes.ome.tif"), COUNTS)
+    about = json.loads((out / "a_nuclei.geojson").read_text(encoding="utf-8"))["monch"]
+    assert about["weights_sha256"] == [sha256(path)]
+    assert about["class_table"] == PLAIN.table.to_dict()
+    assert (about["image"], about["source_mpp"], about["working_mpp"]) == ("a.png", [0.25, 0.25], [0.25, 0.25])
+    predict(PredictionWriter(out, PLAIN.table, finder=finder, write="dsa"), path)
+    assert {p.name for p in out.iterdir()} == plain | {"a_nuclei.dsa.json"}
+    predict(PredictionWriter(out, PLAIN.table, write="dsa,pyramid"), path)
+    assert {p.name for p in out.iterdir()} == plain - {"a_instances.tif"} | {"a_classes.ome.tif"}
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path, out):
+    path = save_picture(tmp_path / "a.png")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(InputError, match=r"out cannot be written \(File too large\): make room and run again"):
+            predict(PredictionWriter(out, PLAIN.table, finder=FoundNuclei(min_area_um2=0)), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(out.glob(".part*"))

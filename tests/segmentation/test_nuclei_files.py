@@ -8,8 +8,10 @@ import shapely
 from monch_monai.class_table import PANNUKE
 from monch_monai.geometry import Level0Box, Mpp, Size, working_grid
 from monch_monai.predict import Prediction
-from monch_monai.segmentation import FoundNuclei, GeoJsonFile, ParquetFile, find_nuclei
+from monch_monai.segmentation import FoundNuclei, find_nuclei
+from monch_monai.writers import GeoJsonFile, ParquetFile
 from tests.fakes.labels import some_classes
+from tests.fakes.sources import source_of
 
 SIZE = 2300
 """More than a region, so that nuclei lie on a seam."""
@@ -29,7 +31,7 @@ def found(*discs, size=SIZE, number=6):
 
 
 def read(path, table, class_table=PANNUKE):
-    with GeoJsonFile(path, {"software": "MONCH"}, class_table) as file:
+    with GeoJsonFile(path, source_of(class_table)) as file:
         file.add(table)
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -37,7 +39,7 @@ def read(path, table, class_table=PANNUKE):
 def test_nuclei_of_an_image_are_numbered_alike_in_geojson_table_and_instance_map(tmp_path):
     class_map, nuclei = found((20, 30, 9, 1), (70, 60, 9, 4), (2048, 1000, 12, 2))
     collection = read(tmp_path / "a.geojson", nuclei.table)
-    assert (collection["type"], collection["monch"]) == ("FeatureCollection", {"software": "MONCH"})
+    assert (collection["type"], collection["monch"]) == ("FeatureCollection", source_of(PANNUKE).about)
     assert len(collection["features"]) == len(nuclei.classes) == nuclei.instance_map.max() == 3
     assert np.array_equal(nuclei.instance_map > 0, class_map > 0)
     for i, (feature, c) in enumerate(zip(collection["features"], nuclei.classes, strict=True), start=1):
@@ -73,7 +75,7 @@ def test_files_have_the_names_colours_and_probabilities_of_the_networks_own_clas
         {"name": "class 3", "color": [30, 252, 9]},
         {"name": "class 1", "color": [10, 254, 3]},
     ]
-    with ParquetFile(tmp_path / "a.parquet", {}, class_table) as file:
+    with ParquetFile(tmp_path / "a.parquet", source_of(class_table)) as file:
         file.add(nuclei.table)
     written = pq.read_table(tmp_path / "a.parquet")
     assert written["class_name"].to_pylist() == ["class 3", "class 1"]
@@ -87,7 +89,7 @@ def test_files_have_the_names_colours_and_probabilities_of_the_networks_own_clas
 def test_a_file_of_no_nuclei_has_the_same_columns(tmp_path, number):
     names = []
     for discs in ((), ((20, 30, 9, 1),)):
-        with ParquetFile(tmp_path / "a.parquet", {}, some_classes(number)) as file:
+        with ParquetFile(tmp_path / "a.parquet", source_of(some_classes(number))) as file:
             file.add(found(*discs, size=64, number=number)[1].table)
         written = pq.read_table(tmp_path / "a.parquet")
         assert written.num_rows == len(discs)

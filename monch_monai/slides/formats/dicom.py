@@ -12,8 +12,8 @@ from monch_monai.slides.slide import Slide
 
 
 def is_dicom_folder(path: Path) -> bool:
-    """Whether a folder holds DICOM files."""
-    return path.is_dir() and any(path.glob("*.dcm"))
+    """Whether a folder holds DICOM files, hidden ones left aside."""
+    return path.is_dir() and any(p.suffix.lower() == ".dcm" and p.name[0] != "." for p in path.iterdir())
 
 
 class DicomSlide(Slide):

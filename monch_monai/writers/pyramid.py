@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from monch_monai.class_table import ClassTable
-from monch_monai.cohort.work_folder import TILE
-from monch_monai.geometry import Mpp, WorkingBox
+from monch_monai.writers.source import Source
 
+TILE = 512
+"""Side of the squares in which class maps are kept and written, px."""
 SMALLEST = 1024
 """Levels are added until one is no larger than this, px."""
 
@@ -21,30 +22,33 @@ Squares = Callable[[int, int], NDArray[np.uint8] | None]
 """Square of a row and column, `[<= TILE, <= TILE]`; None where it is background."""
 
 
-def write_pyramid(path: Path, box: WorkingBox, mpp: Mpp, squares: Squares, about: str, class_table: ClassTable) -> None:
+def write_pyramid(path: Path, source: Source, squares: Squares) -> None:
     """Writes the class map; each level has every second row and column of the one before.
 
     Squares are asked for once, row by row; what lower levels need of them waits in a file. Smaller levels are SubIFDs,
-    as OME-TIFF has them; class indices have the colours of the class table.
+    as OME-TIFF has them; class indices have the colours of the class table. The provenance is OME's description. The
+    file's UUID is of the source's `identity` (RFC 9562, version 5), so that the same work has the same bytes.
 
     Args:
         path: to write.
-        box: the map's, px.
-        mpp: of the map.
+        source: what the map is of.
         squares: the map.
-        about: written into the description.
-        class_table: the classes, whose colours the palette has.
+
+    Raises:
+        OSError: the disk is full.
     """
+    box, mpp = source.grid.box, source.grid.mpp
     sizes = [(box.height, box.width)]
     while max(sizes[-1]) > SMALLEST:
         sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
     colours = np.zeros((3, 256), np.uint16)
-    for c in class_table.classes:
+    for c in source.class_table.classes:
         colours[:, c.index] = np.array(c.color) * 257
     metadata = {
         "axes": "YX",
-        "Name": path.name,
-        "Description": about,
+        "Name": f"{source.name}, classes",
+        "Description": source.text,
+        "UUID": str(uuid5(NAMESPACE_OID, source.identity)),
         "PhysicalSizeX": mpp.x,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": mpp.y,
