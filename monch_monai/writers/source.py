@@ -1,7 +1,7 @@
 """What results are of: a slide or image, and what made them. Every file states its provenance."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
