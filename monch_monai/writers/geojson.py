@@ -70,14 +70,17 @@ class GeoJsonFile:
         return {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
 
     def _typed(self, row: dict[str, Any], c: NucleusClass, original: dict[str, Any]) -> dict[str, Any]:
-        """Another tool's Feature with class, probability and features."""
-        properties = original.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
-        earlier = properties.get("measurements")
-        if isinstance(earlier, list):  # QuPath 0.3 wrote a list of names and values
-            pairs = [one for one in earlier if isinstance(one, dict) and {"name", "value"} <= {*one}]
-            earlier = {one["name"]: one["value"] for one in pairs}
-        earlier = earlier if isinstance(earlier, dict) else {}
-        measurements = {**earlier, "Mean probability": row["mean_prob"], **self._extra(row)}
-        added = {"classification": classification(c), "measurements": measurements}
-        return {**original, "properties": {"objectType": "detection", **properties, **added}}
+        return typed_feature(original, c, {"Mean probability": row["mean_prob"], **self._extra(row)})
+
+
+def typed_feature(original: dict[str, Any], c: NucleusClass, measurements: dict[str, float]) -> dict[str, Any]:
+    """Another tool's Feature with a class and measurements added; members of another form than QuPath's are replaced."""
+    properties = original.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    earlier = properties.get("measurements")
+    if isinstance(earlier, list):  # QuPath 0.3 wrote a list of names and values
+        pairs = [one for one in earlier if isinstance(one, dict) and {"name", "value"} <= {*one}]
+        earlier = {one["name"]: one["value"] for one in pairs}
+    earlier = earlier if isinstance(earlier, dict) else {}
+    added = {"classification": classification(c), "measurements": {**earlier, **measurements}}
+    return {**original, "properties": {"objectType": "detection", **properties, **added}}

@@ -8,8 +8,9 @@ import shapely
 from shapely.geometry import mapping
 
 from monch_monai.errors import InputError
-from monch_monai.segmentation import GivenNuclei, nuclei_files
+from monch_monai.segmentation import GivenNuclei
 from monch_monai.slides import ImageSlide, grid_of
+from monch_monai.writers.geojson import typed_feature
 from tests.fakes.slides import GLASS, Nucleus, paint
 
 RINGS = [[[x, y], [x + 12, y], [x + 12, y + 12], [x, y + 12], [x, y]] for x, y in ((94, 94), (294, 94), (194, 194))]
@@ -208,13 +209,12 @@ def test_forms_that_other_tools_write_are_read(tmp_path, make):
 
 
 def test_measurements_of_any_form_do_not_end_the_writing(tmp_path):
-    row = {"mean_prob": 0.5}
+    added = {"Mean probability": 0.5}
     for measurements in (None, "text", 5, ["a", {"name": "b"}, {"name": "c", "value": 1}], {"c": 1}):
-        made = nuclei_files._typed(
-            row, NucleusClassFake, feature(RINGS[0]) | {"properties": {"measurements": measurements}}
-        )
+        original = feature(RINGS[0]) | {"properties": {"measurements": measurements}}
+        made = typed_feature(original, NucleusClassFake, added)
         assert made["properties"]["measurements"]["Mean probability"] == 0.5
-    assert nuclei_files._typed(row, NucleusClassFake, {"properties": [1]})["properties"]["objectType"] == "detection"
+    assert typed_feature({"properties": [1]}, NucleusClassFake, added)["properties"]["objectType"] == "detection"
 
 
 class NucleusClassFake:

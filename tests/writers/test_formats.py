@@ -37,7 +37,7 @@ def test_anything_else_is_refused_with_the_known_formats(given):
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", FORMATS.keys() - ALWAYS)
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - ALWAYS))
 def test_a_format_whose_package_is_missing_is_refused_before_any_work(name, monkeypatch, tmp_path):
     found = importlib.util.find_spec
     monkeypatch.setattr(
