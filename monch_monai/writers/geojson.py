@@ -74,7 +74,7 @@ class GeoJsonFile:
 
 
 def typed_feature(original: dict[str, Any], c: NucleusClass, measurements: dict[str, float]) -> dict[str, Any]:
-    """Another tool's Feature with a class and measurements added; members of another form than QuPath's are replaced."""
+    """Another tool's Feature with a class and measurements; members of another form than QuPath's are replaced."""
     properties = original.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     earlier = properties.get("measurements")
