@@ -4,42 +4,29 @@ Readers run in processes of their own, which are ended after a minute and given 
 the real commands, many at once.
 """
 
-import json
 import multiprocessing as mp
 import os
 import random
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from benchmarks.fuzz_files import damage, write_valid
+from benchmarks.fuzz_commands import BYTES, SECONDS, Case, by_commands, contents, damaged
+from benchmarks.fuzz_files import write_valid
 from benchmarks.networks import CONFIGS
 
-SECONDS, BYTES = 60, 4 << 30
 SHARES = {
     "slide": 36, "image": 26, "geojson": 10, "annotations": 8, "table": 8, "map": 5, "checkpoint": 4, "outlines": 3,
 }  # fmt: skip
 """How many of a hundred files are of each kind."""
 FINE = ("result", "one line")
-
-
-class Case(NamedTuple):
-    """A damaged file, by its number, and how its reading ended."""
-
-    kind: str
-    number: int
-    how: str
-    ended: str
-    message: str
 
 
 def print_fuzz(count: int = 2000, commands: int = 4, seed: int = 0, checkpoint: str = "", kinds: str = "") -> None:
@@ -62,7 +49,7 @@ def print_fuzz(count: int = 2000, commands: int = 4, seed: int = 0, checkpoint: 
         order = random.Random(seed).choices(list(chosen), list(chosen.values()), k=count)
         cases = [*_in_processes(folder, valid, order, seed)]
         for number in range(commands):
-            cases += _by_commands(folder / f"commands{number}", valid, f"{seed} {number}", weights)
+            cases += by_commands(folder / f"commands{number}", valid, f"{seed} {number}", weights)
     rows = Counter((case.kind, case.ended) for case in cases)
     for (kind, ended), times in sorted(rows.items()):
         print(f"{kind:28} {ended:12} {times}")
@@ -89,8 +76,8 @@ def _in_processes(folder: Path, valid: dict[str, list[Path]], order: list[str], 
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         rng = random.Random(f"{seed} {number}")
-        path, how = _damaged(work / "in", valid, kind, rng)
-        before = _contents(work)
+        path, how = damaged(work / "in", valid, kind, rng)
+        before = contents(work)
         if worker is None:
             worker = _Worker(work, valid["checkpoint"][0])
         try:
@@ -99,29 +86,12 @@ def _in_processes(folder: Path, valid: dict[str, list[Path]], order: list[str], 
             ended, message = ("hang", "") if isinstance(error, TimeoutError) else ("crash", "the process died")
             worker.end()
             worker = None
-        if _contents(work) != before:
-            ended, message = "stray file", str(sorted(_contents(work).items() ^ before.items()))
+        if contents(work) != before:
+            ended, message = "stray file", str(sorted(contents(work).items() ^ before.items()))
         cases.append(Case(kind, number, how, ended, message))
     if worker is not None:
         worker.end()
     return cases
-
-
-def _damaged(folder: Path, valid: dict[str, list[Path]], kind: str, rng: random.Random) -> tuple[Path, str]:
-    """A copy of a valid file in a folder, damaged; and how."""
-    folder.mkdir(parents=True, exist_ok=True)
-    source = rng.choice([path for path in valid[kind] if path.is_file()])
-    for beside in (source, source.with_suffix("")):
-        if beside.is_dir():
-            shutil.copytree(beside, folder / beside.name)
-        elif beside.exists():
-            shutil.copy(beside, folder / beside.name)
-    others = [path for paths in valid.values() for path in paths if path.is_file() and path.stat().st_size < 1 << 20]
-    return folder / source.name, damage(folder / source.name, rng, others)
-
-
-def _contents(folder: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
 class _Worker:
@@ -225,54 +195,3 @@ def _doors(checkpoint: Path) -> dict[str, Callable[[Path], object]]:
         "checkpoint": lambda path: load_checkpoint(network, path),
         "outlines": read_regions,
     }
-
-
-def _by_commands(folder: Path, valid: dict[str, list[Path]], seed: str, checkpoint: Path) -> list[Case]:
-    """One run of each command: damaged slides, images, a GeoJSON file of nuclei, a checkpoint."""
-    rng, cases = random.Random(seed), []
-    for kind, number, config in (("slide", 25, "inference_wsi"), ("image", 40, "inference")):
-        hows = []
-        for i in range(number):
-            path, how = _damaged(folder / kind / "one", valid, kind, rng)
-            for part in sorted(path.parent.iterdir()):
-                part.rename(folder / kind / part.name.replace(path.stem, f"{i:02}_{path.stem}"))
-            hows.append(f"{i:02}_{how}")
-        (folder / kind / "one").rmdir()
-        options = {"dataset_dir": folder / kind, "checkpoint": checkpoint} | ({"mpp": 0.25} if kind == "slide" else {})
-        cases += [_command(folder, kind, i, how, config, options) for i, how in [(number, "; ".join(hows))]] * number
-    slide = valid["slide"][0]
-    path, how = _damaged(folder / "geojson", valid, "geojson", rng)
-    options = {"dataset_dir": slide, "checkpoint": checkpoint, "nuclei": path}
-    cases.append(_command(folder, "geojson", 0, how, "inference_wsi", options))
-    path, how = _damaged(folder / "checkpoint", valid, "checkpoint", rng)
-    options = {"dataset_dir": valid["image"][0], "checkpoint": path}
-    cases.append(_command(folder, "checkpoint", 0, how, "inference", options))
-    return cases
-
-
-def _command(folder: Path, kind: str, number: int, how: str, config: str, options: dict[str, Any]) -> Case:
-    """Runs a bundle's config in an empty folder, and looks at how that ended and at what it left."""
-    here, out = folder / f"{kind}_here", folder / f"{kind}_out"
-    for path in (here / "tmp", here / "home"):
-        path.mkdir(parents=True)
-    given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(CONFIGS / f"{config}.json")]
-    command += ["--bundle_root", str(CONFIGS.parent), "--output_dir", str(out), *given]
-    root = str(CONFIGS.parents[1])
-    environment = {**os.environ, "TMPDIR": str(here / "tmp"), "HOME": str(here / "home"), "PYTHONPATH": root}
-    before, begun = _contents(folder), time.monotonic()
-    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
-    took = time.monotonic() - begun
-    text = done.stdout + done.stderr
-    stray = sorted(set(_contents(folder)) - set(before) - set(_contents(out)))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    ended = "result" if done.returncode == 0 else "one line"
-    if "Traceback" in text or done.returncode not in (0, 1):
-        ended = "traceback"
-    elif took > SECONDS * max(2, number):
-        ended = "hang"
-    elif peak > BYTES:
-        ended = "memory"
-    elif stray:
-        ended, text = "stray file", json.dumps(stray)
-    return Case(f"{kind}, by {config}", number, how, ended, text[-6000:])

@@ -1,11 +1,16 @@
 """Benchmarks are run by hand; that they start, and what they build, is tested."""
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
+from benchmarks.fuzz import SHARES
+from benchmarks.fuzz_commands import damaged
+from benchmarks.fuzz_files import write_valid
 from benchmarks.networks import build_network, build_training, random_tiles, read_config, training_step
 from benchmarks.run import COMMANDS
 from monch_monai.class_table import Vocabulary
@@ -67,3 +72,19 @@ def test_a_config_trains_on_labels_that_stand_for_several_classes(tmp_path):
     with torch.no_grad():
         probs = network(tiles).sigmoid().mean(dim=(0, 2, 3))
     assert 1 - (1 - probs[1]) * (1 - probs[2]) > 0.5 > max(probs[0], probs[3])
+
+
+def test_damage_depends_on_its_seed_alone_and_changes_one_file(tmp_path):
+    pytest.importorskip("imagecodecs", reason="writes what the fuzzed slides are compressed by")
+    (tmp_path / "weights.pt").write_bytes(bytes(100))
+    valid = write_valid(tmp_path / "valid", tmp_path / "weights.pt")
+    assert set(valid) == set(SHARES)
+    for kind in SHARES:
+        found = []
+        for folder in (tmp_path / kind / "1", tmp_path / kind / "2"):
+            path, how = damaged(folder, valid, kind, random.Random(kind))
+            found.append((how, tiny.contents(folder)))
+            assert path.parent == folder
+        assert found[0] == found[1]
+        whole = {path.name: path.read_bytes() for path in (tmp_path / "valid" / kind).rglob("*") if path.is_file()}
+        assert sum(whole[Path(name).name] != content for name, content in found[0][1].items()) <= 1
