@@ -29,7 +29,9 @@ SHARES = {
 FINE = ("result", "one line")
 
 
-def print_fuzz(count: int = 2000, commands: int = 4, seed: int = 0, checkpoint: str = "", kinds: str = "") -> None:
+def print_fuzz(
+    count: int = 2000, commands: int = 4, seed: int = 0, checkpoint: Path | None = None, kinds: str = ""
+) -> None:
     """Prints how reading `count` damaged files ended, and `commands` runs of the real commands on others.
 
     Exits with 1 where a reading ended otherwise than in a result or an `InputError` of one line, or left a file.
@@ -41,7 +43,7 @@ def print_fuzz(count: int = 2000, commands: int = 4, seed: int = 0, checkpoint: 
         checkpoint: weights; those of the bundle by default.
         kinds: of files, with commas between; all by default.
     """
-    weights = Path(checkpoint or CONFIGS.parent / "models/model.pt").resolve()
+    weights = (checkpoint or CONFIGS.parent / "models/model.pt").resolve()
     with tempfile.TemporaryDirectory(prefix="fuzz") as name:
         folder = Path(name)
         valid = write_valid(folder / "valid", weights)

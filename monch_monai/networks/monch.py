@@ -142,16 +142,6 @@ class Monch(DescribedNetwork):
         return logits[..., :height, :width]
 
     @property
-    def mean(self) -> Sequence[float]:
-        """Of the images that the encoder was trained on, by channel, of values in [0, 1]."""
-        return self.image_encoder.mean
-
-    @property
-    def std(self) -> Sequence[float]:
-        """Standard deviation of these images, by channel."""
-        return self.image_encoder.std
-
-    @property
     def distance_maps(self) -> int:
         """1 where a distance map follows those of the classes, else 0."""
         return int(self.head.has_distance)

@@ -152,8 +152,8 @@ class Provenance:
         Raises:
             KeyError, TypeError, ValueError: the mapping is no such record.
         """
-        known = {"architecture": {"normalisation": record.get("normalisation")}, **record}
-        known.pop("normalisation", None)
+        known = dict(record)
+        known.setdefault("architecture", {"normalisation": known.pop("normalisation", None)})
         weights = {n: record[n] and Origin(**record[n]) for n in ("image_weights", "text_weights")}
         parent = record["parent"] and Parent(**record["parent"])
         if known.pop("classes", None) is not None:

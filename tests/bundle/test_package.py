@@ -180,7 +180,7 @@ def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(tmp_path: Path, di
         (["--to", "ngc", "--repo", "a/b"], "to is 'ngc'"),
         (["--to", "github", "--repo", "monch"], "repo is 'monch'"),
         (["--to", "huggingface", "--repo", "a/b", "--weights_url", "https://c/d"], "weights_url is for GitHub"),
-        (["--to", "github", "--repo", "a/b", "--weights_url"], "weights_url is True; give the address of a folder"),
+        (["--to", "github", "--repo", "a/b", "--weights_url"], "has no value after --weights_url: give one"),
     ],
 )
 def test_publish_refuses_in_one_line(tmp_path: Path, given: list[str], problem: str) -> None:

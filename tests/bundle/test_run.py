@@ -388,7 +388,7 @@ def test_training_overwrites_nothing_and_writes_only_in_its_folder(dataset: Path
 def test_the_workflow_has_every_property(dataset: Path, tmp_path: Path) -> None:
     workflow = ConfigWorkflow(
         config_file=str(CONFIGS / "train.json"), workflow_type="train", logging_file=False,
-        dataset_dir=str(dataset), output_dir=str(tmp_path), device="cpu",
+        dataset_dir=str(dataset), output_dir=str(tmp_path), device="cpu", encoder_weights="none",
     )  # fmt: skip
     workflow.initialize()
     assert workflow.check_properties() == []

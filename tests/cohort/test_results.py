@@ -133,7 +133,7 @@ def test_pictures_show_nuclei_and_tissue(results):
 
 
 def test_ratios_of_nothing_are_none(tmp_path):
-    slide = write_slide(tmp_path / "empty.tif", paint([], (300, 300), ground=(243, 243, 243)))
+    slide = write_slide(tmp_path / "empty.tif", paint([], (600, 600), ground=(243, 243, 243)))
     assert segment(slide, tmp_path).num_rows == 0
     summary = json.loads((tmp_path / "empty" / "summary.json").read_text(encoding="utf-8"))
     assert summary["ratios"]["tumour_infiltration"] is None

@@ -340,7 +340,7 @@ def test_there_are_seven_tables(number):
 
 
 def test_the_command_prints_a_table_and_writes_it_where_told(alone, tmp_path, capsys):
-    Commands().tables(str(alone), table=3, out=str(tmp_path / "three"))
+    Commands().tables(alone, table=3, out=tmp_path / "three")
     printed = capsys.readouterr().out
     assert printed.strip() == (tmp_path / "three.md").read_text().strip()
     assert sum(line.startswith("| MONCH | this software |") for line in printed.splitlines()) == 1
