@@ -59,7 +59,7 @@ def test_slides_of_other_classes_have_columns_and_a_warning(slides, tmp_path, ca
 
     def other(tiles):
         found = colours(tiles)
-        return type(found)(found.class_map.clip(0, 1), found.probs[:, :1])
+        return found.of_classes(found.class_map.clip(0, 1), found.probs[:, :1])
 
     other.class_table = others
     Cohort(slides / "a.tif", out, segmenter(out)).run()
