@@ -56,7 +56,7 @@ def print_fuzz(
     for (kind, ended), times in sorted(rows.items()):
         print(f"{kind:28} {ended:12} {times}")
     bad = [case for case in cases if case.ended not in FINE]
-    for case in bad:
+    for case in dict.fromkeys(bad):  # a command has one for many files
         print(f"\n{case.kind} {case.number} ({case.how}): {case.ended}\n{case.message}")
     print(f"{len(cases)} files, {len(bad)} ended otherwise than in a result or one line")
     if bad:

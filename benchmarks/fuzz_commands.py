@@ -77,7 +77,13 @@ def _command(folder: Path, kind: str, number: int, how: str, config: str, option
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(CONFIGS / f"{config}.json")]
     command += ["--bundle_root", str(CONFIGS.parent), "--output_dir", str(out), *given]
     root = str(CONFIGS.parents[1])
-    environment = {**os.environ, "TMPDIR": str(here / "tmp"), "HOME": str(here / "home"), "PYTHONPATH": root}
+    environment = {
+        **os.environ,
+        "TMPDIR": str(here / "tmp"),
+        "HOME": str(here / "home"),
+        "MPLCONFIGDIR": str(folder.parent / "matplotlib"),
+        "PYTHONPATH": root,
+    }
     before, begun = contents(folder), _seconds()
     try:
         done = subprocess.run(
