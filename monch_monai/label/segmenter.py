@@ -22,6 +22,7 @@ from monch_monai.label.scale import stated_mpp
 from monch_monai.runs.rules import check_device
 from monch_monai.segmentation import SCHEMA, named, polygons_of, segment_regions
 from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, tissue_and_lightening
+from monch_monai.writers import SLIDE_FORMATS
 
 
 class Segmented(NamedTuple):
@@ -133,7 +134,7 @@ class Segmenter:
     def _whole_slide(self, path: Path, mpp: float | None) -> pa.Table:
         # A slide that is replaced under its name, or given another resolution, has a folder of its own.
         folder = self.slides_dir / f"{fingerprint(path)[:16]}{'' if mpp is None else f'_{mpp:g}'}"
-        with self._slide_segmenter(mpp=mpp, output_dir=str(folder)) as segment:
+        with self._slide_segmenter(mpp=mpp, output_dir=str(folder), write=[*SLIDE_FORMATS]) as segment:
             segment(path)
         return pq.read_table(folder / stem(path) / "nuclei.parquet")
 

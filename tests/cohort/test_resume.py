@@ -30,7 +30,7 @@ def contents(folder):
         return {**files, "levels": [level.asarray().tobytes() for level in file.series[0].levels]}
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=240):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from monch_monai.class_table import PANNUKE
-from monch_monai.cohort import Cohort
+from monch_monai.cohort import Cohort, fingerprint
 from monch_monai.cohort.claims import Claims
 from monch_monai.cohort.shared_work_folder import SharedWorkFolder
 from monch_monai.errors import InputError
@@ -201,6 +201,27 @@ def test_an_error_of_one_worker_leaves_the_others_work(slide, tmp_path):
     with pytest.raises(InputError, match="stop"):
         shared(tmp_path, slide, broken).run()
     assert not regions.exists()  # nobody else is there, and nothing is finished
+
+
+def test_workers_agree_on_what_is_written_and_a_later_one_writes_otherwise_without_segmenting(slide, tmp_path):
+    def no_network(tiles):
+        raise AssertionError("the network ran again")
+
+    one = shared(tmp_path, slide, write="geojson").segmenter
+    settings = {**one.settings, "slide": [slide.name, fingerprint(slide)]}
+    work = SharedWorkFolder(tmp_path / ".s.partial", LIMIT, one.wanted.settings)
+    with work.held(tmp_path / ".s.lock", settings):
+        for other in ({"write": "parquet"}, {"write": "geojson", "gzip": True}, {"write": "geojson", "features": True}):
+            with pytest.raises(
+                InputError, match=r"s.partial is filled with other settings \(.*\): wait for it, or give"
+            ):
+                shared(tmp_path, slide, no_network, **other).run()
+        plan = one.plan(slide)
+        one._run(plan, work)
+        plan.slide.close()
+    shared(tmp_path, slide, no_network, write="geojson,parquet", gzip=True).run()
+    assert {"nuclei.geojson.gz", "nuclei.parquet"} < {path.name for path in (tmp_path / "s").iterdir()}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort.csv", "s"]
 
 
 class TestClaims:

@@ -71,6 +71,16 @@ def test_results_are_no_slides(folder):
     assert [line.split(",")[0] for line in table.splitlines()] == ["slide", "a.tif", "x/b.tif"]
 
 
+@pytest.mark.parametrize("write", ["pyramid", "geojson", "dicom,seg"])
+def test_results_without_a_table_are_no_slides(folder, write):
+    if "dicom" in write:
+        pytest.importorskip("highdicom")
+    source = folder("a.tif")
+    Cohort(source, source, segmenter(source, write=write)).run()
+    assert not (source / "a" / "nuclei.parquet").exists()
+    assert found(source) == found(source, recursive=True) == ["a.tif"]
+
+
 def test_slides_that_would_write_into_each_other_are_refused(folder):
     source = folder("x.svs", "x/b.tif")
     with pytest.raises(InputError, match=r"x.svs and .*x/b.tif would both write x: rename one"):
