@@ -25,7 +25,7 @@ from tests.fakes.slides import colours, on_seams, paint, write_slide
 SIZE = (1600, 800)
 REGIONS = 8
 LIMIT = 1.0
-OF_PROCESSES = 2.5  # on a busy machine a sign of life may be late
+OF_PROCESSES = 6.0  # on a busy machine a sign of life may be late
 
 
 @pytest.fixture(scope="module")
