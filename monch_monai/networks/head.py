@@ -44,7 +44,6 @@ class TextHead(nn.Module):
         self.skips = nn.ModuleList(nn.Conv2d(c, head_channels, 1) for c in skip_channels)
         self.visual = nn.ModuleList(conv_norm_act(head_channels, head_channels) for _ in range(len(skip_channels) + 1))
         self.use_text_dim(text_dim)
-        self.has_distance = distance
         self.distance = nn.Conv2d(head_channels, 1, 3, padding=1) if distance else None
         self.register_buffer("prior", torch.zeros(MOST_CLASSES))
         self.prior: Tensor

@@ -144,7 +144,7 @@ class Monch(DescribedNetwork):
     @property
     def distance_maps(self) -> int:
         """1 where a distance map follows those of the classes, else 0."""
-        return int(self.head.has_distance)
+        return int(self.architecture["distance"])
 
     def become(self, image_encoder: ImageEncoder, architecture: Mapping[str, Any]) -> None:
         """Changes this network, in place, to one of another encoder and architecture, with random weights.

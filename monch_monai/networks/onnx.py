@@ -26,8 +26,8 @@ class OnnxNetwork(nn.Module):
     is set to. The network can be pickled: another process opens the file anew.
 
     Args:
-        path: file that `export_network` wrote, or another of one input `[B, 3, H, W]` and one output `[B, T, H, W]`,
-            with sizes that are fixed or not.
+        path: file that `export_network` wrote, or another of one input `[B, 3, H, W]` and one output
+            `[B, T + D, H, W]`, with sizes that are fixed or not.
         device: of the run, such as `cpu` or `cuda:0`.
 
     Attributes:
@@ -49,7 +49,7 @@ class OnnxNetwork(nn.Module):
         self.provenance = self._read_provenance()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits `[B, T, H, W]`, float32 and on the image's device, for normalised images `[B, 3, H, W]`.
+        """Logits `[B, T + D, H, W]`, float32 and on the image's device, for normalised images `[B, 3, H, W]`.
 
         A file of a fixed batch size takes more images in several passes, and fewer filled up with the last one.
 
@@ -66,7 +66,7 @@ class OnnxNetwork(nn.Module):
             filled = torch.cat([images, images[-1:].expand(count - len(images), -1, -1, -1)])
             (found,) = self.session.run(None, {feed.name: filled.contiguous().numpy()})
             logits.append(torch.from_numpy(found[: len(images)]))
-            if found.shape[1] != len(self.class_table):
+            if found.shape[1] != len(self.class_table) + self.distance_maps:
                 names = ", ".join(self.class_table.names)
                 counts = f"gives {found.shape[1]} maps, for the {len(self.class_table)} classes {names}"
                 raise InputError(f"onnx {self.path} {counts}: write it with export.json, which stores its classes")
@@ -76,6 +76,11 @@ class OnnxNetwork(nn.Module):
     def class_table(self) -> ClassTable:
         """The classes, in the order of the maps."""
         return self.provenance.class_table
+
+    @property
+    def distance_maps(self) -> int:
+        """D: 1 where a distance map follows those of the classes, else 0."""
+        return self.provenance.distance_maps
 
     @cached_property
     def session(self) -> Any:

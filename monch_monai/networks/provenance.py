@@ -91,6 +91,11 @@ class Provenance:
         """Of the image encoder, `batch`, `fixed` or `instance`; None where it has none, or none is recorded."""
         return self.architecture.get("normalisation")
 
+    @property
+    def distance_maps(self) -> int:
+        """1 where the network's distance map follows those of the classes, else 0."""
+        return int(self.architecture.get("distance", False))
+
     def __str__(self) -> str:
         """One line to read, such as `clip_rn50 (random), words attributes by clip_rn50 (random)`."""
         text_encoder = "" if self.text_weights is None else f" by {self.text_encoder} ({self.text_weights})"
@@ -154,6 +159,7 @@ class Provenance:
         """
         known = dict(record)
         known.setdefault("architecture", {"normalisation": known.pop("normalisation", None)})
+        known["architecture"] = dict(known["architecture"])
         weights = {n: record[n] and Origin(**record[n]) for n in ("image_weights", "text_weights")}
         parent = record["parent"] and Parent(**record["parent"])
         if known.pop("classes", None) is not None:

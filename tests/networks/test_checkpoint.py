@@ -16,6 +16,7 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks import Monch, class_table, load_checkpoint, reference_density
 from monch_monai.networks.checkpoint import save_safetensors
+from monch_monai.networks.monch import PAPERS
 from monch_monai.networks.provenance import KEY, Provenance, provenance_of
 from tests.fakes.labels import some_classes
 from tests.fakes.network import TEXT_DIM, noise, small_monch
@@ -296,3 +297,7 @@ def test_a_setting_that_is_neither_the_papers_nor_the_checkpoints_is_refused(tmp
 def test_each_encoder_of_the_catalogue_has_the_name_that_checkpoints_record():
     with torch.device("meta"):
         assert [make().name for make in ENCODERS.values()] == [*ENCODERS]
+
+
+def test_a_checkpoint_records_every_setting_of_the_papers_network():
+    assert small_monch().architecture.keys() == PAPERS.keys()

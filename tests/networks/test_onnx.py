@@ -13,6 +13,7 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks import OnnxNetwork, reference_density
 from monch_monai.networks.provenance import Provenance
+from monch_monai.predict import NetworkPredictor
 from tests.fakes.labels import some_classes
 from tests.fakes.network import noise
 
@@ -119,3 +120,19 @@ def test_a_file_of_another_number_of_maps_than_classes_is_refused(tmp_path):
     path = exported(tmp_path / "network.onnx", provenance=json.dumps(record.to_dict()))
     with pytest.raises(InputError, match="gives 6 maps, for the 3 classes background, class 1, class 2: write it with"):
         OnnxNetwork(path)(noise(1, 3, 8, 8))
+
+
+def test_an_export_with_a_distance_map_predicts_it_beside_its_classes(tmp_path):
+    with_distance = replace(Provenance("clip_rn50"), architecture={"distance": True})
+    five = json.dumps(replace(with_distance, class_table=some_classes(5)).to_dict())
+    network = OnnxNetwork(exported(tmp_path / "five.onnx", provenance=five))
+    tiles = np.random.default_rng(0).integers(0, 256, (2, 8, 6, 3)).astype(np.uint8)
+    found = NetworkPredictor(network, MEAN, STD)(tiles)
+    assert (found.probs.shape, found.distance.shape) == ((2, 4, 8, 6), (2, 1, 8, 6))
+    images = (torch.from_numpy(tiles).permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
+        STD
+    ).view(3, 1, 1)
+    assert np.abs(found.distance - expected(images)[:, 5:].sigmoid().numpy()).max() < 2e-3
+    six = json.dumps(with_distance.to_dict())
+    with pytest.raises(InputError, match="gives 6 maps, for the 6 classes"):
+        OnnxNetwork(exported(tmp_path / "six.onnx", provenance=six))(noise(1, 3, 8, 6))
