@@ -30,7 +30,7 @@ class ImageEncoder(nn.Module):
         trunk: its layers.
         matcher: patterns of the names of the trunk's parameters, by layer, in timm's format.
         instance_norm: bool buffer of encoders that have batch normalisation: whether it was exchanged.
-        fixed_statistics: likewise, whether its running statistics stay as they are.
+        fixed_statistics: bool buffer of the same encoders: whether their running statistics stay as they are.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ImageEncoder(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Sets the mode of training; a frozen encoder stays in eval mode, and so do layers with fixed statistics."""
         super().train(mode and not self.frozen)
-        if dict(self.named_buffers(recurse=False)).get(FIXED_STATISTICS, False):
+        if getattr(self, FIXED_STATISTICS, False):
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
