@@ -15,6 +15,7 @@ from monch_monai.datasets import prepare_plain
 from monch_monai.datasets.boxes import Box, draw_ellipses, read_boxes
 from monch_monai.datasets.type_table import any_nucleus, read_type_table
 from monch_monai.errors import InputError
+from tests.datasets.test_plain import refusal
 from tests.fakes.fields import picture, square
 
 HEADER = "field,x0,y0,x1,y1,class,mitosis\n"
@@ -36,14 +37,6 @@ def source(tmp_path):
 
 def drawn(*boxes, size=(160, 260)):
     return draw_ellipses([Box(*corners, kind, "here") for *corners, kind in boxes], size)
-
-
-def refusal(root, **settings):
-    with pytest.raises(InputError) as caught:
-        prepare_plain(root, root.parent / "refused", **settings)
-    assert len(str(caught.value).splitlines()) == 1
-    assert [path.name for path in root.parent.iterdir()] == [root.name]
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("box", [(20, 30, 81, 73), (20.5, 30.25, 140, 50.75), (3, 3, 157, 150)])
