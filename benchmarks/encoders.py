@@ -7,8 +7,8 @@ from functools import partial
 from benchmarks import networks
 from benchmarks.measurement import choose_device, conditions, milliseconds_in_turn, print_head, print_row
 from benchmarks.networks import CONFIGS, TILE
+from monch_monai.encoders import DEFAULT_ENCODER
 
-DEFAULT = "clip_rn50"
 SLOW = 300
 """GFLOPs of the whole network from which on it is timed once only on a CPU."""
 
@@ -30,13 +30,14 @@ def print_encoders(device: str = "", runs: int = 5, only: str | tuple[str, ...] 
     print(f"{conditions(device)}; MONCH, tiles {TILE}x{TILE}, batch 1, channels-last, float32, {runs} rounds\n")
     columns = "ms/tile", "of RN50", "MiB", "ms/step", "of RN50", "MiB training"
     print_head("encoder", "M parameters", "GFLOPs", "MONCH GFLOPs", *columns)
-    for name in (DEFAULT, *(asked if only else overlays)):
+    for name in (DEFAULT_ENCODER, *(asked if only else overlays)):
         print_row(*_measure(name, device, runs))
 
 
 def _measure(name: str, device: str, runs: int) -> Iterator[str]:
     tile = networks.random_tiles(1, device)
-    overlays = {DEFAULT: [], name: [f"encoders/{name}"] if name != DEFAULT else []}  # the default beside it, in turn
+    of_name = [] if name == DEFAULT_ENCODER else [f"encoders/{name}"]
+    overlays = {DEFAULT_ENCODER: [], name: of_name}  # the default beside it, in turn
     builds = {n: partial(networks.build_network, device, *overlay) for n, overlay in overlays.items()}
     nets = {n: build() for n, build in builds.items()}
     encoder = nets[name].image_encoder
@@ -50,8 +51,8 @@ def _measure(name: str, device: str, runs: int) -> Iterator[str]:
     gc.collect()
     yield name
     yield from (f"{value:.1f}" for value in (*sizes, times[name]))
-    yield f"{times[name] / times[DEFAULT]:.2f}"
+    yield f"{times[name] / times[DEFAULT_ENCODER]:.2f}"
     yield f"{networks.pass_mib(builds[name], device, train=False):.0f}"
     yield f"{training[name]:.0f}"
-    yield f"{training[name] / training[DEFAULT]:.2f}"
+    yield f"{training[name] / training[DEFAULT_ENCODER]:.2f}"
     yield f"{networks.pass_mib(builds[name], device, train=True):.0f}"

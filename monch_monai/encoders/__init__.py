@@ -1,7 +1,7 @@
 """Image and text encoders behind one interface, and their published weights."""
 
 from monch_monai.encoders.adapters import add_adapters, merge_adapters
-from monch_monai.encoders.catalogue import ENCODERS
+from monch_monai.encoders.catalogue import DEFAULT_ENCODER, ENCODERS
 from monch_monai.encoders.clip_resnet import ClipResNet, ClipResNet50
 from monch_monai.encoders.efficientnet_lite import EfficientNetLite
 from monch_monai.encoders.image import ImageEncoder
@@ -14,6 +14,7 @@ from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, u
 from monch_monai.encoders.weights import TEXT_ENCODERS, load_published, load_text_encoder, starting_learning_rate
 
 __all__ = [
+    "DEFAULT_ENCODER",
     "ENCODERS",
     "NORMALISATIONS",
     "RANDOM",

@@ -9,6 +9,8 @@ from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.sam import Sam, Sam2
 from monch_monai.encoders.vit import clip_vit, conch, plip, uni
 
+DEFAULT_ENCODER = "clip_rn50"
+"""The paper's, of a network whose config names none."""
 ENCODERS: Mapping[str, Callable[[], ImageEncoder]] = {
     **{f"clip_{size.lower()}": partial(ClipResNet, size) for size in ("RN50", "RN50x4", "RN101")},
     **{f"clip_{size.lower().replace('-', '_')}": partial(clip_vit, size) for size in ("ViT-B-16", "ViT-L-14")},

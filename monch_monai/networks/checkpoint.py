@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable, find_class_table
 from monch_monai.class_table.words_file import read_wording
-from monch_monai.encoders import ENCODERS, Origin, merge_adapters
+from monch_monai.encoders import DEFAULT_ENCODER, ENCODERS, Origin, merge_adapters
 from monch_monai.encoders.normalisation import add_flags
 from monch_monai.errors import InputError
 from monch_monai.files import existing_file, refuse_damaged_zip, sha256
@@ -20,7 +20,6 @@ from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Prove
 from monch_monai.settings import flag
 
 ENCODER = "image_encoder."
-DEFAULT_ENCODER = "clip_rn50"
 OF_CLASSES = (KEY, "text_features", "head.prior")
 """Tensors of a state dict whose number of rows depends on the classes."""
 
@@ -80,10 +79,7 @@ def _take_architecture(network: Monch, state: Mapping[str, Tensor], file: Path) 
     Raises:
         InputError: a setting is neither the paper's nor the file's, or the file's record is damaged.
     """
-    try:
-        stored = read_provenance(state)
-    except InputError as error:
-        raise InputError(f"checkpoint {file} is damaged: {error}") from error
+    stored = _record_of(state, file)
     if stored is None:
         return
     own, encoder = network.architecture, network.provenance.encoder
@@ -99,6 +95,13 @@ def _take_architecture(network: Monch, state: Mapping[str, Tensor], file: Path) 
         logger.info("the network is that of %s: %s", file, stored.encoder)
 
 
+def _record_of(state: Mapping[str, Tensor], file: Path) -> Provenance | None:
+    try:
+        return read_provenance(state)
+    except InputError as error:
+        raise InputError(f"checkpoint {file} is damaged: {error}") from error
+
+
 def _fits(name: str, found: Tensor, expected: Tensor) -> bool:
     """Whether the network takes a tensor; of those that depend on the classes it takes any number of rows."""
     first = 1 if name in OF_CLASSES else 0
@@ -111,12 +114,9 @@ def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor
     Raises:
         InputError: `found`, from `file`, records another encoder than `own`, or its record is damaged.
     """
-    try:
-        ours, theirs = read_provenance(own), read_provenance(found)
-    except InputError as error:
-        raise InputError(f"checkpoint {file} is damaged: {error}") from error
+    ours, theirs = read_provenance(own), _record_of(found, file)
     if ours is not None and theirs is not None and ours.encoder != theirs.encoder:
-        overlays = f"{ours.encoder}: use the overlay of that name in configs/encoders/ (clip_rn50 needs none)"
+        overlays = f"{ours.encoder}: use the overlay of that name in configs/encoders/ ({DEFAULT_ENCODER} needs none)"
         raise InputError(f"checkpoint {file} has the encoder {theirs.encoder}, the config's network {overlays}")
 
 

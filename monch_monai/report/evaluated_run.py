@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monch_monai.class_table import ClassTable
+from monch_monai.encoders import DEFAULT_ENCODER
 from monch_monai.errors import InputError
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.networks.prompt_decoder import QUERIES
@@ -21,7 +22,6 @@ BACKBONES = {"clip": "CLIP", "plip": "PLIP", "conch": "CONCH", "sam2": "SAM2", "
 """How names of encoders begin to their rows in Tables 6 and 7."""
 BASELINES = {"UNet": "U-Net", "HoVerNetMaps": "HoVer-Net"}
 """Names of other networks by their class, as Table 1 has them."""
-DEFAULT_ENCODER = "clip_rn50"
 WHOLE = "MONCH"
 TRAINING_SETTINGS = (
     *("epochs", "batch_size", "accumulation_steps", "learning_rate", "learning_rate_drop", "layer_decay", "freeze"),
