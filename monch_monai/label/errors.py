@@ -14,7 +14,8 @@ def http_errors(upload: str | Path | None = None) -> Iterator[None]:
     """Turns an `InputError` into a response of status 400 with its text; other errors are the server's, 500.
 
     Args:
-        upload: a file that came with the request; when it is refused, MONAI Label leaves it lying.
+        upload: a file that came with the request, which the server named itself. When it is refused, MONAI Label
+            leaves it lying.
     """
     try:
         yield
@@ -22,8 +23,15 @@ def http_errors(upload: str | Path | None = None) -> Iterator[None]:
         if upload is not None:
             Path(upload).unlink(missing_ok=True)
         if isinstance(error, InputError):
-            raise HTTPException(status_code=400, detail=str(error)) from error
+            raise HTTPException(status_code=400, detail=_without_names(str(error), upload)) from error
         raise
+
+
+def _without_names(text: str, upload: str | Path | None) -> str:
+    """An error's text in which the name that a server gave to an upload stands no more."""
+    for name in () if upload is None else (str(upload), Path(upload).name):
+        text = text.replace(name, "the uploaded image")
+    return text
 
 
 def not_found(what: str) -> HTTPException:

@@ -238,7 +238,7 @@ REFUSED = {
     ),
     "an upload that is no image": (
         400,
-        "cannot be read",
+        "the uploaded image cannot be read",
         lambda s: s.request("POST", "/infer/wsi_v2/monch?output=asap", files={"file": ("a.png", b"no picture")}),
     ),
     "an unknown model, of slides": (404, "no model", lambda s: s.post("/infer/wsi/other", {}, image="slide.v1")),
