@@ -195,6 +195,9 @@ class SlideSegmenter:
             path.name, summary["nuclei_total"], summary["tissue_mm2"], seconds.wall,
             ", ".join(f"{name} {share:.0%}" for name, share in parts.items()), time.perf_counter() - start, target,
         )  # fmt: skip
+        if not summary["nuclei_total"] and summary["tissue_mm2"]:
+            message = "%s: no nucleus in %.2f mm² of tissue: see tissue.png; is it H&E, at %.4g µm/px (--mpp)?"
+            logger.warning(message, path.name, summary["tissue_mm2"], plan.slide.resolution.mean)
         return summary
 
     def _run(self, plan: Plan, work: WorkFolder) -> Seconds:

@@ -68,6 +68,7 @@ class PredictionWriter:
         self.mpp = mpp
         self.files = ImageFiles(self.output_dir, class_table, write, features, sources)
         self.rows: dict[str, list[int | str]] = {}
+        self.without_nuclei: list[str] = []
 
     def attach(self, engine: Engine) -> None:
         """Registers with an evaluator whose batch has `pixels`, and whose output has `image` with metadata, the class
@@ -108,6 +109,8 @@ class PredictionWriter:
             instance_map, table = nuclei.instance_map, nuclei.table
             write_instance_map(instances, instance_map)
             drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
+            if not table.num_rows:
+                self.without_nuclei.append(source.name)
             counts += np.bincount(nuclei.classes, minlength=len(self.class_table))[1:].tolist()
         pixels, colors = given[PIXELS].permute(1, 2, 0).numpy(), [c.color for c in self.class_table.classes]
         factors = item["image"].meta.get(FACTORS, "")
@@ -127,12 +130,15 @@ class PredictionWriter:
         write_rows(self.output_dir / "summary.csv", rows, columns)
 
     def finish(self) -> None:
-        """Logs where the results are; the run's last step.
+        """Logs where the results are, and warns of images without nuclei; the run's last step.
 
         Raises:
             InputError: there are `unreadable` images.
         """
         logger.info("%d images segmented; results and summary.csv are in %s", len(self.rows), self.output_dir)
+        if empty := self.without_nuclei:
+            message = "no nucleus in %d of %d images, such as %s: see its overlay; is it H&E, at %.4g µm/px (--mpp)?"
+            logger.warning(message, len(empty), len(self.rows), empty[0], self.mpp)
         if self.unreadable:
             total = len(self.rows) + len(self.unreadable)
             names = ", ".join(path.name for path in self.unreadable)

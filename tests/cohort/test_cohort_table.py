@@ -30,11 +30,12 @@ def rows(out):
         return {row["slide"]: row for row in csv.DictReader(file)}
 
 
-def test_slides_of_several_commands_make_one_table(slides, tmp_path):
+def test_slides_of_several_commands_make_one_table(slides, tmp_path, caplog):
     out = tmp_path / "out"
     for name in NUCLEI:
         Cohort(slides / f"{name}.tif", out, segmenter(out)).run()
     assert {name: row["neoplastic"] for name, row in rows(out).items()} == {"a.tif": "1", "b.tif": "1", "c.tif": "0"}
+    assert [line.split(" in ")[0] for line in caplog.messages if "no nucleus" in line] == ["c.tif: no nucleus"]
     one_by_one = (out / "cohort.csv").read_bytes()
     Cohort(slides, tmp_path / "at_once", segmenter(tmp_path / "at_once")).run()
     assert (tmp_path / "at_once" / "cohort.csv").read_bytes() == one_by_one

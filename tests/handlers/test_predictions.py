@@ -109,6 +109,15 @@ def test_a_run_that_read_everything_says_where_results_are(tmp_path, out, caplog
     assert caplog.records[-1].message == f"1 images segmented; results and summary.csv are in {out}"
 
 
+def test_images_in_which_no_nucleus_is_found_are_warned_of_in_one_line(tmp_path, out, caplog):
+    writer = PredictionWriter(out, PLAIN.table, finder=FoundNuclei(min_area_um2=1000))
+    predict(writer, save_picture(tmp_path / "a.png"), save_picture(tmp_path / "b.png"))
+    writer.finish()
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "no nucleus in 2 of 2 images, such as a.png: see its overlay; is it H&E, at 0.25 µm/px (--mpp)?"
+    ]
+
+
 NUCLEUS_FILES = ["a_classes.png", "a_instances.tif", "a_nuclei.geojson", "a_overlay.png", "summary.csv"]
 
 
