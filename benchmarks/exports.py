@@ -27,9 +27,9 @@ def print_exports(runs: int = 7) -> None:
     """
     torch.manual_seed(0)
     network = build_network().to(memory_format=torch.contiguous_format).eval()
-    folded, encoder = network.folded(), network.image_encoder
+    folded = network.folded()
     with tempfile.TemporaryDirectory() as folder:
-        exported = export_network(network, folder, properties={"mean": encoder.mean, "std": encoder.std})
+        exported = export_network(network, folder)
         paths = {path.suffix: path for path in exported}
         ways: dict[str, Callable[[Tensor], Tensor]] = {
             "eager": network,

@@ -64,8 +64,7 @@ def build_hovernet() -> nn.Module:
 def export_onnx(network: Monch) -> OnnxNetwork:
     """The network as ONNX Runtime runs it on the CPU."""
     with tempfile.TemporaryDirectory() as folder:
-        encoder = network.image_encoder
-        (path,) = export_network(network, folder, "onnx", {"mean": encoder.mean, "std": encoder.std})
+        (path,) = export_network(network, folder, "onnx")
         return OnnxNetwork(path)
 
 

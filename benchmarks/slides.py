@@ -58,7 +58,7 @@ def print_slide(
     network = build_network(device)
     if checkpoint:
         load_checkpoint(network, checkpoint)
-    predictor = NetworkPredictor(network, network.image_encoder.mean, network.image_encoder.std, device)
+    predictor = NetworkPredictor(network, device=device)
     mm2 = (side * 0.25e-3) ** 2
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "square.tif"

@@ -95,6 +95,19 @@ def factor_range(name: str, value: Sequence[float], most: float | None = None) -
     return value[0], value[1]
 
 
+def by_channel(name: str, value: Any, positive: bool = False) -> tuple[float, float, float]:
+    """A finite number each for red, green and blue, above 0 where `positive`.
+
+    Raises:
+        InputError: `value` is anything else.
+    """
+    given = value if isinstance(value, list | tuple) else ()
+    if len(given) != 3 or not all(_is_number(v) and math.isfinite(v) and (v > 0 or not positive) for v in given):
+        least = " above 0" if positive else ""
+        raise InputError(f"{name} is {shown(value)}; give a finite number{least} for each of red, green and blue")
+    return float(given[0]), float(given[1]), float(given[2])
+
+
 def word(name: str, value: str, words: Sequence[str]) -> str:
     """`value`, one of `words`.
 

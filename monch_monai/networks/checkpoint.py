@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable, find_class_table
 from monch_monai.class_table.words_file import read_wording
-from monch_monai.encoders import DEFAULT_ENCODER, ENCODERS, Origin, merge_adapters
+from monch_monai.encoders import DEFAULT_ENCODER, Origin, merge_adapters
 from monch_monai.encoders.normalisation import add_flags
 from monch_monai.errors import InputError
 from monch_monai.files import existing_file, refuse_damaged_zip, sha256
-from monch_monai.networks.monch import PAPERS, Monch
+from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import OnnxNetwork, refuse_words_of_export
 from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Provenance, convert_earlier, read_provenance
 from monch_monai.settings import flag
@@ -41,7 +41,11 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     state = read_state(file)
     _refuse_infinite(state, file)
     if isinstance(network, Monch):
-        _take_architecture(network, state, file)
+        try:
+            if network.become_that_of(state):
+                logger.info("the network is that of %s: %s", file, network.provenance.encoder)
+        except InputError as error:
+            raise InputError(f"checkpoint {file} cannot be used: {error}") from error
     refuse_another_encoder(network.state_dict(), state, file)
     if isinstance(network, Monch):
         network.use_text_dim(text_dim_of(state, network))
@@ -73,35 +77,6 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     return file
 
 
-def _take_architecture(network: Monch, state: Mapping[str, Tensor], file: Path) -> None:
-    """Changes a network whose settings are the paper's to that of the file.
-
-    Raises:
-        InputError: a setting is neither the paper's nor the file's, or the file's record is damaged.
-    """
-    stored = _record_of(state, file)
-    if stored is None:
-        return
-    own, encoder = network.architecture, network.provenance.encoder
-    theirs = {name: stored.architecture.get(name, value) for name, value in own.items()}  # earlier ones recorded none
-    for name, value in own.items():
-        if value not in (PAPERS[name], theirs[name]):
-            found = f"checkpoint {file} has {name} {theirs[name]}, the config's network {value}"
-            raise InputError(f"{found}: leave network_def#{name} out, for a checkpoint brings its own")
-    other = encoder == DEFAULT_ENCODER and stored.encoder != encoder and stored.encoder in ENCODERS
-    if other or theirs != own:
-        image_encoder = ENCODERS[stored.encoder]() if other else network.image_encoder
-        network.become(image_encoder, theirs)
-        logger.info("the network is that of %s: %s", file, stored.encoder)
-
-
-def _record_of(state: Mapping[str, Tensor], file: Path) -> Provenance | None:
-    try:
-        return read_provenance(state)
-    except InputError as error:
-        raise InputError(f"checkpoint {file} is damaged: {error}") from error
-
-
 def _fits(name: str, found: Tensor, expected: Tensor) -> bool:
     """Whether the network takes a tensor; of those that depend on the classes it takes any number of rows."""
     first = 1 if name in OF_CLASSES else 0
@@ -114,7 +89,10 @@ def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor
     Raises:
         InputError: `found`, from `file`, records another encoder than `own`, or its record is damaged.
     """
-    ours, theirs = read_provenance(own), _record_of(found, file)
+    try:
+        ours, theirs = read_provenance(own), read_provenance(found)
+    except InputError as error:
+        raise InputError(f"checkpoint {file} is damaged: {error}") from error
     if ours is not None and theirs is not None and ours.encoder != theirs.encoder:
         overlays = f"{ours.encoder}: use the overlay of that name in configs/encoders/ ({DEFAULT_ENCODER} needs none)"
         raise InputError(f"checkpoint {file} has the encoder {theirs.encoder}, the config's network {overlays}")

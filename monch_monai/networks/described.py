@@ -35,8 +35,8 @@ class DescribedNetwork(nn.Module):
     """A network whose classes are words.
 
     `describe` computes the text features of a class table once, and the state dict stores them: a checkpoint needs no
-    text tower. Until then they are fixed random directions, three a class. The network takes the number of classes,
-    names and features of any state dict that it loads, which also stores the provenance with the class table.
+    text tower. Until then they are fixed random directions, three a class. The network becomes that of any state dict
+    that it loads, and takes its classes and features; the state dict stores them with the provenance.
 
     Deviation: features are taken less their mean and along the principal axes of the words trained on, `text_axes`, so
     that other words for a class are near its own; and the kernel of a class is made of a mean: in training of the three
@@ -83,6 +83,10 @@ class DescribedNetwork(nn.Module):
     def class_table(self) -> ClassTable:
         """The classes, in the order of the maps."""
         return self._provenance.class_table
+
+    def become_that_of(self, state: Mapping[str, Tensor], prefix: str = "") -> bool:
+        """Changes this network, in place, to the one whose state dict this is; returns whether that was needed."""
+        raise NotImplementedError
 
     def use_text_dim(self, text_dim: int) -> None:
         """Takes text features of `text_dim` dimensions: where it is another, makes them and their layers anew, random.
@@ -168,13 +172,15 @@ class DescribedNetwork(nn.Module):
 
 
 def _fit_state(network: DescribedNetwork, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Brings a state dict of an earlier version into this one's form, and the network to its number of sentences."""
+    """Brings a state dict of an earlier version into this one's form, and the network into that of the state dict."""
     convert_earlier(state, prefix)
+    network.become_that_of(state, prefix)
     features, prior = f"{prefix}text_features", f"{prefix}head.prior"
     if prior in state:
         state[prior] = stored_logits(state[prior])
     if features in state:
         state[features] = filled_up(state[features])
-        if state[features].shape[1] == network.text_features.shape[1]:
+        if state[features].ndim == 2:
+            network.use_text_dim(state[features].shape[1])
             network.text_features = network.text_features.new_zeros(state[features].shape)
             state.setdefault(f"{prefix}text_axes", torch.zeros_like(network.text_axes))

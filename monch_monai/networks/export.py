@@ -41,13 +41,14 @@ def export_network(
 
     `model.ts` (TorchScript), `model.pt2` (`torch.export`) and `model.onnx` take normalised images `[B, 3, H, W]` of any
     batch and size, which is tested here. They return the network's logits `[B, T, H, W]`, float32. Each file stores the
-    version, the classes, the provenance, the density of the tissue trained on, and `properties`.
+    version, the classes, the provenance, the density of the tissue trained on, mean and standard deviation of images,
+    and `properties`.
 
     Args:
         network: with its trained weights.
         output_dir: folder for the files; made where it does not exist.
         formats: names in `FORMATS`.
-        properties: of the images the network takes, such as mean and standard deviation.
+        properties: more of the kind.
 
     Raises:
         InputError: a format is unknown or its packages are not installed, the encoder would bind a format to one image
@@ -62,6 +63,8 @@ def export_network(
         "classes": network.class_table.names,
         "provenance": network.provenance.to_dict(),
         "reference_density": network.reference_density.tolist(),
+        "mean": list(network.mean),
+        "std": list(network.std),
         **(properties or {}),
     }
     forms, paths = Forms(network), []

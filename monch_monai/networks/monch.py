@@ -11,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
-from monch_monai.encoders import ImageEncoder
+from monch_monai.encoders import DEFAULT_ENCODER, ENCODERS, ImageEncoder
 from monch_monai.errors import InputError
 from monch_monai.networks.blocks import conv_norm_act, joined, resized
 from monch_monai.networks.described import DescribedNetwork
 from monch_monai.networks.features import Fusion, MultiGrainedFeatures, Rescale
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
-from monch_monai.networks.wordings import (
-    starting_logits,
-)  # fmt: skip
+from monch_monai.networks.provenance import read_provenance
+from monch_monai.networks.wordings import starting_logits
 from monch_monai.ops.choice import is_traced
 from monch_monai.settings import flag
 
@@ -28,7 +27,8 @@ from monch_monai.settings import flag
 class Monch(DescribedNetwork):
     """MONCH: multi-organ, multi-class nucleus segmentation from an image and words, with a single branch.
 
-    No parameter depends on the classes, which `DescribedNetwork` keeps. The state dict also stores as
+    No parameter depends on the classes, which `DescribedNetwork` keeps. A network with the paper's encoder and settings
+    becomes, by `load_state_dict`, that of the state dict (`become_that_of`). The state dict also stores as
     `reference_density` the optical density `[3]` by channel of the tissue trained on, which darker images are lightened
     to; zeros where it was not measured.
 
@@ -146,15 +146,48 @@ class Monch(DescribedNetwork):
         """1 where a distance map follows those of the classes, else 0."""
         return int(self.architecture["distance"])
 
-    def become(self, image_encoder: ImageEncoder, architecture: Mapping[str, Any]) -> None:
-        """Changes this network, in place, to one of another encoder and architecture, with random weights.
+    @property
+    def mean(self) -> Sequence[float]:
+        """Of images, by channel, of values in [0, 1]: what the image encoder was trained on."""
+        return self.image_encoder.mean
 
-        Its parameters are new objects, so this comes before an optimiser is made of them.
+    @property
+    def std(self) -> Sequence[float]:
+        """Standard deviation of the same."""
+        return self.image_encoder.std
+
+    def become_that_of(self, state: Mapping[str, Tensor], prefix: str = "") -> bool:
+        """Changes this network, in place, to the one whose state dict this is, where its own settings are the paper's.
+
+        Its parameters are new objects then, with random weights, so this comes before an optimiser is made of them.
+
+        Args:
+            state: a state dict; one that records no network, as of another class, changes nothing.
+            prefix: of the names that are this network's.
+
+        Returns:
+            Whether the network was changed.
+
+        Raises:
+            InputError: a setting is neither the paper's nor that of `state`, or the record is damaged.
         """
-        table, dim = self.class_table, self.text_features.shape[1]
-        training, device = self.training, self.text_features.device
-        Monch.__init__(self, image_encoder, table, text_dim=dim, **architecture)
-        self.train(training).to(device)
+        stored = read_provenance(state, prefix)
+        if stored is None:
+            return False
+        own, encoder = self.architecture, self.provenance.encoder
+        theirs = {name: stored.architecture.get(name, value) for name, value in own.items()}  # earlier: none recorded
+        for name, value in own.items():
+            if value not in (PAPERS[name], theirs[name]):
+                problem = f"its {name} is {theirs[name]}, that of the config's network {value}"
+                raise InputError(f"{problem}: leave it out there")
+        other = encoder == DEFAULT_ENCODER and stored.encoder != encoder and stored.encoder in ENCODERS
+        if other or theirs != own:
+            image_encoder = ENCODERS[stored.encoder]() if other else self.image_encoder
+            table, dim = self.class_table, self.text_features.shape[1]
+            training, device = self.training, self.text_features.device
+            Monch.__init__(self, image_encoder, table, text_dim=dim, **theirs)
+            self.train(training).to(device)
+        return other or theirs != own
 
     def pad(self, image: Tensor) -> Tensor:
         """Image `[B, 3, H, W]` with its last row and column repeated up to whole strides and enough graph nodes."""

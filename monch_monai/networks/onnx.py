@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from monch_monai.encoders import Origin
 from monch_monai.errors import InputError, one_line
 from monch_monai.files import existing_file, sha256
 from monch_monai.networks.provenance import Provenance
+from monch_monai.settings import by_channel
 
 logger = logging.getLogger(__name__)
 
@@ -119,13 +119,12 @@ class OnnxNetwork(nn.Module):
         """State for another process, which opens the file anew."""
         return {name: value for name, value in self.__dict__.items() if name != "session"}
 
-    def _normalisation(self, name: str) -> list[float] | None:
-        values: list[float] | None = self.metadata(name)
-        if values is not None:
-            finite = isinstance(values, list) and all(isinstance(v, float | int) and math.isfinite(v) for v in values)
-            if not finite or len(values) != 3 or (name == "std" and min(values) <= 0):
-                raise self._damaged(name, values)
-        return values
+    def _normalisation(self, name: str) -> tuple[float, ...] | None:
+        values = self.metadata(name)
+        try:
+            return None if values is None else by_channel(name, values, positive=name == "std")
+        except InputError as error:
+            raise self._damaged(name, values) from error
 
     def _read_provenance(self) -> Provenance:
         earlier = self.session.get_modelmeta().custom_metadata_map.get("encoder")

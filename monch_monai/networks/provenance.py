@@ -195,15 +195,19 @@ def provenance_of(network: nn.Module) -> Provenance:
     return found if isinstance(found, Provenance) else Provenance(type(inner).__name__)
 
 
-def read_provenance(state: Mapping[str, Tensor]) -> Provenance | None:
+def read_provenance(state: Mapping[str, Tensor], prefix: str = "") -> Provenance | None:
     """Provenance that a state dict of this or of an earlier version stores; None where it stores none.
+
+    Args:
+        state: the state dict.
+        prefix: of the names that are the network's.
 
     Raises:
         InputError: what is stored cannot be read.
     """
     read = dict(state)
-    convert_earlier(read)
-    return Provenance.from_tensor(read[KEY]) if KEY in read else None
+    convert_earlier(read, prefix)
+    return Provenance.from_tensor(read[prefix + KEY]) if prefix + KEY in read else None
 
 
 def convert_earlier(state: MutableMapping[str, Any], prefix: str = "") -> None:

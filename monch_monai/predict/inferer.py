@@ -9,7 +9,6 @@ from monai.inferers import Inferer
 from torch import Tensor
 from tqdm import tqdm
 
-from monch_monai.errors import InputError
 from monch_monai.geometry import TILE_SIZE, WorkingBox
 from monch_monai.predict.lattice import Tiling
 from monch_monai.predict.precision import MixedPrecisionInferer
@@ -27,9 +26,9 @@ class LatticeInferer(Inferer):
         overlap: as in `Tiling`.
         sw_batch_size: tiles at once, MONAI's name for it.
         amp: as in `MixedPrecisionInferer`.
-        mean: of each channel, of values in [0, 1], where images come as RGB of 0 to 255; None where they come
-            normalised.
-        std: standard deviation, as `mean`.
+        normalise: whether images come as RGB of 0 to 255; else they come normalised.
+        mean: as in `normalisation`.
+        std: as in `normalisation`.
         progress: whether a bar shows the tiles of large images.
 
     Raises:
@@ -42,15 +41,14 @@ class LatticeInferer(Inferer):
         overlap: float = 0.25,
         sw_batch_size: int = 4,
         amp: bool | str = True,
+        normalise: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         progress: bool = False,
     ) -> None:
         self.tiling = Tiling(tile_size, overlap, sw_batch_size)
         self.inferer = MixedPrecisionInferer(amp=amp)
-        self.mean, self.std, self.progress = mean, std, progress
-        if (mean is None) != (std is None):
-            raise InputError(f"mean is {mean} and std {std}; give both or neither")
+        self.normalise, self.mean, self.std, self.progress = normalise, mean, std, progress
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Logits `[B, T, H, W]` float32 for images `[B, 3, H, W]`."""
@@ -60,11 +58,11 @@ class LatticeInferer(Inferer):
             return network(tiles, *args, **kwargs)
 
         def run(tiles: Tensor) -> Tensor:
-            if self.mean is None or self.std is None:
+            if not self.normalise:
                 return self.inferer(tiles, apply)
             return tile_logits(tiles, apply, *normalisation(network, self.mean, self.std), self.inferer)
 
-        if self.mean is None and max(images.shape[2:]) <= self.tiling.tile_size:
+        if not self.normalise and max(images.shape[2:]) <= self.tiling.tile_size:
             return run(images)
         stitched = [self._stitched(image, run)[None] for image in images]
         return stitched[0] if len(stitched) == 1 else torch.cat(stitched)

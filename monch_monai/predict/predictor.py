@@ -13,7 +13,7 @@ from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.errors import InputError
 from monch_monai.predict.class_map import Prediction, classify
 from monch_monai.predict.precision import MixedPrecisionInferer
-from monch_monai.settings import flag
+from monch_monai.settings import by_channel, flag
 
 
 class Predictor(Protocol):
@@ -40,21 +40,21 @@ class NetworkPredictor:
     Args:
         network: logits `[B, T, H, W]` for normalised images `[B, 3, H, W]`; an `OnnxNetwork` runs an export. It is put
             into evaluation and onto the device.
-        mean: of each channel, of values in [0, 1]; see `normalisation`.
-        std: standard deviation, as `mean`.
+        mean: as in `normalisation`.
+        std: as in `normalisation`.
         device: where it runs.
         amp: whether mixed precision is used where the hardware has it.
         compile: whether to compile the network, which takes a minute or two at the first batch.
 
     Raises:
-        InputError: `amp` or `compile` is neither true nor false.
+        InputError: `amp` or `compile` is neither true nor false, or `normalisation` finds none.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         device: str = "cpu",
         amp: bool | str = True,
         compile: bool | str = False,
@@ -100,9 +100,26 @@ class NetworkPredictor:
         return {**self.__dict__, "compiled": None}
 
 
-def normalisation(network: Any, mean: Sequence[float], std: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation that images are normalised by: the network's own, as an export has them, or these."""
-    return getattr(network, "mean", None) or mean, getattr(network, "std", None) or std
+def normalisation(
+    network: Any, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation by channel, of values in [0, 1], that images are normalised by.
+
+    Args:
+        network: states them as `mean` and `std`.
+        mean: in place of the network's; None takes that.
+        std: in place of the network's; None takes that.
+
+    Raises:
+        InputError: there is neither, as for an export of another program, or what is given is no three numbers.
+    """
+    found = getattr(network, "mean", None) if mean is None else by_channel("mean", mean)
+    spread = getattr(network, "std", None) if std is None else by_channel("std", std, positive=True)
+    if found is None or spread is None:
+        raise InputError(
+            "the network states no mean and std of its images: give --mean and --std, such as [0.5,0.5,0.5]"
+        )
+    return found, spread
 
 
 def tile_logits(

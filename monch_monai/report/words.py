@@ -16,7 +16,7 @@ from monch_monai.errors import InputError, one_line
 from monch_monai.geometry import NETWORK_MPP, TILE_SIZE, Level0Box
 from monch_monai.networks import Monch
 from monch_monai.predict import MixedPrecisionInferer
-from monch_monai.predict.predictor import tile_logits
+from monch_monai.predict.predictor import normalisation, tile_logits
 from monch_monai.report.feature_maps import richest_tile
 from monch_monai.report.figures import save
 from monch_monai.report.word_figure import draw_word_maps
@@ -102,8 +102,8 @@ def draw_picture_words(
         found.append(word_maps(network, images))
         return torch.from_numpy(found[0].logits)[None]
 
-    mean, std = (parser.get_parsed_content(name) for name in ("mean", "std"))
-    tile_logits(tile, watched, mean, std, MixedPrecisionInferer(amp=False))
+    of_images = (parser.get_parsed_content(name) for name in ("mean", "std"))
+    tile_logits(tile, watched, *normalisation(network, *of_images), MixedPrecisionInferer(amp=False))
     pixels = tile[0].permute(1, 2, 0).cpu().numpy().astype(np.uint8)
     save(path, draw_word_maps(pixels, found[0], network.class_table))
     return path

@@ -13,7 +13,7 @@ from monch_monai.errors import InputError, one_line, shown
 from monch_monai.geometry import COARSEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.predict.lattice import LEAST_TILE, MOST_OVERLAP
-from monch_monai.settings import factor_range, flag, fraction, multiple, number, text, whole_number, word
+from monch_monai.settings import by_channel, factor_range, flag, fraction, multiple, number, text, whole_number, word
 from monch_monai.writers import TILE, chosen_formats
 
 Check = Callable[[str, Any], Any]
@@ -110,6 +110,8 @@ RULES: dict[str, Check] = {
     "num_workers": _WORKERS,
     "device": lambda _, value: check_device(value),
     "lighten": flag,
+    "mean": _optional(by_channel),
+    "std": _optional(partial(by_channel, positive=True)),
     "words": _optional(text),
     "nuclei": flag,
     "nucleus_separation_um": partial(number, above=0, most=100, unit="µm, "),

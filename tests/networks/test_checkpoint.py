@@ -252,7 +252,7 @@ def test_a_checkpoint_with_another_encoder_is_refused_by_both_names(tmp_path):
 def test_a_checkpoint_with_a_damaged_record_is_refused(tmp_path):
     state = small_monch().state_dict()
     state[KEY] = torch.tensor([123, 34], dtype=torch.uint8)
-    assert "is damaged: its provenance cannot be read" in refusal(saved(tmp_path / "best.pt", state))
+    assert "cannot be used: its provenance cannot be read" in refusal(saved(tmp_path / "best.pt", state))
 
 
 def test_another_network_has_its_class_and_its_checkpoint_as_provenance(tmp_path):
@@ -288,9 +288,23 @@ def test_the_papers_network_becomes_that_of_the_checkpoint(encoder, tmp_path):
     assert (network.provenance.encoder, network.provenance.architecture["blend_pool"]) == (encoder, 2)
 
 
+def test_programs_that_load_state_dicts_themselves_get_the_network_of_the_weights():
+    torch.manual_seed(0)
+    settings = {"channels": 32, "text_dim": TEXT_DIM, "distance": True}
+    trained = Monch(ENCODERS["efficientnet_lite0"](), some_classes(4), **settings).eval()
+    state = {f"model.{name}": value for name, value in trained.state_dict().items()}
+    holder = nn.ModuleDict({"model": Monch(ENCODERS["clip_rn50"]()).eval()})
+    holder.load_state_dict(state, strict=False)
+    network, image = holder["model"], noise(1, 3, 96, 64)
+    with torch.no_grad():
+        assert torch.equal(network(image), trained(image))
+    assert (network.mean, network.std) == (trained.image_encoder.mean, trained.image_encoder.std)
+    assert network.class_table == trained.class_table
+
+
 def test_a_setting_that_is_neither_the_papers_nor_the_checkpoints_is_refused(tmp_path):
     message = refusal(saved(tmp_path / "best.pt", small_monch(k=4).state_dict()), small_monch(k=6))
-    assert "has k 4, the config's network 6: leave network_def#k out" in message
+    assert message.endswith("its k is 4, that of the config's network 6: leave it out there")
     load_checkpoint(small_monch(k=4), tmp_path / "best.pt")
 
 

@@ -113,14 +113,22 @@ def test_images_no_larger_than_a_tile_run_as_they_are_and_larger_ones_tile_by_ti
 def test_rgb_is_normalised_where_mean_and_deviation_are_given(network):
     image = (255 * noise(1, 3, 40, 60).sigmoid()).round()
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-    small = LatticeInferer(tile_size=64, amp=False, mean=mean, std=std)
+    small = LatticeInferer(tile_size=64, amp=False, normalise=True, mean=mean, std=std)
     assert small(image, network).shape == (1, 6, 40, 60)
     assert network.seen.pop()[1] == (1, 3, 64, 64)  # as slides show it to the network
     by_hand = (image / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    found = LatticeInferer(tile_size=32, amp=False, mean=mean, std=std)(image, network)
+    found = LatticeInferer(tile_size=32, amp=False, normalise=True, mean=mean, std=std)(image, network)
     assert torch.allclose(found, network.conv(by_hand), atol=1e-5)
-    with pytest.raises(InputError, match="give both or neither"):
-        LatticeInferer(mean=mean)
+    network.mean, network.std = mean, std
+    assert torch.equal(LatticeInferer(tile_size=32, amp=False, normalise=True)(image, network), found)
+    for bad in ([0.5, 0.4], [0.5, 0.4, 0], 0.3, [0.5, float("nan"), 1], "none"):
+        with pytest.raises(
+            InputError, match=r"std is .*; give a finite number above 0 for each of red, green and blue"
+        ):
+            LatticeInferer(normalise=True, mean=mean, std=bad)(image, network)
+    network.std = None
+    with pytest.raises(InputError, match="states no mean and std of its images: give --mean and --std"):
+        LatticeInferer(normalise=True, mean=mean)(image, network)
 
 
 def test_each_pixel_is_predicted_by_the_tile_around_it(network):
