@@ -97,6 +97,7 @@ RULES: dict[str, Check] = {
     "prompts": partial(word, words=PROMPTS),
     "text_encoder": _optional(partial(word, words=[*TEXT_ENCODERS])),
     "augmentation": fraction,
+    "flips": fraction,
     "stain_jitter": fraction,
     "sampling_strength": fraction,
     "dataset_weights": _optional(_weights),

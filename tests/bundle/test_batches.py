@@ -85,3 +85,6 @@ def test_without_augmentation_tiles_are_only_turned_by_right_angles_and_flipped(
     turned = {np.rot90(t, k)[:, ::f].tobytes() for t in tiles for k in range(4) for f in (1, -1)}
     for batch in batches(unbalanced, augmentation=0.0):
         assert {label.numpy().astype(np.uint8).tobytes() for label in batch["label"][:, 0]} <= turned
+    stored = {tile.tobytes() for tile in tiles}
+    for batch in batches(unbalanced, augmentation=0.0, flips=0.0):
+        assert {label.numpy().astype(np.uint8).tobytes() for label in batch["label"][:, 0]} <= stored
