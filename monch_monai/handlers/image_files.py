@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import monch_monai
 from monch_monai.class_table import ClassTable
 from monch_monai.data.images import stem
-from monch_monai.files import sha256, write_atomically
+from monch_monai.files import remove, sha256, write_atomically
 from monch_monai.geometry import Mpp, WorkingGrid
 from monch_monai.segmentation import Features, Neighbourhood
 from monch_monai.settings import flag
@@ -88,7 +88,9 @@ class ImageFiles:
         for name, format_ in FORMATS.items():
             target = self.output_dir / f"{stem(path)}_{format_.file}"
             if name not in self.formats or not (format_.of_map or format_.holds(nuclei)):
-                target.unlink(missing_ok=True)
+                remove(target)
+            elif format_.folder:
+                write(format_, str(target))
             else:
                 write_atomically(target, partial(write, format_))
 

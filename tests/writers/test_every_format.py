@@ -10,7 +10,7 @@ import pytest
 from monch_monai.class_table import PANNUKE, ClassTable, NucleusClass
 from monch_monai.writers import FORMATS, TILE
 from tests.fakes.sources import in_pieces, nuclei_at, scattered, source_of
-from tests.writers.reading import NUCLEI, READ, expected, in_order, provenance_of, written
+from tests.writers.reading import NUCLEI, READ, content, expected, in_order, provenance_of, written
 
 SENTENCES = ("One.", "Two.", "Three.")
 UNICODE = ClassTable(
@@ -79,7 +79,7 @@ def test_the_same_nuclei_are_the_same_bytes(name, tmp_path, monkeypatch):
     made = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        made.append(written(name, tmp_path / folder, source_of(), in_pieces(scattered(40), 15)).read_bytes())
+        made.append(content(written(name, tmp_path / folder, source_of(), in_pieces(scattered(40), 15))))
     assert made[0] == made[1]
 
 
@@ -90,8 +90,7 @@ def test_features_are_in_every_file_and_none_where_they_have_no_value(name, tmp_
         table = table.append_column(quantity.column, [[number + 0.5, float("nan"), None, number + 2.5]])
     table = table.cast(source.schema)
     path = written(name, tmp_path, source, [table])
-    text = path.read_bytes()
-    assert b"NaN" not in text or name == "anndata"
+    assert name in ("anndata", "spatialdata") or b"NaN" not in content(path)
     assert_same(name, path, [table])
 
 
