@@ -23,8 +23,6 @@ PICTURE_BYTES = 6 * 2**20
 """Of the thumbnail and the picture of the tissue."""
 PROCESS_BYTES = 1000 * 2**20
 """PyTorch, MONAI and the network's weights."""
-SPATIALDATA_BYTES = 4000
-"""Of memory, a nucleus: spatialdata writes all at once."""
 TILE_BYTES = 40 * 2**20
 """Activations for a tile of 256 px."""
 
@@ -50,7 +48,6 @@ def estimate(plan: Plan, pipeline: Pipeline, wanted: Wanted) -> str:
         PROCESS_BYTES + batch * TILE_BYTES * (tile / 256) ** 2 + read * (3 * (2 + pipeline.workers.num_workers) + 24)
     )
     memory += view * (per_px * (2 + pipeline.workers.nucleus_workers) + 60 * max(1, pipeline.workers.nucleus_workers))
-    memory += SPATIALDATA_BYTES * area * NUCLEI_PER_MM2 * ("spatialdata" in wanted.formats)
     names = ["geojson.gz" if name == "geojson" and wanted.gzip else name for name in wanted.formats]
     nuclei, pixels = (sum(of.get(name, 0) for name in names) for of in (BYTES_PER_NUCLEUS, BYTES_PER_MM2_OF_CLASSES))
     size = area * (NUCLEI_PER_MM2 * nuclei + pixels) + PICTURE_BYTES

@@ -2,9 +2,12 @@ import resource
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import shapely
 
 spatialdata = pytest.importorskip("spatialdata")
+zarr = pytest.importorskip("zarr")
 
 from monch_monai.class_table import PANNUKE, ClassTable, NucleusClass  # noqa: E402
 from monch_monai.geometry import Mpp  # noqa: E402
@@ -23,6 +26,8 @@ ALIKE = ClassTable(
     ),
 )  # fmt: skip
 """Names that are the same by letters alone, with marks that are no letters, and of as many bytes as a name can have."""
+
+TWO_PARTS = shapely.MultiPolygon([shapely.box(40, 40, 50, 50), shapely.box(52, 52, 60, 60)])
 
 
 def store(folder, source, tables):
@@ -45,6 +50,31 @@ def test_the_table_annotates_the_shapes_and_both_hold_the_numbers(tmp_path):
         assert np.array_equal(found, np.stack(nuclei["probs"].to_pylist()))
     assert np.array_equal(table.obsm["spatial"], np.stack([nuclei["x"].to_numpy(), nuclei["y"].to_numpy()], axis=1))
     assert list(table.uns["class_table"]["name"]) == [c.name for c in PANNUKE.nuclei]
+
+
+def test_rows_written_in_pieces_are_the_store_of_all_at_once(tmp_path, monkeypatch):
+    nuclei = scattered(120)
+    nuclei = pa.concat_tables([nuclei, nuclei_at([(50, 50)], [3], polygons=[TWO_PARTS])])
+    made, bytes_of = {}, {}
+    for rows, given in ((200, [nuclei]), (70, in_pieces(nuclei, 7)), (70, in_pieces(nuclei, 90))):
+        monkeypatch.setattr("monch_monai.writers.spatialdata_store.ROWS", rows)
+        folder = tmp_path / f"{rows}_{len(given)}"
+        folder.mkdir()
+        made[folder.name] = store(folder, source_of(), given)
+        bytes_of[folder.name] = content(folder / "nuclei.zarr")
+        assert [path.name for path in folder.iterdir()] == ["nuclei.zarr"]
+    assert bytes_of["70_18"] == bytes_of["70_2"]  # whatever the regions
+    whole = made.pop("200_1")
+    assert len(whole["nuclei"]) == 121
+    for one in made.values():
+        assert one["nuclei"].equals(whole["nuclei"])
+        assert one["table"].obs.equals(whole["table"].obs)
+        assert np.array_equal(one["table"].obsm["spatial"], whole["table"].obsm["spatial"])
+        assert one["table"].shape == (121, 0)
+        spatialdata.SpatialData(shapes={"nuclei": one["nuclei"]}, tables={"table": one["table"]})  # which checks all
+    assert zarr.open_group(tmp_path / "70_2" / "nuclei.zarr", use_consolidated=True)[
+        "tables/table/obs/_index"
+    ].shape == (121,)
 
 
 def test_pixels_of_level_0_become_micrometres_by_the_resolution_of_each_axis(tmp_path):
