@@ -30,6 +30,7 @@ class Source:
         features: whether nuclei have the columns of `feature_quantities`.
         originals: Features of another tool's nuclei, by a nucleus's `source`; None where nuclei were found.
         settings: what results depend on beyond the provenance, as text.
+        shown_from: (x, y) of level 0 in what large_image shows, as `Slide.shown_from`.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Source:
     features: bool = False
     originals: Mapping[int, dict[str, Any]] | None = None
     settings: str = ""
+    shown_from: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
