@@ -1,5 +1,6 @@
 """The files of one image in the formats of `--write`, each written whole or not at all."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -104,5 +105,6 @@ class ImageFiles:
             "optical_density_times": [float(factor) for factor in factors.split()] or [1.0, 1.0, 1.0],
         }
         about = provenance(about, self.class_table, self.weights)
-        digest = sha256(path) if path.is_file() else ""
+        pixels = np.ascontiguousarray(slide.pixels)
+        digest = sha256(path) if path.is_file() else hashlib.sha256(pixels.data).hexdigest()
         return Source(path, digest, slide.size, mpp, grid, self.class_table, about, self.features)

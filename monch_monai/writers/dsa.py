@@ -17,8 +17,8 @@ class DsaFile:
     """An annotation of the Digital Slide Archive, written element by element: each nucleus is a closed polyline.
 
     Coordinates are px of what large_image shows: of level 0, since it too takes the scanned part of a slide for the
-    whole, or else of the whole file (`Slide.shown_from`). An element's `group` and `label` are its class, and `user` holds
-    its numbers; the provenance is in the annotation's `attributes`.
+    whole, or else of the whole file (`Slide.shown_from`). An element's `group` and `label` are its class, and `user`
+    holds its numbers; the provenance is in the annotation's `attributes`.
 
     Args:
         path: to write.

@@ -57,8 +57,9 @@ class Source:
 
     @property
     def identity(self) -> str:
-        """What identifiers in files are made of: the same for the same work on the same slide, and for no other."""
-        return f"{self.digest} {self.text} {self.settings}"
+        """What identifiers in files are made of, beside their contents: slide, resolutions, provenance, settings."""
+        pixels = f"{self.size} {self.mpp} {self.grid}"
+        return json.dumps([self.digest, self.name, pixels, self.text, self.settings, self.features])
 
     @property
     def schema(self) -> pa.Schema:
