@@ -49,8 +49,8 @@ def printable(text: str) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 over the size, both ends and `BETWEEN` pieces of a slide's file, or of each file in its folder: slides are
-    too large to read whole, and differ there. Files that belong to a slide beside its own count too, by their ends.
+    """SHA-256 over the size, both ends and `BETWEEN` pieces of a slide's file, or of each file in its folder: slides
+    are too large to read whole, and differ there. Files that belong to a slide beside its own count too, by their ends.
 
     Raises:
         InputError: a file cannot be read.

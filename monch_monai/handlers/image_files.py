@@ -1,6 +1,7 @@
 """The files of one image in the formats of `--write`, each written whole or not at all."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from monch_monai.segmentation import Features, Neighbourhood
 from monch_monai.settings import flag
 from monch_monai.slides import ImageSlide
 from monch_monai.writers import FORMATS, IMAGE_FORMATS, TILE, Format, Source, chosen_formats, provenance
+
+logger = logging.getLogger(__name__)
 
 
 class ImageFiles:
@@ -90,6 +93,8 @@ class ImageFiles:
             target = self.output_dir / f"{stem(path)}_{format_.file}"
             if name not in self.formats or not (format_.of_map or format_.holds(nuclei)):
                 remove(target)
+                if name in self.formats and nuclei is not None:
+                    logger.info("%s has no nuclei, and %s has no file of none", path.name, name)
             elif format_.folder:
                 write(format_, str(target))
             else:

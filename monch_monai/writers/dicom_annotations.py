@@ -1,5 +1,6 @@
 """Nuclei as DICOM Microscopy Bulk Simple Annotations: a group a class."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,6 +22,8 @@ from monch_monai.writers.dicom_file import Bulk, digest_of, pieces, write_dicom
 from monch_monai.writers.dicom_source import algorithm, description, finish, header, source_image, uid
 from monch_monai.writers.outline import rings
 from monch_monai.writers.source import Source
+
+logger = logging.getLogger(__name__)
 
 ROWS = 1 << 14
 """Nuclei whose numbers are read at once."""
@@ -75,6 +78,8 @@ class AnnotationFile:
         with self.open:
             if kind is None and self.groups:
                 self._write()
+            elif kind is None:
+                logger.info("%s has no nuclei, and DICOM has no file of none", self.source.name)
 
     def _file(self) -> IO[bytes]:
         return self.open.enter_context(tempfile.TemporaryFile(dir=self.path.parent))

@@ -1,5 +1,6 @@
 """What holds of every format of nuclei."""
 
+import logging
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -49,9 +50,11 @@ def test_one_nucleus_is_a_file(name, tmp_path):
 
 
 @pytest.mark.parametrize("tables", [[], [nuclei_at([], [])]], ids=["no region", "regions without nuclei"])
-def test_no_nuclei_are_a_file_of_none(name, tmp_path, tables):
-    path = written(name, tmp_path, source_of(), tables)
+def test_no_nuclei_are_a_file_of_none(name, tmp_path, tables, caplog):
+    with caplog.at_level(logging.INFO, "monch_monai"):
+        path = written(name, tmp_path, source_of(), tables)
     if FORMATS[name].needs_nuclei:
+        assert "slide.svs has no nuclei, and DICOM has no file of none" in caplog.text
         assert list(tmp_path.iterdir()) == []  # the standard has no such file
     else:
         assert READ[name](path) == []
