@@ -80,7 +80,6 @@ def test_what_changes_a_file_changes_every_identifier_of_it(name, tmp_path):
     files = {
         "as it is": made(name, tmp_path, source),
         "features": made(name, tmp_path, features, nuclei=table.cast(features.schema)),
-        "settings": made(name, tmp_path, replace(source, settings='{"separation_um": 0.5}')),
         "resolution": made(name, tmp_path, source_of(mpp=0.5)),
         "its axes": made(name, tmp_path, replace(source, mpp=Mpp(0.25, 0.3))) if not of_map else {},
         "name": made(name, tmp_path, source_of(path=Path("other.svs"))),
