@@ -104,8 +104,9 @@ def test_two_workers_do_a_slide_as_one_does(start, alone, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_comes_when_the_only_one_was_killed_does_a_slide_as_one_does(start, alone, tmp_path):
-    first = start(dies_at=4)
-    until(lambda: len(start.kept()) >= 2)
+    first = start(dies_at=7)
+    assert ends(first) == [-signal.SIGKILL]
+    assert 1 <= len(start.kept()) < REGIONS
     late = start()
     assert ends(first, late) == [-signal.SIGKILL, 0]
     assert whole(tmp_path / "out" / "s") == alone
