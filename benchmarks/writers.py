@@ -50,7 +50,9 @@ def prepare(name: str, count: int, folder: str) -> tuple[measurement.Work, measu
     def write() -> None:
         start = time.perf_counter()
         write_file(name, path, count)
-        Path(folder, "took").write_text(f"{time.perf_counter() - start} {path.stat().st_size}", encoding="ascii")
+        seconds, files = time.perf_counter() - start, [path, *path.rglob("*")]
+        size = sum(file.stat().st_size for file in files if file.is_file())
+        Path(folder, "took").write_text(f"{seconds} {size}", encoding="ascii")
 
     return lambda: write_file(name, path, 100), write
 

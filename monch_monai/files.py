@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,6 +43,24 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
         if cause is not None:
             raise OSError(cause.errno, cause.strerror, str(target)) from error
         raise
+
+
+def replace_folder(path: Path, made: Path) -> None:
+    """Renames the whole folder `made` to `path`, in the place of an earlier folder, which becomes `made`."""
+    earlier = made.with_name(f"{made.name}-earlier")
+    if path.is_dir():
+        path.rename(earlier)
+    made.rename(path)
+    if earlier.is_dir():
+        earlier.rename(made)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all in it, where there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _cause(error: BaseException, part: str) -> OSError | None:

@@ -9,7 +9,15 @@ from monch_monai.segmentation import Pipeline, Plan, margin_px
 
 NUCLEI_PER_MM2 = 4000
 """Of cellular tissue; a slide may have a third or twice as many."""
-BYTES_PER_NUCLEUS = {"geojson": 1000, "geojson.gz": 150, "parquet": 300, "dicom": 350, "dsa": 1000, "anndata": 60}
+BYTES_PER_NUCLEUS = {
+    "geojson": 1000,
+    "geojson.gz": 150,
+    "parquet": 300,
+    "dicom": 350,
+    "dsa": 1000,
+    "anndata": 60,
+    "spatialdata": 300,
+}
 BYTES_PER_MM2_OF_CLASSES = {"pyramid": 300_000, "seg": 6_000_000}
 PICTURE_BYTES = 6 * 2**20
 """Of the thumbnail and the picture of the tissue."""

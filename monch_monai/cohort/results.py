@@ -104,7 +104,7 @@ def write_results(
     about, grid = provenance(plan.about(), class_table, settings["sources"]), plan.grid
     source = Source(
         Path(plan.slide.name), settings["slide"][1], plan.slide.size, plan.slide.resolution, grid, class_table, about,
-        wanted.features, finder.originals, json.dumps(settings),
+        wanted.features, finder.originals, plan.slide.shown_from,
     )  # fmt: skip
     picture_of = overview(plan.slide, max(1.0, max(plan.slide.sizes[0]) / THUMBNAIL))
     counts, picture = Counts(class_table), Thumbnail(picture_of, plan.slide.size, plan.tissue, class_table)

@@ -11,6 +11,8 @@ from monch_monai.errors import InputError
 
 ENDS = 1 << 20
 """Bytes at each end of a slide's file that it is recognised by."""
+BETWEEN = 16
+"""Pieces between the ends, of 64 KiB each: uncompressed slides of one size may have the same margins."""
 ENDS_BESIDE = 1 << 16
 """The same of a file that lies beside the one that is given; there may be hundreds."""
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -47,8 +49,8 @@ def printable(text: str) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 over the size and both ends of a slide's file, or of each file in its folder: slides are too large to
-    read whole, and differ there. Files that belong to a slide beside its own count too.
+    """SHA-256 over the size, both ends and `BETWEEN` pieces of a slide's file, or of each file in its folder: slides
+    are too large to read whole, and differ there. Files that belong to a slide beside its own count too, by their ends.
 
     Raises:
         InputError: a file cannot be read.
@@ -65,6 +67,9 @@ def fingerprint(path: Path) -> str:
             digest.update(f"{size} ".encode())
             with file.open("rb") as opened:
                 digest.update(opened.read(ends))
+                for place in range(1, BETWEEN + 1) if ends == ENDS else ():
+                    opened.seek(size * place // (BETWEEN + 1))
+                    digest.update(opened.read(ENDS_BESIDE))
                 opened.seek(max(ends, size - ends))
                 digest.update(opened.read(ends))
     except OSError as error:

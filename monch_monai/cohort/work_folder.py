@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from monch_monai.cohort.claims import Claims
 from monch_monai.errors import InputError
-from monch_monai.files import PART, write_atomically, write_text_atomically
+from monch_monai.files import PART, remove, write_atomically, write_text_atomically
 from monch_monai.geometry import WorkingBox
 from monch_monai.predict import Cell, Lattice, Prediction
 from monch_monai.writers import TILE
@@ -129,8 +129,8 @@ class WorkFolder:
         if not resumes:
             self.remove()
         self.regions.mkdir(parents=True, exist_ok=True)
-        for part in self.path.rglob(f"{PART}*"):
-            part.unlink()  # of a run that was killed while it wrote
+        for part in list(self.path.rglob(f"{PART}*")):
+            remove(part)  # of a run that was killed while it wrote
         write_text_atomically(self.path / SETTINGS, text)
         return resumes
 

@@ -1,5 +1,7 @@
 """The files of one image in the formats of `--write`, each written whole or not at all."""
 
+import hashlib
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +14,14 @@ from numpy.typing import NDArray
 import monch_monai
 from monch_monai.class_table import ClassTable
 from monch_monai.data.images import stem
-from monch_monai.files import sha256, write_atomically
+from monch_monai.files import remove, sha256, write_atomically
 from monch_monai.geometry import Mpp, WorkingGrid
 from monch_monai.segmentation import Features, Neighbourhood
 from monch_monai.settings import flag
 from monch_monai.slides import ImageSlide
 from monch_monai.writers import FORMATS, IMAGE_FORMATS, TILE, Format, Source, chosen_formats, provenance
+
+logger = logging.getLogger(__name__)
 
 
 class ImageFiles:
@@ -88,7 +92,11 @@ class ImageFiles:
         for name, format_ in FORMATS.items():
             target = self.output_dir / f"{stem(path)}_{format_.file}"
             if name not in self.formats or not (format_.of_map or format_.holds(nuclei)):
-                target.unlink(missing_ok=True)
+                remove(target)
+                if name in self.formats and nuclei is not None:
+                    logger.info("%s has no nuclei, and %s has no file of none", path.name, name)
+            elif format_.folder:
+                write(format_, str(target))
             else:
                 write_atomically(target, partial(write, format_))
 
@@ -102,5 +110,6 @@ class ImageFiles:
             "optical_density_times": [float(factor) for factor in factors.split()] or [1.0, 1.0, 1.0],
         }
         about = provenance(about, self.class_table, self.weights)
-        digest = sha256(path) if path.is_file() else ""
+        pixels = np.ascontiguousarray(slide.pixels)
+        digest = sha256(path) if path.is_file() else hashlib.sha256(pixels.data).hexdigest()
         return Source(path, digest, slide.size, mpp, grid, self.class_table, about, self.features)

@@ -22,7 +22,7 @@ from monch_monai.predict import Prediction
 from monch_monai.segmentation import NucleusFinder, find_nuclei
 from monch_monai.settings import flag
 from monch_monai.slides import FACTORS, PIXELS, ImageSlide, image_grid
-from monch_monai.writers import IMAGE_FORMATS
+from monch_monai.writers import FORMATS, IMAGE_FORMATS
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,9 @@ class PredictionWriter:
         self.finder = finder if flag("nuclei", nuclei) else None
         self.mpp = mpp
         self.files = ImageFiles(self.output_dir, class_table, write, features, sources)
+        of_nuclei = [name for name in self.files.formats if not FORMATS[name].of_map]
+        if self.finder is None and of_nuclei not in ([], [*IMAGE_FORMATS]):
+            logger.warning("nuclei is false, so these files of nuclei are not written: %s", ", ".join(of_nuclei))
         self.rows: dict[str, list[int | str]] = {}
         self.without_nuclei: list[str] = []
 

@@ -122,18 +122,18 @@ class Segmenter:
         return Segmented(box, named(pa.concat_tables(tables), self.class_table), self.class_table, class_map)
 
     def _factors(self, path: Path, image: Slide) -> tuple[float, ...]:
-        """What lightens the whole image; of a slide measured once."""
+        """What lightens the whole image; of a slide at a resolution measured once."""
         grid, density = grid_of(image), self._bundled.reference_density
         if isinstance(image, ImageSlide) or density is None:
             return tissue_and_lightening(image, grid, density, None)[1]
-        slide = fingerprint(path)
+        slide = f"{fingerprint(path)} at {image.resolution}"
         if slide not in self._slide_factors:
             self._slide_factors[slide] = tissue_and_lightening(image, grid, density, self._bundled.tissue)[1]
         return self._slide_factors[slide]
 
     def _whole_slide(self, path: Path, mpp: float | None) -> pa.Table:
         # A slide that is replaced under its name, or given another resolution, has a folder of its own.
-        folder = self.slides_dir / f"{fingerprint(path)[:16]}{'' if mpp is None else f'_{mpp:g}'}"
+        folder = self.slides_dir / f"{fingerprint(path)[:16]}{'' if mpp is None else f'_{mpp}'}"
         with self._slide_segmenter(mpp=mpp, output_dir=str(folder), write=[*SLIDE_FORMATS]) as segment:
             segment(path)
         return pq.read_table(folder / stem(path) / "nuclei.parquet")

@@ -13,7 +13,7 @@ from filelock import FileLock
 from monai.utils import set_determinism
 
 from monch_monai.errors import InputError, show_input_errors_in_one_line
-from monch_monai.files import PART
+from monch_monai.files import PART, remove
 from monch_monai.handlers.checkpoints import BEST, HISTORY, LAST, STATE
 from monch_monai.runs.command_line import CommandLine
 from monch_monai.runs.folder_lock import lock
@@ -112,7 +112,7 @@ class Run:
                 for name in EVALUATION_FILES:
                     (folder / name).unlink(missing_ok=True)
             for part in [] if self.settings.get("workers_share") else folder.glob(f"{PART}*"):
-                part.unlink()  # of a run that was killed while it wrote, and none that writes beside this one
+                remove(part)  # of a run that was killed while it wrote, and none that writes beside this one
             log = LogFile(folder / LOG, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             reason = error.strerror or error

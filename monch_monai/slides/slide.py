@@ -20,10 +20,13 @@ class Slide(ABC):
         sizes: (width, height) of each level, in its own px.
         origin: (x, y) at which level 0 begins, in px of the file's own level 0: not (0, 0) where the file states that
             only a part was scanned, as MIRAX does. Level 0 is that part, as in QuPath.
+        shown_from: (x, y) at which level 0 begins, in px of what large_image shows of the file, as the Digital Slide
+            Archive does: that part too, but the whole file where the part that it states reaches beyond it.
     """
 
     name: str
     origin: tuple[int, int] = (0, 0)
+    shown_from: tuple[int, int] = (0, 0)
     size: Size
     mpp: Mpp | None
     downsamples: tuple[float, ...]

@@ -1,5 +1,6 @@
 """Nuclei as DICOM Microscopy Bulk Simple Annotations: a group a class."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,10 +18,12 @@ from pydicom.dataset import Dataset
 from monch_monai.class_table import NucleusClass
 from monch_monai.segmentation import named
 from monch_monai.writers.dicom_codes import CATEGORY, concept, nucleus, unit
-from monch_monai.writers.dicom_file import Bulk, pieces, write_dicom
+from monch_monai.writers.dicom_file import Bulk, digest_of, pieces, write_dicom
 from monch_monai.writers.dicom_source import algorithm, description, finish, header, source_image, uid
 from monch_monai.writers.outline import rings
 from monch_monai.writers.source import Source
+
+logger = logging.getLogger(__name__)
 
 ROWS = 1 << 14
 """Nuclei whose numbers are read at once."""
@@ -75,29 +78,32 @@ class AnnotationFile:
         with self.open:
             if kind is None and self.groups:
                 self._write()
+            elif kind is None:
+                logger.info("%s has no nuclei, and DICOM has no file of none", self.source.name)
 
     def _file(self) -> IO[bytes]:
         return self.open.enter_context(tempfile.TemporaryFile(dir=self.path.parent))
 
     def _write(self) -> None:
         image, streams = source_image(self.source), {}
-        heads = []
-        for number, (index, group) in enumerate(sorted(self.groups.items()), start=1):
-            head = self._head(number, self.source.class_table.classes[index], image)
+        groups, heads = sorted(self.groups.items()), []
+        content = digest_of(*(file for _, group in groups for file in (group.points, group.starts, group.numbers)))
+        about = header(self.source, image, "ANN", 9001, f"{[index for index, _ in groups]} {content}")
+        for number, (index, group) in enumerate(groups, start=1):
+            c = self.source.class_table.classes[index]
+            head = self._head(number, uid(self.source, "group", about["sop_instance_uid"], c.name), c, image)
             head.NumberOfAnnotations = group.count
             streams.update(group.streams(head))
             heads.append(head)
-        file = MicroscopyBulkSimpleAnnotations(
-            [image], "2D", heads, **header(self.source, image, "ANN", 9001), specific_character_set="ISO_IR 192"
-        )
+        file = MicroscopyBulkSimpleAnnotations([image], "2D", heads, **about, specific_character_set="ISO_IR 192")
         finish(file)
         write_dicom(self.path, file, streams)
 
-    def _head(self, number: int, c: NucleusClass, image: Dataset) -> AnnotationGroup:
+    def _head(self, number: int, group_uid: str, c: NucleusClass, image: Dataset) -> AnnotationGroup:
         measured = [Measurements(concept(quantity), np.zeros(1), unit(quantity)) for quantity in self.source.quantities]
         return AnnotationGroup(
             number=number,
-            uid=uid(self.source, "group", self.source.text, c.name),
+            uid=group_uid,
             label=c.name,
             annotated_property_category=CATEGORY,
             annotated_property_type=nucleus(c, "AnnotationPropertyTypeModifierCodeSequence"),

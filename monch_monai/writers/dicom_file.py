@@ -1,5 +1,6 @@
 """DICOM files whose large elements and long sequences are never in memory whole."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -81,6 +82,16 @@ def _head(file: Any, tag: Any, vr: str, length: int) -> None:
     file.write_tag(Tag(tag))
     file.write(vr.encode() + b"\0\0" if vr else b"")
     file.write_UL(length)
+
+
+def digest_of(*files: IO[bytes]) -> str:
+    """SHA-256 of the contents of files, one after the other, each after its length."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.seek(0, 2)} ".encode())
+        for piece in pieces(file):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from highdicom.utils import compute_plane_position_tiled_full
 from pydicom.dataset import Dataset
 
 from monch_monai.writers.dicom_codes import CATEGORY, nucleus
-from monch_monai.writers.dicom_file import Bulk, pieces, write_dicom
+from monch_monai.writers.dicom_file import Bulk, digest_of, pieces, write_dicom
 from monch_monai.writers.dicom_source import THICKNESS, algorithm, description, finish, header, source_image, uid
 from monch_monai.writers.pyramid import TILE, Squares
 from monch_monai.writers.source import Source
@@ -43,12 +43,12 @@ def write_segmentation(path: Path, source: Source, squares: Squares) -> None:
     with tempfile.TemporaryFile(dir=path.parent) as bits:
         frames = _keep(source, squares, bits)
         image = source_image(source)
-        file = _head(source, image)
+        file = _head(source, image, f"{frames} {digest_of(bits)}")
         box = source.grid.box
         file.TotalPixelMatrixColumns, file.TotalPixelMatrixRows = box.width, box.height
         file.NumberOfFrames = len(frames)
         for dimension in (*file.DimensionOrganizationSequence, *file.DimensionIndexSequence):
-            dimension.DimensionOrganizationUID = uid(source, "dimensions")
+            dimension.DimensionOrganizationUID = uid(source, "dimensions", file.SOPInstanceUID)
         finish(file)
         items = _items(file, image, frames)
         pixels = Bulk("OB", len(frames) * TILE * TILE // 8, pieces(bits))
@@ -74,8 +74,8 @@ def _keep(source: Source, squares: Squares, bits: IO[bytes]) -> list[Frame]:
     return frames
 
 
-def _head(source: Source, image: Dataset) -> Any:
-    """The Segmentation of one tile with a pixel of each class: all but the frames."""
+def _head(source: Source, image: Dataset, content: str) -> Any:
+    """The Segmentation of one tile with a pixel of each class: all but the frames, whose digest is `content`."""
     classes = source.class_table.nuclei
     pixels = np.zeros((1, TILE, TILE), np.uint8)
     pixels[0, 0, : len(classes)] = [c.index for c in classes]
@@ -93,7 +93,7 @@ def _head(source: Source, image: Dataset) -> Any:
         pixels,
         "BINARY",
         segments,
-        **header(source, image, "SEG", 9002),
+        **header(source, image, "SEG", 9002, content),
         pixel_measures=PixelMeasuresSequence((mpp.y / 1000, mpp.x / 1000), THICKNESS),
         plane_orientation=PlaneOrientationSequence("SLIDE", image.ImageOrientationSlide),
         plane_positions=[PlanePositionSequence("SLIDE", (x, y, 0), (1, 1))],

@@ -37,8 +37,9 @@ EMPTY = (
 def source_image(source: Source) -> Dataset:
     """The instance that results refer to, without its pixels.
 
-    That is the level 0 of the slide where it is DICOM. Else a dataset whose UIDs follow from the slide's contents, so
-    that all results of a slide agree in them; its description is `UNKNOWN`.
+    That is the level 0 of the slide where it is DICOM. Else a dataset whose UIDs follow from the slide's name and
+    contents, so that all results of a slide agree in them, and those of the image from its resolution too; its
+    description is `UNKNOWN`.
     """
     path = source.path
     files = sorted(path.glob("*.dcm")) if path.is_dir() else sorted(path.parent.glob("*.dcm"))
@@ -59,13 +60,13 @@ def description(source: Source, image: Dataset) -> str:
     if image.get("SeriesDescription") != UNKNOWN:
         return f"The source is the DICOM image that is referred to. {lines}"
     unknown = "which is no DICOM: its patient, study, specimen and place on the glass are not known"
-    made = "UIDs of study, frame of reference and image are placeholders made of the file's digest"
+    made = "UIDs of study, frame of reference and image are placeholders made of the file's name and digest"
     return f"The source is {source.name[:200]}, {unknown}; {made}. {lines}"
 
 
 def uid(source: Source, *what: str) -> str:
     """A UID that follows from the slide and `what`: the same work gives the same."""
-    return str(generate_uid(entropy_srcs=[source.digest, *what]))
+    return str(generate_uid(entropy_srcs=[json.dumps([source.digest, source.name, *what])]))
 
 
 def algorithm(source: Source) -> AlgorithmIdentificationSequence:
@@ -80,7 +81,7 @@ def algorithm(source: Source) -> AlgorithmIdentificationSequence:
     return made
 
 
-def header(source: Source, image: Dataset, kind: str, number: int) -> dict[str, Any]:
+def header(source: Source, image: Dataset, kind: str, number: int, content: str) -> dict[str, Any]:
     """Arguments that highdicom's constructors share: series, instance, equipment and description.
 
     The date is that of `SOURCE_DATE_EPOCH` (seconds since 1970) where the environment has it, so that the same work can
@@ -91,6 +92,7 @@ def header(source: Source, image: Dataset, kind: str, number: int) -> dict[str, 
         image: by `source_image`.
         kind: `ANN` or `SEG`.
         number: of the series.
+        content: digest of what the file holds, which its instance UID follows from too.
     """
     now = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH") or time.time()))
     date, moment = time.strftime("%Y%m%d", now), time.strftime("%H%M%S", now)
@@ -98,7 +100,7 @@ def header(source: Source, image: Dataset, kind: str, number: int) -> dict[str, 
     return {
         "series_instance_uid": uid(source, "series", kind, source.identity),
         "series_number": number,
-        "sop_instance_uid": uid(source, "instance", kind, source.identity, date, moment),
+        "sop_instance_uid": uid(source, "instance", kind, source.identity, content, date, moment),
         "instance_number": 1,
         "manufacturer": "MONCH",
         "manufacturer_model_name": "monch_monai",
@@ -143,11 +145,12 @@ def _level0(files: list[Path], source: Source) -> Dataset | None:
 
 def _stand_in(source: Source) -> Dataset:
     """A whole-slide image that no file holds: what highdicom asks of one."""
-    name = source.name[:64]
+    name, pixels = source.name[:64], f"{source.size} {source.mpp}"
     image, spacing, path, specimen, place, shared = (Dataset() for _ in range(6))
-    image.SOPClassUID, image.SOPInstanceUID = VLWholeSlideMicroscopyImageStorage, uid(source, "image")
-    image.StudyInstanceUID, image.SeriesInstanceUID = uid(source, "study"), uid(source, "source series")
-    image.FrameOfReferenceUID, image.PositionReferenceIndicator = uid(source, "frame of reference"), "SLIDE_CORNER"
+    image.SOPClassUID, image.SOPInstanceUID = VLWholeSlideMicroscopyImageStorage, uid(source, "image", pixels)
+    image.StudyInstanceUID, image.SeriesInstanceUID = uid(source, "study"), uid(source, "source series", pixels)
+    image.FrameOfReferenceUID = uid(source, "frame of reference", pixels)
+    image.PositionReferenceIndicator = "SLIDE_CORNER"
     image.SeriesDescription, image.Modality, image.ImageType = UNKNOWN, "SM", ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
     image.ContainerIdentifier = name
     image.IssuerOfTheContainerIdentifierSequence = image.ContainerTypeCodeSequence = []

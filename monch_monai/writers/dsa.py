@@ -16,8 +16,9 @@ from monch_monai.writers.source import Source
 class DsaFile:
     """An annotation of the Digital Slide Archive, written element by element: each nucleus is a closed polyline.
 
-    Coordinates are px of level 0; large_image too takes the scanned part of a slide for the whole. An element's `group`
-    and `label` are its class, and `user` holds its numbers; the provenance is in the annotation's `attributes`.
+    Coordinates are px of what large_image shows: of level 0, since it too takes the scanned part of a slide for the
+    whole, or else of the whole file (`Slide.shown_from`). An element's `group` and `label` are its class, and `user`
+    holds its numbers; the provenance is in the annotation's `attributes`.
 
     Args:
         path: to write.
@@ -30,7 +31,7 @@ class DsaFile:
         head = {
             "name": "MONCH nuclei",
             "description": f"{source.about['software']}: nuclei of {source.name}"[:1000],
-            "attributes": {"monch": source.about},
+            "attributes": {"monch": {**source.about, **({"origin_in_file": [0, 0]} if any(source.shown_from) else {})}},
         }
         self.file.write(f'{json.dumps(head)[:-1]}, "elements": [\n')
 
@@ -38,6 +39,8 @@ class DsaFile:
         """Writes nuclei, as `Source.schema`."""
         table = named(nuclei, self.source.class_table)
         polygons = largest_parts(shapely.from_wkb(table["geometry"].to_numpy()))
+        if any(self.source.shown_from):
+            polygons = shapely.transform(polygons, lambda points: points + self.source.shown_from)
         for row, polygon in zip(table.drop_columns("geometry").to_pylist(), polygons, strict=True):
             self.file.write(",\n" if self.count else "")
             self.count += 1

@@ -35,6 +35,7 @@ class Format(NamedTuple):
         needs: a module of another package.
         extra: of this package, that installs it.
         needs_nuclei: whether there is no file of no nuclei.
+        folder: whether it is a folder, which its writer renames into place when it is whole.
     """
 
     file: str
@@ -43,6 +44,7 @@ class Format(NamedTuple):
     needs: str = ""
     extra: str = ""
     needs_nuclei: bool = False
+    folder: bool = False
 
     def holds(self, nuclei: pa.Table | None) -> bool:
         """Whether a format of nuclei can hold these; None is where none were looked for."""
@@ -61,6 +63,9 @@ FORMATS = {
     ),
     "dsa": Format("nuclei.dsa.json", "dsa:DsaFile"),
     "anndata": Format("nuclei.h5ad", "h5ad:H5adFile", needs="anndata", extra="anndata"),
+    "spatialdata": Format(
+        "nuclei.zarr", "spatialdata_store:SpatialDataStore", needs="spatialdata", extra="spatialdata", folder=True
+    ),
     "pyramid": Format("classes.ome.tif", "pyramid:write_pyramid", of_map=True),
     "seg": Format(
         "classes.dcm", "dicom_segmentation:write_segmentation", of_map=True, needs="highdicom", extra="dicom"

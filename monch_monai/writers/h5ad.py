@@ -1,7 +1,6 @@
 """AnnData of nuclei, for scanpy and squidpy."""
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,17 +92,7 @@ class H5adFile:
         for column in self.columns:
             self._grow(obs, column, np.float64)
         self._grow(self.file["obsm"], "spatial", np.float64, width=2)
-        anndata.io.write_elem(self.file, "uns", self._unstructured())
-
-    def _unstructured(self) -> Mapping[str, Any]:
-        classes = self.source.class_table.nuclei
-        table = {
-            "name": np.array(self.names, object),
-            "color": np.array([c.color for c in classes], np.uint8),
-            "parent": np.array([c.parent or "" for c in classes], object),
-        }
-        colors = ["#{:02x}{:02x}{:02x}".format(*c.color) for c in classes]
-        return {"class_table": table, "class_name_colors": np.array(colors, object), "monch": self.source.text}
+        anndata.io.write_elem(self.file, "uns", unstructured(self.source))
 
     def _grow(self, group: Any, name: str, dtype: Any, encoding: str = "array", width: int = 0) -> None:
         tail = (width,) if width else ()
@@ -172,6 +161,18 @@ class _Disk(io.FileIO):
         """
         if self.error is not None:
             raise self.error
+
+
+def unstructured(source: Source) -> dict[str, Any]:
+    """AnnData's `uns`: the class table, its colours and the provenance."""
+    classes = source.class_table.nuclei
+    table = {
+        "name": np.array([c.name for c in classes], object),
+        "color": np.array([c.color for c in classes], np.uint8),
+        "parent": np.array([c.parent or "" for c in classes], object),
+    }
+    colors = ["#{:02x}{:02x}{:02x}".format(*c.color) for c in classes]
+    return {"class_table": table, "class_name_colors": np.array(colors, object), "monch": source.text}
 
 
 def _describe(element: Any, encoding: str, version: str) -> None:

@@ -1,11 +1,12 @@
 """The class map of a slide as a pyramid: an OME-TIFF in colours, one byte a pixel."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import NAMESPACE_OID, uuid5
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 import numpy as np
 import tifffile
@@ -17,6 +18,8 @@ TILE = 512
 """Side of the squares in which class maps are kept and written, px."""
 SMALLEST = 1024
 """Levels are added until one is no larger than this, px."""
+UNKNOWN = str(UUID(int=0))
+"""In place of the UUID until the map is written."""
 
 Squares = Callable[[int, int], NDArray[np.uint8] | None]
 """Square of a row and column, `[<= TILE, <= TILE]`; None where it is background."""
@@ -27,7 +30,8 @@ def write_pyramid(path: Path, source: Source, squares: Squares) -> None:
 
     Squares are asked for once, row by row; what lower levels need of them waits in a file. Smaller levels are SubIFDs,
     as OME-TIFF has them; class indices have the colours of the class table. The provenance is OME's description. The
-    file's UUID is of the source's `identity` (RFC 9562, version 5), so that the same work has the same bytes.
+    file's UUID is of the source's `identity` and the map (RFC 9562, version 5): the same work has the same bytes, and
+    no other map has its UUID.
 
     Args:
         path: to write.
@@ -48,7 +52,7 @@ def write_pyramid(path: Path, source: Source, squares: Squares) -> None:
         "axes": "YX",
         "Name": f"{source.name}, classes",
         "Description": source.text,
-        "UUID": str(uuid5(NAMESPACE_OID, source.identity)),
+        "UUID": UNKNOWN,
         "PhysicalSizeX": mpp.x,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": mpp.y,
@@ -63,6 +67,8 @@ def write_pyramid(path: Path, source: Source, squares: Squares) -> None:
         "maxworkers": 1,
         "resolutionunit": "CENTIMETER",
     }
+    digest = hashlib.sha256(source.identity.encode())
+    squares = _counted(squares, digest)
     with TemporaryDirectory(dir=path.parent) as folder, tifffile.TiffWriter(path, bigtiff=True, ome=True) as file:
         for level, size in enumerate(sizes):
             quarters = _Quarters(Path(folder) / str(level), size)
@@ -75,6 +81,21 @@ def write_pyramid(path: Path, source: Source, squares: Squares) -> None:
                 **options,
             )
             squares = quarters.square
+    with tifffile.TiffFile(path, mode="r+b") as written:
+        about = written.pages.first.tags["ImageDescription"]
+        about.overwrite(about.value.replace(UNKNOWN, str(uuid5(NAMESPACE_OID, digest.hexdigest()))).encode())
+
+
+def _counted(squares: Squares, digest: Any) -> Squares:
+    """Squares that are added to a digest as they are asked for."""
+
+    def square(row: int, column: int) -> NDArray[np.uint8] | None:
+        found = squares(row, column)
+        if found is not None and found.any():
+            digest.update(f"{row} {column} {found.shape} ".encode() + found.tobytes())
+        return found
+
+    return square
 
 
 def _tiles(squares: Squares, size: tuple[int, int], quarters: "_Quarters") -> Iterator[NDArray[np.uint8]]:

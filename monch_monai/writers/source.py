@@ -29,7 +29,7 @@ class Source:
         about: the provenance, plain JSON.
         features: whether nuclei have the columns of `feature_quantities`.
         originals: Features of another tool's nuclei, by a nucleus's `source`; None where nuclei were found.
-        settings: what results depend on beyond the provenance, as text.
+        shown_from: (x, y) of level 0 in what large_image shows, as `Slide.shown_from`.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Source:
     about: dict[str, Any]
     features: bool = False
     originals: Mapping[int, dict[str, Any]] | None = None
-    settings: str = ""
+    shown_from: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
@@ -55,8 +55,9 @@ class Source:
 
     @property
     def identity(self) -> str:
-        """What identifiers in files are made of: the same for the same work on the same slide, and for no other."""
-        return f"{self.digest} {self.text} {self.settings}"
+        """What identifiers in files are made of beside their contents: slide, resolutions, provenance and features."""
+        pixels = f"{self.size} {self.mpp} {self.grid}"
+        return json.dumps([self.digest, self.name, pixels, self.text, self.features])
 
     @property
     def schema(self) -> pa.Schema:

@@ -102,6 +102,18 @@ def test_two_workers_do_a_slide_as_one_does(start, alone, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cohort.csv", "s"]
 
 
+@pytest.mark.slow
+def test_a_worker_that_comes_when_the_only_one_was_killed_does_a_slide_as_one_does(start, alone, tmp_path):
+    first = start(dies_at=7)
+    assert ends(first) == [-signal.SIGKILL]
+    assert 1 <= len(start.kept()) < REGIONS
+    late = start()
+    assert ends(first, late) == [-signal.SIGKILL, 0]
+    assert whole(tmp_path / "out" / "s") == alone
+    assert set(start.kept().values()) == {1}
+    assert len(start.kept()) == REGIONS
+
+
 def test_four_workers_of_which_one_is_killed_and_one_comes_late_do_a_slide_as_one_does(start, alone, tmp_path):
     first = [start(dies_at=4), start(), start()]
     until(lambda: len(start.kept()) >= REGIONS // 2)

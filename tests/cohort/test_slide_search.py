@@ -109,6 +109,16 @@ def test_names_that_cannot_be_written_cost_one_line_and_no_other_slide(folder, t
     assert "Traceback" not in caplog.text
 
 
+def test_slides_of_one_size_with_the_same_margins_are_not_taken_for_one(tmp_path):
+    margin = bytes(3 << 20)
+    one, other = tmp_path / "one.tif", tmp_path / "other.tif"
+    one.write_bytes(margin + bytes([1]) * (2 << 20) + margin)
+    other.write_bytes(margin + bytes([2]) * (2 << 20) + margin)
+    assert fingerprint(one) != fingerprint(other)
+    other.write_bytes(one.read_bytes())
+    assert fingerprint(one) == fingerprint(other)
+
+
 class TestDicom:
     @pytest.fixture
     def series(self, tmp_path):

@@ -151,6 +151,14 @@ def test_no_nuclei_are_written_when_not_wanted(tmp_path, out, nuclei):
     assert len(summary(out)[0]) == 9
 
 
+def test_the_log_names_files_of_nuclei_that_are_asked_for_and_not_written(tmp_path, out, caplog):
+    PredictionWriter(out, PLAIN.table, finder=FoundNuclei(), nuclei=False)
+    PredictionWriter(out, PLAIN.table, finder=FoundNuclei(), nuclei=False, write="pyramid")
+    assert caplog.text == ""  # of what nobody asked for
+    PredictionWriter(out, PLAIN.table, finder=FoundNuclei(), nuclei=False, write="dsa,pyramid,parquet")
+    assert "nuclei is false, so these files of nuclei are not written: parquet, dsa\n" in caplog.text
+
+
 def test_a_nifti_image_gets_its_nuclei_in_rows_and_columns(tmp_path, out):
     writer = PredictionWriter(out, PLAIN.table, finder=FoundNuclei(min_area_um2=0))
     predict(writer, save_rgb24(tmp_path / "a.nii.gz"))

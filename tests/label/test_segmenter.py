@@ -79,6 +79,20 @@ def test_a_part_of_a_slide_is_seen_as_light_as_the_whole(segmenter, tmp_path):
     assert np.log(dark / 255) == pytest.approx(2 * np.log(pale / 255), rel=0.05)
 
 
+def test_a_slide_at_another_resolution_is_measured_anew(segmenter, tmp_path, monkeypatch):
+    slide, measured = write_slide(tmp_path / "s.tif", paint([], (600, 600)), mpp=None), []
+
+    def factors(image, grid, *rest):
+        measured.append(image.resolution.x)
+        return None, (1.0, 1.0, 1.0)
+
+    monkeypatch.setattr("monch_monai.label.segmenter.tissue_and_lightening", factors)
+    watched(segmenter)
+    for mpp in (0.25, 0.5, 0.25):
+        segmenter(slide, Level0Box(0, 0, 200, 200), mpp)
+    assert measured == [0.25, 0.5]
+
+
 def test_nuclei_are_of_the_classes_that_the_weights_store(tmp_path):
     table = some_classes(3)
     network = small_monch(class_table=table)

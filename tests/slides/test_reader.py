@@ -171,22 +171,25 @@ def test_a_slide_is_the_part_that_was_scanned_and_states_where_it_lies(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("stated", "origin", "size"),
+    ("stated", "origin", "size", "shown_from"),
     [
-        ((30, 20, 200, 100), (30, 20), (200, 100)),
-        ((30, 20, 2000, 1000), (30, 20), (440, 310)),  # beyond the file's edge
-        ((600, 400, 50, 50), (0, 0), (470, 330)),  # outside
-        ((30, 20, 0, 100), (0, 0), (470, 330)),
-        ((30, 20, "wide", 100), (0, 0), (470, 330)),
+        ((30, 20, 200, 100), (30, 20), (200, 100), (0, 0)),
+        ((30, 20, 2000, 1000), (30, 20), (440, 310), (30, 20)),  # beyond the file's edge: large_image shows all
+        ((30, -2, 200, 100), (30, 0), (200, 98), (30, 0)),
+        ((600, 400, 50, 50), (0, 0), (470, 330), (0, 0)),  # outside
+        ((30, 20, 0, 100), (0, 0), (470, 330), (0, 0)),
+        ((30, 20, "wide", 100), (0, 0), (470, 330), (0, 0)),
     ],
 )
-def test_bounds_are_cut_to_the_file_and_levels_to_the_bounds(path, pixels, monkeypatch, stated, origin, size):
+def test_bounds_are_cut_to_the_file_and_levels_to_the_bounds(
+    path, pixels, monkeypatch, stated, origin, size, shown_from
+):
     names = (f"openslide.bounds-{name}" for name in ("x", "y", "width", "height"))
     properties = dict(zip(names, map(str, stated), strict=True))
     monkeypatch.setattr(openslide.OpenSlide, "properties", properties)
     slide = OpenSlideSlide(path)
     (x, y), (width, height) = origin, size
-    assert (slide.origin, slide.size) == (origin, size)
+    assert (slide.origin, slide.size, slide.shown_from) == (origin, size, shown_from)
     assert np.array_equal(slide.read(0, LevelBox(0, 0, width, height)), pixels[y : y + height, x : x + width])
     assert slide.sizes[1] == (round(width / 2), round(height / 2))
     quarter = TiffSlide(path).read(1, LevelBox(x // 2, y // 2, 40, 20))

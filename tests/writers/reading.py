@@ -55,13 +55,32 @@ def read_anndata(path):
     ]
 
 
+def read_spatialdata(path):
+    import spatialdata
+
+    store = spatialdata.read_zarr(path)
+    if "nuclei" not in store:
+        return [*store["table"].obs["class_name"]]
+    shapes = store["nuclei"]
+    outlines = (polygon.exterior.coords[:-1] for polygon in shapes.geometry)
+    return list(zip(shapes["class_name"].astype(str), outlines, strict=True))
+
+
 READ = {
     "geojson": read_geojson,
     "parquet": read_parquet,
     "dicom": read_dicom,
     "dsa": read_dsa,
     "anndata": read_anndata,
+    "spatialdata": read_spatialdata,
 }
+
+
+def content(path):
+    """A file's bytes; of a folder, those of its files by name."""
+    if path.is_file():
+        return path.read_bytes()
+    return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 def provenance_of(name, path):
@@ -72,6 +91,10 @@ def provenance_of(name, path):
         import anndata
 
         return json.loads(anndata.read_h5ad(path).uns["monch"])
+    if name == "spatialdata":
+        import spatialdata
+
+        return spatialdata.read_zarr(path).attrs["monch"]
     if name == "dicom":
         import pydicom
 

@@ -29,8 +29,10 @@ class OpenSlideSlide(Slide):
         self.mpp = _mpp(properties)
         self.downsamples = tuple(float(d) for d in self.file.level_downsamples)
         whole = Level0Box(0, 0, *self.file.dimensions)
-        scanned = _bounds(properties, whole)
+        stated = _bounds(properties, whole)
+        scanned = stated.common(whole)
         self.origin, self.size = (scanned.x, scanned.y), Size(scanned.width, scanned.height)
+        self.shown_from = (0, 0) if scanned == stated else self.origin
         self.sizes = tuple(self.file.level_dimensions)
         if scanned != whole:
             self.sizes = tuple(
@@ -62,10 +64,13 @@ def _mpp(properties: Any) -> Mpp | None:
 
 
 def _bounds(properties: Any, whole: Level0Box) -> Level0Box:
-    """The part of level 0 that was scanned, by `openslide.bounds-*`; the whole where none meet it."""
+    """The part of level 0 that was scanned, by `openslide.bounds-*`, which may reach beyond it; the whole where they do
+    not meet it.
+    """
     try:
         x, y, width, height = (int(properties[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height"))
     except (KeyError, ValueError):
         return whole
-    inside = Level0Box(x, y, width, height).common(whole)
-    return inside if inside.width and inside.height else whole
+    stated = Level0Box(x, y, width, height)
+    inside = stated.common(whole)
+    return stated if inside.width and inside.height else whole
