@@ -25,16 +25,8 @@ BASELINES = {"UNet": "U-Net", "HoVerNetMaps": "HoVer-Net"}
 WHOLE = "MONCH"
 TRAINING_SETTINGS = (
     *("epochs", "batch_size", "accumulation_steps", "learning_rate", "learning_rate_drop", "layer_decay", "freeze"),
-    *(
-        "lora_rank",
-        "prompts",
-        "normalisation",
-        "flips",
-        "augmentation",
-        "stain_jitter",
-        "density_range",
-        "sampling_strength",
-    ),
+    *("lora_rank", "prompts", "normalisation", "flips", "augmentation", "stain_jitter", "density_range"),
+    "sampling_strength",
     "dataset_weights",
 )
 """Settings of the config by which trainings differ, for networks whose checkpoint stores no recipe."""
