@@ -16,6 +16,7 @@ from monch_monai.encoders import merge_adapters
 from monch_monai.files import sha256, write_atomically, write_text_atomically
 from monch_monai.networks import load_checkpoint
 from monch_monai.networks.checkpoint import read_state
+from monch_monai.networks.provenance import read_provenance
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WEIGHTS = REPOSITORY / "bundle" / "models" / "model.pt"
@@ -24,14 +25,24 @@ EVERY = 32
 """Pixels from one stored logit to the next."""
 
 
-def ship(checkpoint: Path) -> None:
+def ship(checkpoint: Path, raised: dict[str, float] | None = None) -> None:
     """Writes CHECKPOINT to bundle/models/model.pt, its kernels and matrices in half precision.
 
     Also stores logits of the shipped network for a generated tile, which a test compares, and prints numbers for the
     card: size, SHA-256, and how far halving moved a probability on that tile.
+
+    Args:
+        checkpoint: trained weights.
+        raised: by how much the logits of rare classes are raised, such as `{dead: 3}` (logit adjustment, Menon et al.,
+            2021): a map learned from few nuclei is hardly ever the largest.
     """
     state = merge_adapters(read_state(checkpoint))
-    before = logits_on_a_tile(checkpoint)
+    before, provenance = logits_on_a_tile(checkpoint), read_provenance(state)
+    for name, amount in (raised or {}).items():
+        assert provenance is not None
+        index = provenance.class_table.names.index(name)
+        state["head.prior"][index] += amount
+        before[index] += amount
     halved = {n: v.half() if v.is_floating_point() and v.ndim > 1 else v for n, v in state.items()}
     WEIGHTS.parent.mkdir(exist_ok=True)
     write_atomically(WEIGHTS, lambda part: torch.save(halved, part))
