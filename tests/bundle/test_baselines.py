@@ -17,15 +17,33 @@ from monch_monai.networks.provenance import provenance_of
 from monch_monai.report import EvaluatedRun
 from tests.bundle.conftest import CONFIGS, fork_bundle, run_bundle
 
-NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}
+NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net", "tsfd": "TSFD-Net", "cppnet": "CPP-Net"}
 OWN = {
     "mean", "std", "learning_rate", "normalisation", "network_def", "loss", "feature_maps", "word_maps",
 }  # fmt: skip
 TILES = {"spatial_keys", "spatial_modes", "load_label", "+train#preprocessing#transforms", "validate#postprocessing"}
-"""What a baseline has of its own or cannot have, and HoVer-Net besides: tiles with distances, its own nuclei."""
+"""What a baseline has of its own or cannot have, and what those do besides that learn of nuclei and find their own."""
+BESIDES = {
+    "unet": set(),
+    "hovernet": TILES,
+    "tsfd": TILES | {"optimizer#_target_", "optimizer#momentum", "lr_scheduler"},
+    "cppnet": TILES | {"optimizer#weight_decay"},
+}
+SMALL = {"cppnet": {"network_def#model": "resnet18", "network_def#widths": [32, 16, 8], "network_def#ray_channels": 8}}
+"""Settings by which a network is small enough for tests."""
+CHANNELS = {"hovernet": 3, "tsfd": 3, "cppnet": 34}
+"""Of the truth that networks which find nuclei of their own learn from."""
 
 
-def test_hovernet_is_trained_on_the_same_tiles_as_monch_with_their_nuclei(tmp_path: Path) -> None:
+def need(name: str) -> None:
+    """Skips a test of a baseline whose extra is not installed."""
+    if name == "cppnet":
+        pytest.importorskip("stardist")
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_baseline_is_trained_on_the_same_tiles_as_monch_with_their_nuclei(name: str, tmp_path: Path) -> None:
+    need(name)
     write_synthetic(tmp_path / "data", train=1, validation=1, tile_size=64)
 
     def tile(*overlays: str) -> dict:
@@ -34,18 +52,20 @@ def test_hovernet_is_trained_on_the_same_tiles_as_monch_with_their_nuclei(tmp_pa
         parser.update({"dataset_dir": str(tmp_path / "data"), "device": "cpu", "augmentation": 1.0})
         dataset = parser.get_parsed_content("train#dataset")
         set_rnd(dataset, 1)
-        return dataset[0]
+        mean, std = (torch.tensor(parser.get_parsed_content(key)).reshape(3, 1, 1) for key in ("mean", "std"))
+        made = dataset[0]
+        return made | {"colours": made["image"].as_tensor() * std + mean}
 
-    plain, its_own = tile(), tile("baselines/hovernet.json")
-    assert torch.allclose(its_own["image"], plain["image"])
+    plain, its_own = tile(), tile(f"baselines/{name}.json")
+    assert torch.allclose(its_own["colours"], plain["colours"], atol=1e-5)
     assert torch.equal(its_own["label"][:1], plain["label"])
-    assert its_own["label"].shape == (3, 64, 64)
+    assert its_own["label"].shape == (CHANNELS[name], 64, 64)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_baseline_changes_nothing_but_the_network_and_what_it_needs(name: str) -> None:
     changes = ConfigParser.load_config_file(CONFIGS / "baselines" / f"{name}.json")
-    assert {key for key in changes if key != "_desc_"} <= (OWN | TILES if name == "hovernet" else OWN)
+    assert {key for key in changes if not key.startswith("_desc_")} <= OWN | BESIDES[name]
 
 
 @pytest.mark.parametrize("overlay", ["", *NAMES])
@@ -53,9 +73,11 @@ def test_the_learning_rate_given_reaches_the_optimiser_and_only_what_is_trained(
     parser = ConfigParser()
     parser.read_config([CONFIGS / "train.json", *([CONFIGS / "baselines" / f"{overlay}.json"] if overlay else [])])
     parser.update({"class_table": PANNUKE, "weights": RANDOM, "learning_rate": 0.0123, "device": "cpu"})
+    parser.update(SMALL.get(overlay, {}))
     if not overlay:
         parser["network_def"] = {"_target_": "tests.fakes.network.frozen_monch"}
     network, optimizer = parser.get_parsed_content("network_def"), parser.get_parsed_content("optimizer")
+    assert type(optimizer).__name__ == ("SGD" if overlay == "tsfd" else "Adam")
     assert {group["lr"] for group in optimizer.param_groups} == {0.0123}
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in network.parameters() if p.requires_grad}
@@ -132,12 +154,25 @@ def test_settings_of_monch_are_refused(setting: str, value: object) -> None:
         initialise_weights(nn.Linear(2, 2), **{setting: value})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("name", "tile_size"), [("unet", 64), pytest.param("hovernet", 256, marks=pytest.mark.slow)])
-def test_a_baseline_trains_by_the_recipe_and_is_evaluated(name: str, tile_size: int, tmp_path: Path) -> None:
-    write_synthetic(tmp_path / "data", train=2, validation=1, tile_size=tile_size)
+@pytest.mark.parametrize(
+    ("name", "tile_size", "train"),
+    [
+        ("unet", 64, 2),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [("hovernet", 256, 2), ("tsfd", 64, 4), ("cppnet", 64, 4)]
+        ),
+    ],
+)
+def test_a_baseline_trains_by_the_recipe_and_is_evaluated(
+    name: str, tile_size: int, train: int, tmp_path: Path
+) -> None:
+    need(name)
+    write_synthetic(tmp_path / "data", train=train, validation=1, tile_size=tile_size)
     plain, recipe, evaluate = (str(CONFIGS / f) for f in ("train.json", "recipes/consep.json", "evaluate.json"))
     baseline = str(CONFIGS / "baselines" / f"{name}.json")
     settings = ["--dataset_dir", tmp_path / "data", "--output_dir", tmp_path, "--batch_size", 2]
+    settings += [word for key, value in SMALL.get(name, {}).items() for word in (f"--{key}", str(value))]
     training = run_bundle(
         "training", "--config_file", str([plain, recipe, baseline]), "--epochs", 1, "--val_interval", 1, *settings
     )
