@@ -83,6 +83,7 @@ class Publication:
         wheel: holds the file, and those that are published beside it, where the hub cannot be reached. The SHA-256 of
             each holds for the hub's copies too.
         on_hub: whether the hub has the same file.
+        url: of the file, where the publisher has it on no hub; its checksum is not published.
     """
 
     hub: str
@@ -94,6 +95,7 @@ class Publication:
     archive_sha256: str | None = None
     wheel: Wheel | None = None
     on_hub: bool = True
+    url: str | None = None
 
     def convert(self, file: State, wanted: State) -> dict[str, Tensor]:
         """Tensors under our names, by the format that fits best.

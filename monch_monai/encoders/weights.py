@@ -175,6 +175,8 @@ def _find(
                 raise InputError(f"{setting}: {error}, or --{setting} none") from error
             logger.warning("%s: training from RANDOM weights of %s, not the paper's method", error, name)
             return None, RANDOM
+        if publication.url is not None:
+            return path, Origin("hub", publication.hub, sha256=sha256(path))
         if publication.wheel is None:
             return path, Origin("hub", publication.hub, revision=path.parent.name)
         return path, Origin("published", publication.hub, sha256=publication.wheel.files[path.name])
@@ -224,7 +226,7 @@ def _read(publication: Publication, path: Path) -> dict[str, Tensor]:
     except Exception as error:  # unpickling, zip and safetensors errors have no common base
         archive_too = ", nor the publisher's archive with its published SHA-256" if publication.archive_sha256 else ""
         raise InputError(f"it is no file of tensors{archive_too} ({one_line(error)})") from error
-    for key in ("model", "state_dict"):
+    for key in ("model", "state_dict", "desc"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
