@@ -10,7 +10,7 @@ from torch import nn
 from monch_monai.class_table import PANNUKE
 from monch_monai.datasets import write_synthetic
 from monch_monai.encoders import RANDOM, Format, Origin, Publication, PublishedStart
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, find_input_error
 from monch_monai.files import sha256
 from monch_monai.networks import initialise_weights, parameter_groups
 from monch_monai.networks.provenance import provenance_of
@@ -89,6 +89,21 @@ def test_an_overlay_that_replaces_the_groups_keeps_the_learning_rate() -> None:
     parser.update({"class_table": PANNUKE, "weights": RANDOM, "learning_rate": 0.0123})
     parser["optimizer#params"] = "$@network_def.parameters()"
     assert [group["lr"] for group in parser.get_parsed_content("optimizer").param_groups] == [0.0123]
+
+
+def test_the_record_states_the_rate_of_an_overlays_own_optimiser_and_another_given_is_refused() -> None:
+    def recorded(**given: float) -> float:
+        parser = ConfigParser()
+        parser.read_config([CONFIGS / "train.json", CONFIGS / "baselines" / "unet.json"])
+        parser["optimizer"] = {"_target_": "torch.optim.SGD", "params": "$@network_def.parameters()", "lr": 0.5}
+        parser.update({"class_table": PANNUKE, "weights": RANDOM, "learning_rate": None, **given})
+        return parser.get_parsed_content("record#settings#learning_rate")
+
+    assert recorded() == recorded(learning_rate=0.5) == 0.5
+    assert recorded(learning_rate_drop=2) == 0.5  # the schedule is train.json's, which uses it
+    with pytest.raises(RuntimeError) as caught:
+        recorded(learning_rate=0.0123)
+    assert "learning_rate is 0.0123, but the config's SGD starts from 0.5" in str(find_input_error(caught.value))
 
 
 def test_rates_by_layer_are_refused_where_there_are_no_layers() -> None:
