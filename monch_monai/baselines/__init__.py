@@ -1,5 +1,20 @@
 """Other networks, trained and evaluated by MONCH's configs for comparison."""
 
+from monch_monai.baselines.cppnet import CppNet, CppNetLoss, CppNetNucleid, CppNetTruthd
 from monch_monai.baselines.hovernet import HoVerDistancesd, HoVerNetMaps, HoVerNetMapsLoss, HoVerNetNucleid
+from monch_monai.baselines.tsfd import TsfdLoss, TsfdNet, TsfdNucleid, TsfdTruthd
 
-__all__ = ["HoVerDistancesd", "HoVerNetMaps", "HoVerNetMapsLoss", "HoVerNetNucleid"]
+__all__ = [
+    "CppNet",
+    "CppNetLoss",
+    "CppNetNucleid",
+    "CppNetTruthd",
+    "HoVerDistancesd",
+    "HoVerNetMaps",
+    "HoVerNetMapsLoss",
+    "HoVerNetNucleid",
+    "TsfdLoss",
+    "TsfdNet",
+    "TsfdNucleid",
+    "TsfdTruthd",
+]

@@ -14,6 +14,7 @@ from skimage.measure import label
 from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable, LabelSets
+from monch_monai.encoders import Format, Publication, PublishedStart
 from monch_monai.errors import InputError
 from monch_monai.losses import one_hot, several_of
 
@@ -23,6 +24,28 @@ SIZE = 256
 """Height and width of the images that MONAI's fast HoVer-Net takes."""
 SURE = 20.0
 """A logit whose loss is practically 0."""
+
+
+PREACT = Publication(
+    hub="vqdang/hover_net",
+    files=("ImageNet-ResNet50-Preact_pytorch.tar",),
+    formats=(
+        Format(
+            "HoVer-Net's file of a Preact-ResNet50",
+            {
+                r"^image\.conv0\.conv\.": "conv0./.",
+                r"^image\.conv0\.": "conv0.",
+                r"^image\.res_blocks\.": "",
+                r"\.layers\.denselayer_(\d+)\.layers\.": r".units.\1.",
+                r"\.bna_block\.": ".blk_bna.",
+            },
+            unused=r"(?!conv0\.|d[0-3]\.)",
+        ),
+    ),
+    licence="none stated",
+    url="https://drive.google.com/uc?id=1KntZge40tAHgyXmHYVqZZ5d2p_4Qr2l5&export=download",
+)
+"""The encoder's weights of ImageNet, at the address that its authors and MONAI name, with no published checksum."""
 
 
 class HoVerNetMaps(nn.Module):
@@ -36,6 +59,11 @@ class HoVerNetMaps(nn.Module):
     def __init__(self, class_table: ClassTable = PANNUKE, **settings: Any) -> None:
         super().__init__()
         self.hovernet = HoVerNet(mode="fast", out_classes=len(class_table), decoder_padding=True, **settings)
+
+    def published_start(self) -> PublishedStart:
+        """The encoder up to its last stage, whose weights of ImageNet are the authors'."""
+        encoder = nn.ModuleDict({"conv0": self.hovernet.conv0, "res_blocks": self.hovernet.res_blocks})
+        return PublishedStart("Preact-ResNet50", PREACT, {"image": encoder})
 
     def forward(self, image: Tensor) -> Tensor:
         """Maps `[B, 4 + T, H, W]`, channels as in `BRANCHES`, of images `[B, 3, H, W]`.

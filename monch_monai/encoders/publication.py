@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monch_monai.encoders.text import TextEncoder
 from monch_monai.errors import InputError
@@ -83,6 +83,7 @@ class Publication:
         wheel: holds the file, and those that are published beside it, where the hub cannot be reached. The SHA-256 of
             each holds for the hub's copies too.
         on_hub: whether the hub has the same file.
+        url: of the file, where the publisher has it on no hub; its checksum is not published.
     """
 
     hub: str
@@ -94,6 +95,7 @@ class Publication:
     archive_sha256: str | None = None
     wheel: Wheel | None = None
     on_hub: bool = True
+    url: str | None = None
 
     def convert(self, file: State, wanted: State) -> dict[str, Tensor]:
         """Tensors under our names, by the format that fits best.
@@ -108,6 +110,22 @@ class Publication:
             return sum(source not in file for name in wanted for source in format.sources(name))
 
         return min(self.formats, key=absent).convert(file, wanted)
+
+
+@dataclass(frozen=True)
+class PublishedStart:
+    """The parts of a network that start from published weights, for networks that bring no words.
+
+    Args:
+        name: of the weights, in messages.
+        publication: where they are.
+        towers: the parts by the first word of their tensors' names in the publication's rules, such as `image`; changed
+            in place.
+    """
+
+    name: str
+    publication: Publication
+    towers: Mapping[str, nn.Module]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,13 +1,22 @@
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from monai.networks.nets import HoVerNet
 from monai.transforms import ComputeHoVerMaps
 from skimage.draw import disk
 
 from monch_monai.baselines import HoVerDistancesd, HoVerNetMaps, HoVerNetMapsLoss, HoVerNetNucleid
+from monch_monai.baselines.hovernet import PREACT
+from monch_monai.encoders.hub import download
 from monch_monai.errors import InputError
+from monch_monai.networks import initialise_weights
 from tests.fakes.labels import SEVERAL, some_classes
 from tests.fakes.network import noise
+from tests.fakes.served import served
 
 CENTRES = {1: (20, 20), 2: (20, 37), 3: (48, 40)}
 """Of three nuclei of radius 9, of which the first two touch."""
@@ -128,3 +137,65 @@ def test_an_image_without_a_nucleus_has_none() -> None:
     maps[2:4] = noise(2, 64, 64)  # MONAI takes no flat ones, and no network makes them
     made = HoVerNetNucleid("pred")({"pred": maps})
     assert int(made["instance_map"].max()) == int(made["pred"].max()) == 0
+
+
+@pytest.fixture(scope="module")
+def preact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as HoVer-Net's authors publish it: its names under `desc`, and beside them what the encoder has not."""
+    names = {
+        name: value for name, value in HoVerNet(mode="fast").state_dict().items() if name[:5] in ("conv0", "res_b")
+    }
+    published = {"conv_bot.weight": torch.zeros(1), "upsample2x.unpool_mat": torch.ones(2, 2)}
+    for name, value in names.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        place = re.fullmatch(r"res_blocks\.(d\d)\.layers\.denselayer_(\d+)\.layers\.(.*)", name)
+        if place:
+            published["{}.units.{}.{}".format(*place.groups())] = value
+        else:
+            name = name.replace("conv0.conv.", "conv0./.").replace(".bna_block.", ".blk_bna.")
+            published[name.removeprefix("res_blocks.")] = value
+    file = tmp_path_factory.mktemp("preact") / "ImageNet-ResNet50-Preact_pytorch.tar"
+    torch.save({"desc": published}, file, _use_new_zipfile_serialization=False)  # as in 2020
+    return file
+
+
+def test_its_published_weights_are_loaded_as_monai_loads_them(preact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = HoVerNetMaps()
+    before = network.hovernet.bottleneck.conv_bottleneck.weight.clone()
+    origin = initialise_weights(network, str(preact))
+    assert (origin.kind, origin.source) == ("file", preact.name)
+    monkeypatch.setattr("monai.networks.nets.hovernet.download_url", lambda url, filepath, progress: None)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(preact.parent))
+    (preact.parent / "preact-resnet50.pth").write_bytes(preact.read_bytes())
+    theirs, mine = HoVerNet(mode="fast", pretrained_url="given").state_dict(), network.hovernet.state_dict()
+    loaded = [n for n in mine if n[:5] in ("conv0", "res_b") and not n.endswith("num_batches_tracked")]
+    assert len(loaded) > 200
+    assert [name for name in loaded if not torch.equal(mine[name], theirs[name])] == []
+    assert torch.equal(network.hovernet.bottleneck.conv_bottleneck.weight, before)
+
+
+def test_its_published_weights_are_fetched_once_and_a_page_in_their_place_is_refused(
+    preact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("time.sleep", waits.append)
+    (tmp_path / "page").write_text("<html>Too large to scan for viruses</html>", encoding="utf-8")
+    with served(tmp_path) as pages, served(preact.parent) as files:
+        page, file = (replace(PREACT, url=f"{place}/{n}") for place, n in ((pages, "page"), (files, preact.name)))
+        with pytest.raises(InputError, match=r"gave no file of PyTorch.*fetch http://.*/page, and give the file here"):
+            download(page)
+        fetched = download(file)
+        assert fetched.read_bytes() == preact.read_bytes()
+    assert download(file) == fetched  # with no server
+    fetched.unlink()
+    with pytest.raises(InputError, match=r"could not be fetched .*refused.*or fetch http.* and lay it in .*monch"):
+        download(file)
+    assert waits == [1, 2]
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        InputError, match=r"encoder_weights: .* is not cached and HF_HUB_OFFLINE is set: .*weights none"
+    ):
+        initialise_weights(HoVerNetMaps(), "published")

@@ -7,11 +7,11 @@ from monch_monai.class_table import PANNUKE, Vocabulary
 from monch_monai.data.tiles import read_tiles
 from monch_monai.data.writer import Fold, free_folder, write_tiles
 from monch_monai.datasets.card import write_card
-from monch_monai.datasets.download import fetch
 from monch_monai.datasets.inventory import take_inventory
 from monch_monai.datasets.pannuke.examination import examine_inventory
 from monch_monai.datasets.pannuke.published import ADDRESS, FOLDS, LICENSE, SPLITS
 from monch_monai.datasets.pannuke.sources import find_folds
+from monch_monai.download import fetch
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def download_pannuke(source: str | Path, address: str = ADDRESS) -> None:
     """Fetches the published zips that the folder `source` lacks, resuming downloads, and checks their SHA-256.
 
     Raises:
-        InputError: see `monch_monai.datasets.download.fetch`.
+        InputError: see `monch_monai.download.fetch`.
     """
     for number, published in FOLDS.items():
         name = f"fold_{number}.zip"

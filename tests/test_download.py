@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from monch_monai.datasets import download
-from monch_monai.datasets.download import TRIES, fetch
+from monch_monai import download
 from monch_monai.datasets.pannuke import download_pannuke
 from monch_monai.datasets.pannuke.published import FOLDS
+from monch_monai.download import TRIES, fetch
 from monch_monai.errors import InputError
 
 DATA = np.random.default_rng(0).bytes(3_000_000)

@@ -23,14 +23,15 @@ DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errn
 """Errors that another try does not remove."""
 
 
-def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None:
+def fetch(url: str, path: str | Path, checksum: str | None, pause: float = 2.0, tries: int = TRIES) -> None:
     """Fetches `url` to `path`. An unfinished download is kept beside `path`, and the next try or call resumes it.
 
     Args:
         url: address, http or https.
         path: of the file; an existing one with the checksum is left as it is.
-        checksum: SHA-256 of the whole file, in hexadecimal.
-        pause: seconds before the second of five tries; each later one waits twice as long.
+        checksum: SHA-256 of the whole file, in hexadecimal; None where its publisher states none.
+        pause: seconds before the second try; each later one waits twice as long.
+        tries: after which it gives up.
 
     Raises:
         InputError: `url` is no web address, the server cannot be reached or does not send the file, the file cannot be
@@ -39,7 +40,7 @@ def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None
     target = Path(path)
     by_hand = f"fetch {url} by other means and lay it in {target.parent}"
     if target.exists():
-        if sha256(target) != checksum:
+        if checksum is not None and sha256(target) != checksum:
             raise InputError(f"{target} has another SHA-256 than the published file: remove it, or move it away")
         return
     if not url.startswith(("http://", "https://")):
@@ -49,7 +50,7 @@ def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None
     except OSError as error:
         raise InputError(f"{target.parent} cannot be made ({error}): name another folder") from error
     part = target.with_name(f"{PART}{target.name}")
-    for attempt in range(TRIES):
+    for attempt in range(tries):
         try:
             _go_on(url, part)
             break
@@ -62,11 +63,11 @@ def fetch(url: str, path: str | Path, checksum: str, pause: float = 2.0) -> None
                 remedy = "make room or change its permissions, then run again to resume"
                 raise InputError(f"{part} cannot be written ({error}): {remedy}") from error
             problem = error
-        if attempt == TRIES - 1:
+        if attempt == tries - 1:
             raise InputError(f"{url} could not be fetched ({problem}): run again to resume, or {by_hand}") from problem
         logger.warning("%s broke off (%s); trying again", url, problem)
         time.sleep(pause * 2**attempt)
-    if (found := sha256(part)) != checksum:
+    if checksum is not None and (found := sha256(part)) != checksum:
         part.unlink()
         raise InputError(f"{url} gave a file with SHA-256 {found}, not {checksum}: try again, or {by_hand}")
     part.rename(target)
