@@ -8,7 +8,6 @@ import multiprocessing as mp
 import os
 import random
 import resource
-import shutil
 import sys
 import tempfile
 import traceback
@@ -18,9 +17,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.fuzz_commands import BYTES, SECONDS, Case, by_commands, contents, damaged
 from benchmarks.fuzz_files import write_valid
 from benchmarks.networks import CONFIGS
+from monch_monai.files import remove
 
 SHARES = {
     "slide": 36, "image": 26, "geojson": 10, "annotations": 8, "table": 8, "map": 5, "checkpoint": 4, "outlines": 3,
@@ -75,8 +77,9 @@ def _in_processes(folder: Path, valid: dict[str, list[Path]], order: list[str], 
     worker = None
     for number, kind in enumerate(order):
         work = folder / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
+        work.mkdir(exist_ok=True)
+        for left in work.iterdir():  # the folder itself stays: it is the reader's working directory
+            remove(left)
         rng = random.Random(f"{seed} {number}")
         path, how = damaged(work / "in", valid, kind, rng)
         before = contents(work)
@@ -154,16 +157,16 @@ def _doors(checkpoint: Path) -> dict[str, Callable[[Path], object]]:
     from monch_monai.datasets.label_maps import read_map
     from monch_monai.datasets.type_table import read_type_table
     from monch_monai.encoders import ClipResNet50
-    from monch_monai.geometry import Mpp, Size, working_grid
     from monch_monai.label.annotations import read_annotations
     from monch_monai.networks import Monch, load_checkpoint
     from monch_monai.predict import Prediction
     from monch_monai.segmentation import nucleus_finder
-    from monch_monai.slides import grid_of, open_slide, overview, read_working, tissue_and_lightening
+    from monch_monai.slides import ImageSlide, grid_of, open_slide, overview, read_working, tissue_and_lightening
     from monch_monai.stain import DEFAULT_RULE
 
     network = Monch(ClipResNet50())
     load_checkpoint(network, checkpoint)
+    tissue = np.random.default_rng(0).integers(90, 250, (320, 320, 3)).astype(np.uint8)
 
     def slide(path: Path) -> None:
         with closing(open_slide(path, 0.25)) as opened:
@@ -174,8 +177,9 @@ def _doors(checkpoint: Path) -> dict[str, Callable[[Path], object]]:
                 assert read_working(opened, grid, box).shape == (box.height, box.width, 3)
 
     def geojson(path: Path) -> None:
-        finder, grid = nucleus_finder(path), working_grid(Size(320, 320), Mpp(0.25, 0.25))
-        finder.added_tissue(grid)
+        finder, slide = nucleus_finder(path), ImageSlide(tissue, 0.25, "tissue.png")
+        grid = grid_of(slide)
+        finder.added_tissue(slide, grid)
         finder.part(grid.box, grid)(Prediction.empty(320, 320, 6), grid.box, grid.box, grid)
 
     def table(path: Path) -> None:

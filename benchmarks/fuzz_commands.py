@@ -84,7 +84,7 @@ def _command(folder: Path, kind: str, number: int, how: str, config: str, option
         "MPLCONFIGDIR": str(folder.parent / "matplotlib"),
         "PYTHONPATH": root,
     }
-    before, begun = contents(folder), _seconds()
+    before, begun, largest = contents(folder), _seconds(), _most_bytes()
     try:
         done = subprocess.run(
             command, cwd=here, env=environment, capture_output=True, text=True, check=False, timeout=STANDSTILL
@@ -94,17 +94,21 @@ def _command(folder: Path, kind: str, number: int, how: str, config: str, option
     took = _seconds() - begun  # not of the clock, which others on the machine delay
     text = done.stdout + done.stderr
     stray = sorted(set(contents(folder)) - set(before) - set(contents(out)))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     ended = "result" if done.returncode == 0 else "one line"
     if "Traceback" in text or done.returncode not in (0, 1):
         ended = "traceback"
     elif took > SECONDS * max(2, number):
         ended = "hang"
-    elif peak > BYTES:
+    elif _most_bytes() > max(BYTES, largest):
         ended = "memory"
     elif stray:
         ended, text = "stray file", json.dumps(stray)
     return Case(f"{kind}, by {config}", number, how, ended, text[-6000:])
+
+
+def _most_bytes() -> int:
+    """The largest memory that a command which has ended held."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def _seconds() -> float:

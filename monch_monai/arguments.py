@@ -114,7 +114,7 @@ def _check_flags(command: str, function: Callable[..., Any], words: Sequence[str
             near = get_close_matches(flag, known, 1, 0.0)
             nearest = f" (nearest: --{near[0]})" if near else ""
             raise InputError(f"{command} has no setting --{flag}{nearest}")
-        if lacks_value and known[flag].annotation in (str, Path, Path | None, str | None):
+        if lacks_value and _parser(flag, known[flag].annotation) is not literal:
             raise InputError(f"{command} has no value after --{flag}: give one")
 
 

@@ -1,6 +1,7 @@
 """Files and folders of a source as people have them: linked, in other letter case, with hidden files between."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -28,5 +29,10 @@ def named(folder: Path, name: str) -> Path:
     exact = folder / name
     if exact.exists() or not folder.is_dir():
         return exact
-    alike = sorted(path for path in folder.iterdir() if path.name.casefold() == name.casefold())
-    return alike[0] if alike else exact
+    return _by_folded_name(folder, folder.stat().st_mtime_ns).get(name.casefold(), exact)
+
+
+@lru_cache(maxsize=32)
+def _by_folded_name(folder: Path, changed: int) -> dict[str, Path]:
+    """Files of a folder, that was last `changed` then, by their names in one letter case; of names alike the first."""
+    return {path.name.casefold(): path for path in sorted(folder.iterdir(), reverse=True)}

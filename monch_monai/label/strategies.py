@@ -66,7 +66,7 @@ class Uncertainty(Strategy):
         self.proposed: dict[int, set[Candidate]] = {}
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
-        """As of `RandomChoice`, with the mean `uncertainty`, from 0 to 1."""
+        """The same as `RandomChoice`, with the mean `uncertainty`, from 0 to 1."""
         version, segment = self.infer.segmenter(request)
         scores, proposed = self.scores.setdefault(version, {}), self.proposed.setdefault(version, set())
         images = _images(request, datastore)

@@ -15,6 +15,7 @@ from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
 from monch_monai.data.images import stem
 from monch_monai.errors import InputError
+from monch_monai.geometry import NETWORK_MPP
 from monch_monai.label import headers
 from monch_monai.label.annotations import SUFFIXES as ANNOTATION_SUFFIXES
 from monch_monai.label.errors import http_errors, not_found
@@ -103,7 +104,7 @@ class Studies(LocalDatastore):
         patch = PATCH.fullmatch(image_id)
         if patch is None or not Path(self.get_image_uri(patch["slide"])).is_file():
             return None
-        with closing(open_image(file)) as image:
+        with closing(open_image(file, NETWORK_MPP)) as image:  # of which its size alone is wanted
             if image.size != (int(patch["width"]), int(patch["height"])):
                 return None
         try:
@@ -144,9 +145,9 @@ class Studies(LocalDatastore):
             _check_plain("image id", image_id)
             if not image_filename.lower().endswith(SUFFIXES):
                 raise InputError(f"image {image_id} is a file of unknown kind; expected one of {', '.join(SUFFIXES)}")
-            open_image(image_filename, checked_mpp(info.get("mpp")) or self.mpp).close()
             known = ((info.get("mpp"), IMAGE), (self._mpp_of_slide(image_id, image_filename), SLIDE))
             scale = scale_of(image_filename, *known, server=self.mpp)
+            open_image(image_filename, scale.mpp).close()
             labels = self._labels_that_stay(image_id, suffix, image_filename)
             pending = copy_pending(image_filename, self._datastore.image_path())
             record = DataModel(info={**info, WRITE: pending.name}, ext=suffix)

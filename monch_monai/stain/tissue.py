@@ -69,11 +69,13 @@ class TissueRule:
 
     def pale(self, overview: NDArray[np.uint8], um2_per_px: float = TISSUE_MPP**2) -> NDArray[np.bool_]:
         """Mask `[H, W]` of tissue that is paler than the threshold; of none where `threshold` is given."""
+        if self.threshold is not None:
+            return np.zeros(overview.shape[:2], bool)
         saturation, inked, black = _saturation(overview)
         ground = (saturation <= self._threshold(saturation, inked)) & ~inked & ~black
         density = optical_density(overview)
         glass = ground & (np.abs(saturation - _glass(saturation[ground])) <= MOST_SATURATION / BINS)
-        if self.threshold is not None or not glass.any():
+        if not glass.any():
             return np.zeros(ground.shape, bool)
         glass &= density.mean(axis=2) <= np.quantile(density[glass].mean(axis=1), 0.25)  # not pale tissue of its colour
         density -= np.median(density[glass], axis=0)

@@ -45,7 +45,7 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
         slide.close()
         raise InputError(f"{path} states {slide.size.width}x{slide.size.height} px, more than any slide: replace it")
     if given is not None and slide.mpp is not None and differ(given, slide.mpp):
-        logger.warning("%s states %.4g µm/px, and is taken at %.4g, as --mpp says", path, slide.mpp.mean, given.mean)
+        logger.warning("%s states %.4g µm/px, and is taken at %.4g, as --mpp states", path, slide.mpp.mean, given.mean)
     slide.mpp = slide.mpp if given is None else given
     if slide.mpp is None:
         slide.close()
