@@ -71,7 +71,7 @@ def _by_url(publication: Publication, url: str) -> Path:
         begin = file.read(2)
     if begin not in TORCH_FILES:
         path.unlink()
-        raise InputError(f"{url} gave no file of PyTorch, as a site's page of questions is none: {remedy}")
+        raise InputError(f"{url} gave no file of PyTorch (a web page, perhaps): {remedy}")
     return path
 
 
