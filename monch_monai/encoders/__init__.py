@@ -7,11 +7,18 @@ from monch_monai.encoders.efficientnet_lite import EfficientNetLite
 from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.normalisation import NORMALISATIONS, use_normalisation
 from monch_monai.encoders.origin import RANDOM, Origin
+from monch_monai.encoders.publication import Format, Publication, PublishedStart, formats
 from monch_monai.encoders.sam import Sam, Sam2
 from monch_monai.encoders.sentence import SentenceText
 from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
 from monch_monai.encoders.vit import VisionTransformer, clip_vit, conch, plip, uni
-from monch_monai.encoders.weights import TEXT_ENCODERS, load_published, load_text_encoder, starting_learning_rate
+from monch_monai.encoders.weights import (
+    TEXT_ENCODERS,
+    load_published,
+    load_start,
+    load_text_encoder,
+    starting_learning_rate,
+)
 
 __all__ = [
     "DEFAULT_ENCODER",
@@ -24,8 +31,11 @@ __all__ = [
     "ClipText",
     "ConchText",
     "EfficientNetLite",
+    "Format",
     "ImageEncoder",
     "Origin",
+    "Publication",
+    "PublishedStart",
     "Sam",
     "Sam2",
     "SentenceText",
@@ -34,7 +44,9 @@ __all__ = [
     "add_adapters",
     "clip_vit",
     "conch",
+    "formats",
     "load_published",
+    "load_start",
     "load_text_encoder",
     "merge_adapters",
     "plip",

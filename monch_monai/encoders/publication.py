@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monch_monai.encoders.text import TextEncoder
 from monch_monai.errors import InputError
@@ -108,6 +108,22 @@ class Publication:
             return sum(source not in file for name in wanted for source in format.sources(name))
 
         return min(self.formats, key=absent).convert(file, wanted)
+
+
+@dataclass(frozen=True)
+class PublishedStart:
+    """The parts of a network that start from published weights, for networks that bring no words.
+
+    Args:
+        name: of the weights, in messages.
+        publication: where they are.
+        towers: the parts by the first word of their tensors' names in the publication's rules, such as `image`; changed
+            in place.
+    """
+
+    name: str
+    publication: Publication
+    towers: Mapping[str, nn.Module]
 
 
 def _some(names: Sequence[str]) -> str:

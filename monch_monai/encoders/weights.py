@@ -13,7 +13,7 @@ from monch_monai.encoders.hub import download, in_folder
 from monch_monai.encoders.image import ImageEncoder
 from monch_monai.encoders.normalisation import FLAGS
 from monch_monai.encoders.origin import RANDOM, Origin
-from monch_monai.encoders.publication import Publication
+from monch_monai.encoders.publication import Publication, PublishedStart
 from monch_monai.encoders.sentence import MINILM, SentenceText
 from monch_monai.encoders.text import ClipText, TextEncoder
 from monch_monai.errors import InputError, one_line
@@ -77,6 +77,24 @@ def load_published(
         return _text_encoder(text_encoder or "clip_rn50", str(text_weights or repeated), may_be_random), origin
     own.origin = origin
     return own, origin
+
+
+def load_start(start: PublishedStart, weights: str | Path = "auto", may_be_random: bool = True) -> Origin:
+    """Loads the chosen weights into the parts of a network that has no words; returns where they came from.
+
+    Args:
+        start: the parts and their publication.
+        weights: the same choice as in `load_published`.
+        may_be_random: see `load_published`.
+
+    Raises:
+        InputError: `weights` is no choice, the download failed, the weights are of another network, or a file is not
+            safe to open.
+    """
+    path, origin = _find(start.publication, start.name, str(weights), "encoder_weights", may_be_random)
+    if path is not None:
+        _load(start.publication, path, start.towers)
+    return origin
 
 
 def starting_learning_rate(
@@ -180,7 +198,7 @@ def wanted_by(towers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return {f"{tower}.{name}": v for tower, state in states.items() for name, v in state if name not in FLAGS}
 
 
-def _load(publication: Publication, path: Path, towers: dict[str, nn.Module]) -> None:
+def _load(publication: Publication, path: Path, towers: Mapping[str, nn.Module]) -> None:
     """Copies a file's tensors into the towers, by our names, which begin with the tower's."""
     try:
         converted = publication.convert(_read(publication, path), wanted_by(towers))

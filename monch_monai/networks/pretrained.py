@@ -10,16 +10,20 @@ from torch import nn
 from monch_monai.encoders import (
     NORMALISATIONS,
     TEXT_ENCODERS,
+    ImageEncoder,
     Origin,
+    PublishedStart,
     TextEncoder,
     add_adapters,
     load_published,
+    load_start,
     use_normalisation,
 )
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint, read_state, text_dim_of
 from monch_monai.networks.monch import Monch
+from monch_monai.networks.provenance import Provenance
 from monch_monai.settings import flag, whole_number, word
 
 PROMPTS = ("attributes", "fixed", "names", "random")
@@ -41,7 +45,8 @@ def initialise_weights(
     """Loads published weights into the network's image encoder and computes the text features of its class table.
 
     The network keeps the features, not the text tower, and takes the dimension that they have. Another network than
-    MONCH stays as it is or loads `checkpoint`; settings of encoder and words are refused, since it has neither.
+    MONCH loads `checkpoint`, or its method `published_start` states which parts start from published weights; without
+    one it stays as it is. Settings of words are refused, since it has none, and others that it does not have.
 
     Args:
         network: changed in place.
@@ -59,8 +64,8 @@ def initialise_weights(
         may_be_random: see `monch_monai.encoders.load_published`.
 
     Returns:
-        Where the weights that training starts from came from; None when resuming, or for another network. The network's
-        provenance records it too.
+        Where the weights that training starts from came from; None when resuming, or for another network that has no
+        published weights or loads `checkpoint`. The network's provenance records it too.
 
     Raises:
         InputError: the download failed, weights do not fit, the encoder cannot have adapters or instance normalisation,
@@ -70,16 +75,22 @@ def initialise_weights(
     freeze, lora_rank = flag("freeze", freeze), whole_number("lora_rank", lora_rank, least=0)
     word("normalisation", normalisation, NORMALISATIONS)
     if not isinstance(network, Monch):
+        start = _published_start(network)
         given = {
-            "encoder_weights": encoder_weights not in ("auto", "none"), "text_weights": text_weights is not None,
-            "freeze": freeze, "lora_rank": lora_rank > 0, "prompts": prompts != PROMPTS[0],
-            "normalisation": normalisation != "batch", "text_encoder": text_encoder is not None,
+            "encoder_weights": start is None and encoder_weights not in ("auto", "none"),
+            "text_weights": text_weights is not None, "freeze": freeze, "lora_rank": lora_rank > 0,
+            "prompts": prompts != PROMPTS[0], "normalisation": normalisation != "batch",
+            "text_encoder": text_encoder is not None,
         }  # fmt: skip
         for name in (name for name, is_set in given.items() if is_set):
             other = type(network).__name__
             raise InputError(f"{name} is a setting of MONCH, which {other} does not have: leave it out")
         if checkpoint is not None and not resume:
             load_checkpoint(network, checkpoint)
+        elif start is not None and not resume:
+            began = load_start(start, encoder_weights, may_be_random)
+            network.provenance = Provenance(type(network).__name__, began)  # type: ignore[assignment]
+            return began
         return None
     word("prompts", prompts, PROMPTS)
     if checkpoint is not None:
@@ -105,20 +116,38 @@ def initialise_weights(
     return origin
 
 
-def parameter_groups(network: Monch, learning_rate: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+def parameter_groups(network: nn.Module, learning_rate: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
     """Parameters to train, grouped by learning rate, for an optimiser.
 
     All have `learning_rate` except the image encoder's: from its last layer down to the image, each layer's rate is
     `layer_decay` times that of the layer above (layer-wise learning-rate decay, as in the fine-tuning of BEiT and MAE).
+
+    Args:
+        network: of any class; layers are those of an `ImageEncoder` in its attribute `image_encoder`.
+        learning_rate: of all other layers.
+        layer_decay: 1 gives all layers one rate.
+
+    Raises:
+        InputError: `layer_decay` is not 1 and the network has no such image encoder.
     """
-    layers = network.image_encoder.layers()
-    top = max(layers.values()) + 1
+    encoder = getattr(network, "image_encoder", None)
+    layers = encoder.layers() if isinstance(encoder, ImageEncoder) else {}
+    if not layers and layer_decay != 1:
+        other = type(network).__name__
+        raise InputError(f"layer_decay is {layer_decay}, but {other} has no image encoder with layers: leave it out")
+    top = max(layers.values(), default=0) + 1
     groups: dict[float, list[nn.Parameter]] = {learning_rate: []}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             layer = layers.get(name.removeprefix("image_encoder."), top) if name.startswith("image_encoder.") else top
             groups.setdefault(learning_rate * layer_decay ** (top - layer), []).append(parameter)
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def _published_start(network: nn.Module) -> PublishedStart | None:
+    """What a network other than MONCH states of its published weights; None where it has none."""
+    stated = getattr(network, "published_start", None)
+    return None if stated is None else stated()
 
 
 def _refuse_other_words(prompts: str, text_encoder: str | None) -> None:

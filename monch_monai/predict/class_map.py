@@ -59,6 +59,18 @@ def class_map(logits: Tensor, classes: int | None = None) -> Tensor:
     return torch.where(background >= 0, 0, nucleus.argmax(dim=-3, keepdim=True) + 1).to(torch.uint8)
 
 
+def most_probable_class(logits: Tensor) -> Tensor:
+    """Class of each pixel of networks trained by softmax: that of the largest logit.
+
+    Args:
+        logits: `[..., T, H, W]`, background first.
+
+    Returns:
+        `[..., 1, H, W]` uint8; ties go to the lower class.
+    """
+    return logits.argmax(dim=-3, keepdim=True).to(torch.uint8)
+
+
 class Classified(NamedTuple):
     """Class map `[..., 1, H, W]` uint8, probabilities of the nucleus classes `[..., T - 1, H, W]` float16, and the
     distance `[..., D, H, W]` float16.
@@ -80,12 +92,21 @@ def classify(logits: Tensor, classes: int | None = None, name: str = "the networ
     Raises:
         NaNError: a logit is NaN.
     """
+    refuse_nan(logits, name)
+    probs, distance = logits[..., 1:classes, :, :], logits[..., classes or logits.shape[-3] :, :, :]
+    return Classified(class_map(logits, classes), probs.sigmoid().half(), distance.sigmoid().half())
+
+
+def refuse_nan(logits: Tensor, name: str) -> None:
+    """Refuses maps `[..., H, W]` of the image `name` that no weights should give.
+
+    Raises:
+        NaNError: a logit is NaN.
+    """
     if torch.isnan(logits).any():
         found = f"{int(torch.isnan(logits).sum())} of {logits.numel()} logits are NaN"
         remedy = "use another checkpoint or --amp false, or train again with a lower learning rate or without amp"
         raise NaNError(f"{name}: {found}; {remedy}")
-    probs, distance = logits[..., 1:classes, :, :], logits[..., classes or logits.shape[-3] :, :, :]
-    return Classified(class_map(logits, classes), probs.sigmoid().half(), distance.sigmoid().half())
 
 
 class ClassMapd(MapTransform):
@@ -95,13 +116,19 @@ class ClassMapd(MapTransform):
         keys: of the logits.
         probs_key: where to keep the probabilities of the nucleus classes, `[T - 1, H, W]` float16; None keeps none.
         class_table: of T classes; needed where the network has a distance map, kept as `distance [D, H, W]` float16.
+        softmax: whether the maps `[T, H, W]` compete, as after training by softmax: the class is then that of
+            `most_probable_class`, the probabilities are the softmax's, and there is no distance map.
     """
 
     def __init__(
-        self, keys: KeysCollection, probs_key: str | None = None, class_table: ClassTable | None = None
+        self,
+        keys: KeysCollection,
+        probs_key: str | None = None,
+        class_table: ClassTable | None = None,
+        softmax: bool = False,
     ) -> None:
         super().__init__(keys)
-        self.probs_key = probs_key
+        self.probs_key, self.softmax = probs_key, softmax
         self.classes = None if class_table is None else len(class_table)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -113,7 +140,13 @@ class ClassMapd(MapTransform):
         changed = dict(data)
         name = str(getattr(changed.get("image"), "meta", {}).get("filename_or_obj", "an image"))
         for key in self.key_iterator(changed):
-            changed[key], probs, distance = classify(changed[key], self.classes, name)
+            changed[key], probs, distance = self._classified(changed[key], name)
             if self.probs_key is not None:
                 changed[self.probs_key], changed["distance"] = probs, distance
         return changed
+
+    def _classified(self, logits: Tensor, name: str) -> Classified:
+        if not self.softmax:
+            return classify(logits, self.classes, name)
+        refuse_nan(logits, name)
+        return Classified(most_probable_class(logits), logits.softmax(dim=-3)[..., 1:, :, :].half(), logits[:0].half())

@@ -5,7 +5,7 @@ from monch_monai.runs.processes import Processes
 from monch_monai.runs.record import write_record
 from monch_monai.runs.results import evaluation_results, find_checkpoint, training_results
 from monch_monai.runs.run import Run
-from monch_monai.runs.schedule import CooldownLR, three_quarters
+from monch_monai.runs.schedule import CooldownLR, starting_rate_of, three_quarters
 from monch_monai.runs.workflow import check_command_line
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "check_command_line",
     "evaluation_results",
     "find_checkpoint",
+    "starting_rate_of",
     "three_quarters",
     "training_results",
     "write_record",

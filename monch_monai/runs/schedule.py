@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from monch_monai.settings import whole_number
+from monch_monai.errors import InputError
+from monch_monai.settings import number, whole_number
 
 
 class CooldownLR(LRScheduler):
@@ -51,3 +52,37 @@ def three_quarters(epochs: int, given: int | None = None) -> int:
     if given is not None:
         return whole_number("learning_rate_drop", given, least=1)
     return max(1, round(0.75 * whole_number("epochs", epochs, least=1)))
+
+
+def starting_rate_of(
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
+    learning_rate: float | None = None,
+    learning_rate_drop: int | None = None,
+) -> float:
+    """The highest learning rate that an optimiser starts from, before any warm-up, which a run's record states.
+
+    An overlay may bring an optimiser and a scheduler of its own, which may use neither setting.
+
+    Args:
+        optimizer: of the training.
+        scheduler: of its rate.
+        learning_rate: as the run was given it; None where it was not.
+        learning_rate_drop: as the run was given it; None where it was not.
+
+    Raises:
+        InputError: `learning_rate` is given, and the optimiser starts from another; or `learning_rate_drop` is given,
+            and is no milestone of the scheduler.
+    """
+    rate: float = max(group.get("initial_lr", group["lr"]) for group in optimizer.param_groups)
+    if learning_rate is not None and not math.isclose(rate, number("learning_rate", learning_rate)):
+        name = type(optimizer).__name__
+        remedy = "leave learning_rate out, or give optimizer#lr and its groups @starting_learning_rate"
+        raise InputError(f"learning_rate is {learning_rate}, but the config's {name} starts from {rate:g}: {remedy}")
+    if learning_rate_drop is not None and int(learning_rate_drop) not in getattr(scheduler, "milestones", ()):
+        name = type(scheduler).__name__
+        remedy = "leave it out, or make the milestones of lr_scheduler [@drop_epoch]"
+        raise InputError(
+            f"learning_rate_drop is {learning_rate_drop}, which the config's {name} does not use: {remedy}"
+        )
+    return rate

@@ -7,17 +7,19 @@ from monai.bundle import ConfigParser
 from monai.data.utils import set_rnd
 from torch import nn
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.datasets import write_synthetic
+from monch_monai.encoders import RANDOM, Format, Origin, Publication, PublishedStart
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
-from monch_monai.networks import initialise_weights
+from monch_monai.networks import initialise_weights, parameter_groups
+from monch_monai.networks.provenance import provenance_of
 from monch_monai.report import EvaluatedRun
 from tests.bundle.conftest import CONFIGS, fork_bundle, run_bundle
 
 NAMES = {"unet": "U-Net", "hovernet": "HoVer-Net"}
 OWN = {
-    "mean", "std", "learning_rate", "normalisation", "network_def", "loss", "optimizer#params", "feature_maps",
-    "word_maps",
+    "mean", "std", "learning_rate", "normalisation", "network_def", "loss", "feature_maps", "word_maps",
 }  # fmt: skip
 TILES = {"spatial_keys", "spatial_modes", "load_label", "+train#preprocessing#transforms", "validate#postprocessing"}
 """What a baseline has of its own or cannot have, and HoVer-Net besides: tiles with distances, its own nuclei."""
@@ -44,6 +46,75 @@ def test_hovernet_is_trained_on_the_same_tiles_as_monch_with_their_nuclei(tmp_pa
 def test_a_baseline_changes_nothing_but_the_network_and_what_it_needs(name: str) -> None:
     changes = ConfigParser.load_config_file(CONFIGS / "baselines" / f"{name}.json")
     assert {key for key in changes if key != "_desc_"} <= (OWN | TILES if name == "hovernet" else OWN)
+
+
+@pytest.mark.parametrize("overlay", ["", *NAMES])
+def test_the_learning_rate_given_reaches_the_optimiser_and_only_what_is_trained(overlay: str) -> None:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "train.json", *([CONFIGS / "baselines" / f"{overlay}.json"] if overlay else [])])
+    parser.update({"class_table": PANNUKE, "weights": RANDOM, "learning_rate": 0.0123, "device": "cpu"})
+    if not overlay:
+        parser["network_def"] = {"_target_": "tests.fakes.network.frozen_monch"}
+    network, optimizer = parser.get_parsed_content("network_def"), parser.get_parsed_content("optimizer")
+    assert {group["lr"] for group in optimizer.param_groups} == {0.0123}
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in network.parameters() if p.requires_grad}
+
+
+def test_an_overlay_that_replaces_the_groups_keeps_the_learning_rate() -> None:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "train.json", CONFIGS / "baselines" / "unet.json"])
+    parser.update({"class_table": PANNUKE, "weights": RANDOM, "learning_rate": 0.0123})
+    parser["optimizer#params"] = "$@network_def.parameters()"
+    assert [group["lr"] for group in parser.get_parsed_content("optimizer").param_groups] == [0.0123]
+
+
+def test_rates_by_layer_are_refused_where_there_are_no_layers() -> None:
+    with pytest.raises(InputError, match=r"layer_decay is 0.5, but Linear has no image encoder with layers"):
+        parameter_groups(nn.Linear(2, 2), 1.0, 0.5)
+
+
+class Pretrained(nn.Module):
+    """A network whose part `trunk` starts from a published file, which names it `body`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.head = nn.Linear(2, 3), nn.Linear(3, 1)
+
+    def published_start(self) -> PublishedStart:
+        kind = Format("a file of the body", {r"^image\.": "body."}, unused=r"classes\.")
+        publication = Publication("none/such", ("body.pth",), (kind,), licence="CC0-1.0")
+        return PublishedStart("the body", publication, {"image": self.trunk})
+
+
+def test_another_network_starts_from_its_published_weights_and_its_record_states_so(tmp_path: Path) -> None:
+    torch.save(
+        {"body.weight": torch.ones(3, 2), "body.bias": torch.zeros(3), "classes.bias": torch.zeros(9)},
+        file := tmp_path / "body.pth",
+    )
+    network = Pretrained()
+    head = network.head.weight.clone()
+    for choice in (file, tmp_path):
+        origin = initialise_weights(network, str(choice))
+        assert origin == provenance_of(network).image_weights == Origin("file", "body.pth", sha256=sha256(file))
+    assert torch.equal(network.trunk.weight, torch.ones(3, 2))
+    assert torch.equal(network.head.weight, head)
+    random = Pretrained()
+    assert initialise_weights(random, "none") == RANDOM
+    assert initialise_weights(random, str(file), resume=True) is None
+    assert not torch.equal(random.trunk.weight, torch.ones(3, 2))
+
+
+def test_files_of_other_networks_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    torch.save({"body.weight": torch.ones(3, 2), "neck.bias": torch.zeros(3)}, tmp_path / "body.pth")
+    network = Pretrained()
+    before = network.trunk.weight.clone()
+    found = r"as a file of the body 1 missing: body.bias; 1 unexpected: neck.bias"
+    with pytest.raises(InputError, match=found):
+        initialise_weights(network, str(tmp_path))
+    with pytest.raises(InputError, match="encoder_weights 'clap' is neither"):
+        initialise_weights(network, "clap")
+    assert torch.equal(network.trunk.weight, before)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ SMALL = {"network_def": {"_target_": "tests.fakes.network.frozen_monch"}, "weigh
 ONE_STEP = {
     "train#preprocessing": "%validate#preprocessing",  # each tile the same, whoever draws it
     "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 1.0},
+    "learning_rate": 1.0,
 }
 SECONDS = 240
 """That a run may take, on a machine that does other things too."""

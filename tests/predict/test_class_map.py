@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
-from monch_monai.predict import ClassMapd, class_map
+from monch_monai.predict import ClassMapd, NaNError, class_map
 from tests.fakes.network import noise
 
 
@@ -107,3 +108,16 @@ def test_the_distance_map_is_no_class():
     assert torch.equal(changed["probs"], plain["probs"])
     assert torch.allclose(changed["distance"].float(), logits[6:].sigmoid(), atol=5e-4)
     assert (changed["distance"].shape, plain["distance"].shape) == ((1, 4, 5), (0, 4, 5))
+
+
+def test_maps_of_a_softmax_compete_and_their_probabilities_sum_to_one_with_the_background():
+    logits = noise(6, 7, 5)
+    made = ClassMapd("pred", probs_key="probs", softmax=True)({"pred": logits})
+    plain = np.exp(logits.numpy().astype(float))
+    plain /= plain.sum(axis=0)
+    assert np.array_equal(made["pred"][0].numpy(), plain.argmax(axis=0))
+    assert np.allclose(made["probs"].numpy(), plain[1:], atol=1e-3)
+    assert made["distance"].shape == (0, 7, 5)
+    logits[2, 3, 3] = torch.nan
+    with pytest.raises(NaNError, match="1 of 210 logits are NaN"):
+        ClassMapd("pred", softmax=True)({"pred": logits})
