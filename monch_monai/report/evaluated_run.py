@@ -20,7 +20,7 @@ ABLATIONS = {"mgfe": "without MGFE", "ppd": "without PPD", "high_pass": "without
 STAGES = dict(zip(QUERIES, ("q_h", "q_v", "q_t", "q_T"), strict=True))
 BACKBONES = {"clip": "CLIP", "plip": "PLIP", "conch": "CONCH", "sam2": "SAM2", "sam": "SAM", "uni": "UNI"}
 """How names of encoders begin to their rows in Tables 6 and 7."""
-BASELINES = {"UNet": "U-Net", "HoVerNetMaps": "HoVer-Net"}
+BASELINES = {"UNet": "U-Net", "HoVerNetMaps": "HoVer-Net", "MedSa": "Med-SA", "MaSam": "MA-SAM"}
 """Names of other networks by their class, as Table 1 has them."""
 WHOLE = "MONCH"
 TRAINING_SETTINGS = (
