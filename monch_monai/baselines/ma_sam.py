@@ -24,7 +24,10 @@ class MaSam(AdaptedSam):
 
     Deviation: an image's three colours are one slice. The authors' program takes an array's last axis for slices, so
     that it sees a colour image as three grey ones. Colours are from 0 to 1 by their 8 bits, not stretched to each
-    image's extremes.
+    image's extremes. The loss is of maps at the tile's size, not at `image_size`. Published facts do not state how
+    adapters start: here as PyTorch's layers do. `baselines/ma_sam.json` keeps the project's tiles, augmentation, batch
+    and epochs beside the published optimiser and rate, and warms up for two epochs in place of 250 steps. The authors
+    use ViT-H; at ViT-B trainings with their rate diverged for others.
 
     Args:
         class_table: T classes, background first.
@@ -67,7 +70,8 @@ class MaSam(AdaptedSam):
 class Fact(nn.Module):
     """Factor-tuning (Jie and Deng, AAAI 2023) of queries and values: `U S V` for each block and each of the two.
 
-    `U [C, r]` and `V [r, C]`, which starts at zero, are shared; `S [r, r]` is not. The product is never formed.
+    `U [C, r]` and `V [r, C]`, which starts at zero, are shared; `S [r, r]` is not. The product is never formed. That
+    dropout comes before V is a reading.
 
     Args:
         channels: C.
