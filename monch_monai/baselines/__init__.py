@@ -2,6 +2,8 @@
 
 from monch_monai.baselines.cppnet import CppNet, CppNetLoss, CppNetNucleid, CppNetTruthd
 from monch_monai.baselines.hovernet import HoVerDistancesd, HoVerNetMaps, HoVerNetMapsLoss, HoVerNetNucleid
+from monch_monai.baselines.ma_sam import MaSam, MaSamLoss
+from monch_monai.baselines.med_sa import MedSa, MedSaLoss
 from monch_monai.baselines.tsfd import TsfdLoss, TsfdNet, TsfdNucleid, TsfdTruthd
 
 __all__ = [
@@ -13,6 +15,10 @@ __all__ = [
     "HoVerNetMaps",
     "HoVerNetMapsLoss",
     "HoVerNetNucleid",
+    "MaSam",
+    "MaSamLoss",
+    "MedSa",
+    "MedSaLoss",
     "TsfdLoss",
     "TsfdNet",
     "TsfdNucleid",

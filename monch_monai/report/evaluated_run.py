@@ -20,7 +20,10 @@ ABLATIONS = {"mgfe": "without MGFE", "ppd": "without PPD", "high_pass": "without
 STAGES = dict(zip(QUERIES, ("q_h", "q_v", "q_t", "q_T"), strict=True))
 BACKBONES = {"clip": "CLIP", "plip": "PLIP", "conch": "CONCH", "sam2": "SAM2", "sam": "SAM", "uni": "UNI"}
 """How names of encoders begin to their rows in Tables 6 and 7."""
-BASELINES = {"UNet": "U-Net", "HoVerNetMaps": "HoVer-Net", "TsfdNet": "TSFD-Net", "CppNet": "CPP-Net"}
+BASELINES = {
+    "UNet": "U-Net", "HoVerNetMaps": "HoVer-Net", "TsfdNet": "TSFD-Net", "CppNet": "CPP-Net", "MedSa": "Med-SA",
+    "MaSam": "MA-SAM",
+}  # fmt: skip
 """Names of other networks by their class, as Table 1 has them."""
 WHOLE = "MONCH"
 TRAINING_SETTINGS = (
