@@ -11,7 +11,6 @@ from monch_monai.datasets.pannuke import download_pannuke, examine_source
 from monch_monai.datasets.patients import VALIDATION, Validation
 from monch_monai.errors import show_input_errors_in_one_line
 from monch_monai.geometry import NETWORK_MPP
-from monch_monai.label.working_copy import write_working_copy
 from monch_monai.settings import flag
 
 
@@ -149,6 +148,8 @@ class Commands:
             bundle_root: folder that holds configs/; bundle, or the current folder.
             checkpoint: weights to begin with; else the newest best.pt of bundle_root/output, else models/model.pt.
         """
+        from monch_monai.label.working_copy import write_working_copy  # imports PyTorch, which `view` does without
+
         print(write_working_copy(app_dir, bundle_root, checkpoint))
 
     def synthetic(self, output_dir: Path, train: int = 8, validation: int = 4, seed: int = 0) -> None:
