@@ -120,7 +120,7 @@ def _check_flags(command: str, function: Callable[..., Any], words: Sequence[str
 
 def _flags(words: Sequence[str]) -> Iterator[tuple[str, bool]]:
     """Names of the flags `--NAME` in words, and whether each is without a value."""
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in zip(words, [*words, "--"][1:], strict=True):
         if word == "--":
             return
         flag, has_value, _ = word.removeprefix("--").partition("=")

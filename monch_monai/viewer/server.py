@@ -16,8 +16,8 @@ HOST = "127.0.0.1"
 OPENSEADRAGONS_STYLE = "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='"
 """The one style that OpenSeadragon 6.1.1 adds to a page."""
 POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self' {OPENSEADRAGONS_STYLE}; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src 'self'; style-src 'self' {OPENSEADRAGONS_STYLE}; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Content Security Policy: the browser itself refuses every request to another place."""
 HEADERS = {

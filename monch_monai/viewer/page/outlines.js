@@ -200,7 +200,7 @@ function drawOutlines(context, nuclei, style, diameter, times, [column, line]) {
   context.lineJoin = "round";
   for (const [index, path] of paths) {
     const color = style.colors[index];
-    context.fillStyle = css(color, diameter < 7 ? 0.85 : diameter < 14 ? 0.35 : 0.14);
+    context.fillStyle = css(color, diameter < 7 ? 0.85 : diameter < 14 ? 0.22 : 0.14);
     context.fill(path, "evenodd");
     if (diameter < 7) continue;
     if (diameter >= 14) {
