@@ -152,7 +152,10 @@ def _indexed(table: NucleusTable) -> tuple[dict[str, NDArray[np.generic]], Mappi
 
 def _rings(geometries: NDArray[np.object_]) -> tuple[NDArray[np.generic], ...]:
     """Boxes, rings of each outline, points of each ring, and their coordinates."""
-    polygons, of_outline = shapely.get_parts(geometries, return_index=True)
+    if (shapely.get_type_id(geometries) == shapely.GeometryType.POLYGON).all():
+        polygons, of_outline = geometries, np.arange(len(geometries))
+    else:
+        polygons, of_outline = shapely.get_parts(geometries, return_index=True)
     rings, of_polygon = shapely.get_rings(polygons, return_index=True)
     coordinates, of_ring = shapely.get_coordinates(rings, return_index=True)
     last = np.append(of_ring[1:] != of_ring[:-1], True)[: len(of_ring)]  # repeats the first

@@ -26,8 +26,9 @@ TYPES = {
 }
 JSON, BYTES, JPEG = "application/json", "application/octet-stream", "image/jpeg"
 PAGE = (
-    "index.html", "viewer.css", "palette.js", "source.js", "tables.js", "outlines.js", "overlay.js", "region.js",
-    "panel.js", "place.js", "viewer.js", "pointer.js", "keys.js", "openseadragon/openseadragon.min.js",
+    "index.html", "viewer.css", "palette.js", "source.js", "tables.js", "decoding.js", "drawing.js", "outlines.js",
+    "overlay.js", "region.js", "panel.js", "place.js", "viewer.js", "pointer.js", "keys.js",
+    "openseadragon/openseadragon.min.js",
 )  # fmt: skip
 """Files of the page."""
 OPENED = 4

@@ -29,13 +29,17 @@ class Overlay {
     return [x, y, x + width, y + height];
   }
 
+  /** Draws soon: while the view moves, it is drawn anyway, so that only what follows is. */
   later() {
     if (this.pending) return;
     this.pending = true;
-    requestAnimationFrame(() => {
+    const draw = () => {
       this.pending = false;
       this.draw();
-    });
+    };
+    const moves = this.state.outlines && this.state.outlines.moves();
+    if (moves) setTimeout(draw, 100);
+    else requestAnimationFrame(draw);
   }
 
   draw() {

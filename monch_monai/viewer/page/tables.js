@@ -10,6 +10,14 @@ class NucleusTable {
     this.classes = new Uint8Array(buffer, 10 * total, total);
   }
 
+  /** Counts by class index of all nuclei whose probability is at least `least`, in 1e-4. */
+  whole(least) {
+    if (!this.last || this.last.least !== least) {
+      this.last = { least, counts: this.inBox([-Infinity, -Infinity, Infinity, Infinity], least) };
+    }
+    return this.last.counts;
+  }
+
   /** Counts by class index of nuclei within [left, top, right, bottom) whose probability is at least `least`. */
   inBox([left, top, right, bottom], least) {
     const counts = new Uint32Array(256), { places, probs, classes } = this;

@@ -41,7 +41,7 @@ async function openResult(name, place = {}) {
     await openPicture(about, place);
     const nuclei = await source.nuclei();
     if (now !== opening) return;
-    state.outlines = new OutlineTiles(source, nuclei, () => overlay.later());
+    state.outlines = new OutlineTiles(source, { ...nuclei, size: about.size }, () => overlay.later());
     restyle();
     if (state.tissueShown) showTissue();
     state.table = new NucleusTable(await source.rows(), nuclei.total);
@@ -99,7 +99,7 @@ function restyle() {
 
 function recount() {
   const nothing = new Uint32Array(256), { table, region, least } = state;
-  const whole = table ? table.inBox([-Infinity, -Infinity, Infinity, Infinity], least) : nothing;
+  const whole = table ? table.whole(least) : nothing;
   const counts = !table ? nothing : region ? table.inPolygon(region, least) : table.inBox(overlay.box(), least);
   showCounts(state, counts, whole, table ? (region ? "in the region" : "in view") : "are being counted");
   remember();
