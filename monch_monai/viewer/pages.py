@@ -28,7 +28,7 @@ JSON, BYTES, JPEG = "application/json", "application/octet-stream", "image/jpeg"
 PAGE = (
     "index.html", "viewer.css", "palette.js", "source.js", "tables.js", "decoding.js", "drawing.js", "outlines.js",
     "overlay.js", "region.js", "panel.js", "place.js", "viewer.js", "pointer.js", "keys.js",
-    "openseadragon/openseadragon.min.js",
+    "openseadragon/openseadragon.min.js", "openseadragon/LICENSE.txt",
 )  # fmt: skip
 """Files of the page."""
 OPENED = 4

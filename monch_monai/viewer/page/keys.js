@@ -30,7 +30,8 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const own = event.target.closest("input[type=range], summary") || (event.target.closest("button, input") && event.key === " ");
+  const steps = /^(Arrow|Page|Home|End)/.test(event.key) && event.target.closest("input[type=range]");
+  const own = steps || (event.key === " " && event.target.closest("button, input, summary"));
   if (event.ctrlKey || event.metaKey || event.altKey || own || !state.about) return;
   const digit = /^[1-9]$/.test(event.key) ? state.about.classes[Number(event.key) - 1] : null;
   const act = digit ? () => toggleClass(digit.index) : KEYS[event.key];
