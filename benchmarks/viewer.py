@@ -74,10 +74,12 @@ def print_viewer(nuclei: int = 500_000, side: int = 60_000, frames: int = 240) -
                     seconds.append(time.perf_counter() - start)
                 print_row(name, *(f"{each:.2f}" for each in seconds))
             print()
-            print_head("pan", "median ms/frame", "worst ms/frame")
+            print_head("pan", "median ms/frame", "worst ms/frame", "of a processor, ms/frame")
             for name, scale in SCALES.items():
+                used = processor_seconds()
                 times = page.evaluate(PAN, [scale, frames])
-                print_row(name, f"{statistics.median(times):.1f}", f"{max(times):.1f}")
+                share = (processor_seconds() - used) / frames
+                print_row(name, f"{statistics.median(times):.1f}", f"{max(times):.1f}", f"{share * 1e3:.1f}")
             heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
         status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii").splitlines()
         sizes = {
@@ -88,6 +90,21 @@ def print_viewer(nuclei: int = 500_000, side: int = 60_000, frames: int = 240) -
         print(f"page {heap:.0f} MiB of JavaScript, index {index:.0f} MiB on disk")
         server.terminate()
         server.wait()
+
+
+def processor_seconds() -> float:
+    """Processor time that this process and those beneath it, browser and server, have used."""
+    parents, ticks = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:  # it ended
+            continue
+        parents[int(stat.parent.name)], ticks[int(stat.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    own = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in own} - own:
+        own |= more
+    return sum(ticks.get(pid, 0) for pid in own) / os.sysconf("SC_CLK_TCK")
 
 
 def free_share(seconds: float = 2.0) -> float:
