@@ -21,6 +21,7 @@ COMMANDS = {
     "words": "wordings:print_wordings",
     "fuzz": "fuzz:print_fuzz",
     "write": "writers:print_writers",
+    "viewer": "viewer:print_viewer",
 }
 """Each command's module and function: only what runs is imported, since memory is measured too."""
 

@@ -11,8 +11,9 @@ from monch_monai.datasets.pannuke import download_pannuke, examine_source
 from monch_monai.datasets.patients import VALIDATION, Validation
 from monch_monai.errors import show_input_errors_in_one_line
 from monch_monai.geometry import NETWORK_MPP
-from monch_monai.label.working_copy import write_working_copy
 from monch_monai.settings import flag
+from monch_monai.viewer import view
+from monch_monai.viewer.view import PORT
 
 
 class Commands:
@@ -149,7 +150,30 @@ class Commands:
             bundle_root: folder that holds configs/; bundle, or the current folder.
             checkpoint: weights to begin with; else the newest best.pt of bundle_root/output, else models/model.pt.
         """
+        from monch_monai.label.working_copy import write_working_copy  # imports PyTorch, which `view` does without
+
         print(write_working_copy(app_dir, bundle_root, checkpoint))
+
+    def view(
+        self,
+        out: Path,
+        port: int = PORT,
+        slides: Path | None = None,
+        export: Path | None = None,
+        result: str | None = None,
+        region: str | None = None,
+    ) -> None:
+        """Shows the results in OUT in a browser, at http://127.0.0.1:PORT/, which no other machine reaches.
+
+        Args:
+            out: --output_dir of inference.json or inference_wsi.json.
+            port: to serve at; 0 takes a free one.
+            slides: folder of the slides or images, where they are no longer at their old place.
+            export: new folder for a page of a small image or region, which opens from disk; then nothing is served.
+            result: name of the image or slide that is exported, where OUT has several.
+            region: part that is exported, X,Y,WIDTH,HEIGHT in px of level 0.
+        """
+        view(out, port, slides, export, result, region)
 
     def synthetic(self, output_dir: Path, train: int = 8, validation: int = 4, seed: int = 0) -> None:
         """Writes a prepared dataset of H&E-like synthetic tiles with exact labels to OUTPUT_DIR."""

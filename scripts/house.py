@@ -18,7 +18,7 @@ FLOORS = (
     ("writers",),
     ("cohort", "handlers"),
     ("runs", "report"),
-    ("label",),
+    ("label", "viewer"),
     ("__main__",),
 )
 """Rooms of the package from the ground up: each imports only from floors beneath its own."""

@@ -70,6 +70,7 @@ def _write(run: Run, made_of: dict[str, Any], started: dict[str, Any]) -> Path:
     start = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [sys.executable, *sys.argv],
+        "working_dir": str(Path.cwd()),
         **started,
         "versions": {
             "monch": monch_monai.__version__,

@@ -3,15 +3,6 @@
 An image in memory is a slide of one level.
 """
 
-from monch_monai.slides.formats import SUFFIXES, is_dicom_folder, open_slide
-from monch_monai.slides.lightened import LightenedSlide, tissue_and_lightening
-from monch_monai.slides.pixels import grid_of, overview, read_working, tissue_overview
-from monch_monai.slides.slide import ImageSlide, Slide
-from monch_monai.slides.tissue import Tissue
-from monch_monai.slides.working_image import FACTORS, PIXELS, AtImageSized, AtWorkingResolutiond, image_grid
+import lazy_loader
 
-__all__ = [
-    "FACTORS", "PIXELS", "SUFFIXES", "AtImageSized", "AtWorkingResolutiond", "ImageSlide", "LightenedSlide", "Slide",
-    "Tissue", "grid_of", "image_grid", "is_dicom_folder", "open_slide", "overview", "read_working",
-    "tissue_and_lightening", "tissue_overview",
-]  # fmt: skip
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
