@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts import paper_rows
 from tests.fakes.slides import write_slide
 from tests.fakes.trained import tissue
 
@@ -26,3 +27,17 @@ def test_the_example_of_slides_finds_nuclei(tmp_path):
     exec(example, made)
     assert made["nuclei"].num_rows == len(made["outlines"])
     assert np.isfinite(made["factors"]).all()
+
+
+def test_the_page_of_the_papers_rows_is_that_of_the_configs_and_has_them_all():
+    assert paper_rows.PAGE.read_text(encoding="utf-8") == paper_rows.page(), "run python scripts/paper_rows.py"
+    named = {overlay for overlays in paper_rows.OVERLAYS.values() for overlay in overlays}
+    assert {row for printed, _ in paper_rows.TABLES.values() for row in printed} == paper_rows.OVERLAYS.keys()
+    for folder, beside in {
+        "baselines": {"unet"},
+        "ablations": {"prompts_names", "prompts_random", "middle_stride_8"},
+        "encoders": {"clip_rn50x4", "clip_rn101", "clip_vit_b_16", "clip_vit_l_14"}
+        | {"efficientnet_lite0", "efficientnet_lite2"},
+    }.items():
+        found = {path.stem for path in (paper_rows.CONFIGS / folder).glob("*.json")}
+        assert found - beside == {name.split("/")[1] for name in named if name.startswith(folder)}
