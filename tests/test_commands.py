@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from monch_monai import arguments
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -22,3 +24,9 @@ def test_a_folder_named_like_a_number_keeps_its_name(tmp_path):
     done = run("-m", "monch_monai", "doctor", "2024_01")
     assert done.returncode == 1
     assert "source 2024_01 does not exist" in done.stderr
+
+
+def test_a_command_without_words_is_run():
+    ran = []
+    arguments.run({"first": lambda: ran.append(True)}, "program", ["first"])
+    assert ran == [True]
