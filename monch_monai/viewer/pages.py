@@ -20,6 +20,7 @@ from monch_monai.viewer.results import Result
 from monch_monai.viewer.tissue_outline import tissue_outline
 
 TYPES = {
+    ".txt": "text/plain; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

@@ -3,6 +3,7 @@
 import errno
 import logging
 import socketserver
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -66,7 +67,10 @@ class Server(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Leaves browsers that closed their connection alone."""
+        """Leaves browsers that closed their connection alone, and logs any other error in one line."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, ConnectionError | TimeoutError):
+            logger.error("%s: %s", type(error).__name__, one_line(error))
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from monch_monai.__main__ import Commands
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.slides import open_slide
 from monch_monai.viewer.pages import PAGE
 from tests.fakes.results import served, write_image_result, write_slide_result
@@ -109,6 +110,12 @@ def test_addresses_that_are_none_lead_nowhere(server, path):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_only_reading_is_served(server, method):
     assert request(server, "/results.json", method)[0].status == 501
+
+
+def test_openseadragon_is_the_published_one():
+    folder = REPOSITORY / "monch_monai/viewer/page/openseadragon"
+    stated = re.findall(r"\| `(.+)` \| `([0-9a-f]{64})` \|", (folder / "README.md").read_text(encoding="utf-8"))
+    assert dict(stated) == {name: sha256(folder / name) for name in ("openseadragon.min.js", "LICENSE.txt")}
 
 
 def test_only_this_machine_is_served(server):
