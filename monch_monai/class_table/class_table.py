@@ -75,14 +75,14 @@ class ClassTable:
             found = f"has {len(self.classes)} classes"
             raise self._error(f"{found}: give the background and 1 to {MOST_CLASSES - 1} classes of nuclei")
         if self.classes[0].name != BACKGROUND:
-            raise self._error(f"begins with class {self.classes[0].name!r}: put {BACKGROUND!r} first")
+            raise self._error(f"begins with class {shown(self.classes[0].name)}: put {BACKGROUND!r} first")
         for c in self.classes:
             self._check(c)
         self._check_unlike("name", [(_alike(c.name), c.name) for c in self.classes])
         for name in self.names:
             parts = name.split(" or ")
             if len(parts) > 1 and set(parts) <= set(self.names):
-                raise self._error(f"names a class {name!r}, as labels of either are called: rename it")
+                raise self._error(f"names a class {shown(name)}, as labels of either are called: rename it")
         self._check_unlike("color", [(c.color, c.name) for c in self.classes])
         words = [(_alike(s), c.name) for c in self.classes for s in (*c.sentences, *c.held_out)]
         self._check_unlike("sentence", words)
@@ -134,7 +134,9 @@ class ClassTable:
         if len(name) > LONGEST_NAME:
             raise self._error(f"has the class name {shown(name)} of {len(name)} letters: at most {LONGEST_NAME}")
         if name.casefold() in RESERVED:
-            raise self._error(f"names a class {name!r}, which means something else in results and viewers: rename it")
+            raise self._error(
+                f"names a class {shown(name)}, which means something else in results and viewers: rename it"
+            )
         if len(c.color) != 3 or not all(
             isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in c.color
         ):

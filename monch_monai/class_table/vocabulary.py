@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monch_monai.class_table.class_table import RESERVED, ClassTable, Color
 from monch_monai.class_table.label_sets import IGNORE_INDEX, LabelSets
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Vocabulary:
         for name, classes in self.labels:
             unknown = [c for c in classes if c not in self.table.names]
             if unknown or not classes:
-                found = f"names the class {unknown[0]!r}" if unknown else "names no class"
+                found = f"names the class {shown(unknown[0])}" if unknown else "names no class"
                 known = ", ".join(self.table.names)
-                raise InputError(f"label {name!r} {found}: class table {self.table.name} has {known}")
+                raise InputError(f"label {shown(name)} {found}: class table {self.table.name} has {known}")
             if background in classes and len(classes) > 1:
-                raise InputError(f"label {name!r} stands for {background} or others: leave such pixels out (255)")
+                raise InputError(f"label {shown(name)} stands for {background} or others: leave such pixels out (255)")
             if name.casefold() in RESERVED and set(self.table.names[1:]) != set(classes):
-                raise InputError(f"label {name!r} means something else in tables of results: give it another name")
+                raise InputError(f"label {shown(name)} means something else in tables of results: give it another name")
             if names.count(name) > 1:
-                raise InputError(f"label {name!r} occurs twice: no two labels may have one name")
+                raise InputError(f"label {shown(name)} occurs twice: no two labels may have one name")
 
     @classmethod
     def of_table(cls, table: ClassTable) -> Self:

@@ -83,7 +83,7 @@ def read_wording(path: str | Path, own: ClassTable) -> Wording:
     for name in nuclei:
         users = [c["name"] for c, names in zip(given, parts, strict=True) for n in names if n == name]
         if len(users) > 1:
-            raise InputError(f"words {source} use the class {name!r} twice, in {' and '.join(users)}: use it once")
+            raise InputError(f"words {source} use the class {shown(name)} twice, in {' and '.join(users)}: use it once")
     return Wording(
         parse_class_table({**record, "classes": given}, source),
         parse_class_table({**record, "classes": described}, source),

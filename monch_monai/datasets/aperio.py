@@ -20,7 +20,7 @@ from monch_monai.data.images import MIN_SIZE, read_rgb
 from monch_monai.datasets.fields import LARGEST, MOST_NUCLEI, Field, Labelled
 from monch_monai.datasets.folders import files_beneath
 from monch_monai.datasets.patients import patient_of, tissue_of
-from monch_monai.errors import InputError, one_line
+from monch_monai.errors import InputError, one_line, shown
 from monch_monai.geometry import Level0Box
 from monch_monai.nuclei.rasterise import rasterise
 
@@ -147,7 +147,9 @@ def read_regions(path: Path, names: Collection[str] | None = None) -> list[Regio
         raise InputError(f"{path} {reason}: expected Annotations with Regions of Vertices; fetch it again") from error
     for region in regions:
         if names is not None and region.name.lower() not in names:
-            raise InputError(f"{path} has regions of {region.name!r}; expected {', '.join(names)}: rename or remove it")
+            raise InputError(
+                f"{path} has regions of {shown(region.name)}; expected {', '.join(names)}: rename or remove it"
+            )
     return regions
 
 

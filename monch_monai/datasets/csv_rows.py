@@ -38,7 +38,7 @@ def read_csv(path: Path, columns: Sequence[str], largest: int = LARGEST) -> dict
     needed = f"the columns {' and '.join(columns)}, separated by commas"
     for column in columns:
         if column not in header:
-            raise InputError(f"{path} has no column {column!r}: it needs {needed}")
+            raise InputError(f"{path} has no column {shown(column)}: it needs {needed}")
     column, count = Counter(header).most_common(1)[0]
     if count > 1:
         raise InputError(f"{path} has {count} columns {shown(column)}: it needs {needed}, each once")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, shown
 
 TCGA = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 """A patient of The Cancer Genome Atlas in the name of a file: the source site, and the patient there."""
@@ -46,10 +46,13 @@ def patient_of(field: str, pattern: str | None = None) -> str:
     try:
         match = re.search(pattern, field)
     except re.error as error:
-        raise InputError(f"patients is {pattern!r}, no regular expression ({error}): mend it; ^[^_]+ is one") from error
+        raise InputError(
+            f"patients is {shown(pattern)}, no regular expression ({error}): mend it; ^[^_]+ is one"
+        ) from error
     patient = match[match.re.groups and 1] if match else None
     if not patient:
-        raise InputError(f"patients is {pattern!r}, which finds no patient in the field {field}: give one that does")
+        found = f"patients is {shown(pattern)}, which finds no patient in the field {field}"
+        raise InputError(f"{found}: give one that does")
     return patient
 
 
@@ -82,15 +85,16 @@ def hold_out(patient_of_field: Mapping[str, str], validation: Validation = VALID
         for name in names:
             if name not in known:
                 near = get_close_matches(name, known, 1, 0.0)[0]
-                raise InputError(f"validation names {name!r}, no patient and no field (nearest: {near})")
+                raise InputError(f"validation names {shown(name)}, no patient and no field (nearest: {near})")
         held_out = {known[name] for name in names}
     else:
         if not isinstance(validation, float) or not 0 < validation < 1:
-            raise InputError(f"validation is {validation!r}; give a share above 0 and below 1, or names of patients")
+            found = f"validation is {shown(validation)}"
+            raise InputError(f"{found}; give a share above 0 and below 1, or names of patients")
         below = sum(_fraction(patient) < validation for patient in patients)
         held_out = set(patients[: min(max(below, 1), len(patients) - 1)])
     if not held_out or held_out == set(patients):
-        found = f"validation {validation!r} holds out {len(held_out)} of {len(patients)} patients"
+        found = f"validation {shown(validation)} holds out {len(held_out)} of {len(patients)} patients"
         raise InputError(f"{found}: hold out at least one, and leave at least one to train on")
     return held_out
 

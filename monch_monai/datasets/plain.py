@@ -27,7 +27,7 @@ from monch_monai.datasets.label_maps import find_map, scale_of
 from monch_monai.datasets.patients import UNKNOWN, VALIDATION, Validation, patient_of
 from monch_monai.datasets.plain_field import PlainField
 from monch_monai.datasets.type_table import FILES, TypeTable, any_nucleus, read_type_table
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, shown
 from monch_monai.geometry import NETWORK_MPP, Mpp
 from monch_monai.settings import flag
 from monch_monai.tissues import TISSUES
@@ -136,9 +136,9 @@ def _rows(path: Path, pictures: Mapping[str, Path]) -> dict[str, dict[str, str]]
         name = row["field"]
         if name not in pictures:
             near = get_close_matches(name, pictures, 1, 0.0)[0]
-            raise InputError(f"{path} has the field {name!r}, of which there is no picture: did you mean {near}?")
+            raise InputError(f"{path} has the field {shown(name)}, of which there is no picture: did you mean {near}?")
         if name in rows:
-            raise InputError(f"{path} has the field {name!r} twice: give each field one row")
+            raise InputError(f"{path} has the field {shown(name)} twice: give each field one row")
         rows[name] = row
     return rows
 

@@ -8,7 +8,7 @@ from monch_monai.class_table import IGNORE_INDEX, ClassTable, Vocabulary
 from monch_monai.class_table.label_sets import ANY
 from monch_monai.class_table.table_file import load_yaml
 from monch_monai.datasets.csv_rows import read_csv
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, shown
 
 FILES = ("classes.csv", "classes.yaml", "classes.yml")
 EXAMPLE = "such as 1,neoplastic|epithelial in classes.csv (value,class), or 1: neoplastic|epithelial in classes.yaml"
@@ -54,7 +54,7 @@ def read_type_table(path: Path, table: ClassTable, texts: bool = False) -> TypeT
     number_of: dict[str, int] = {}
     for given, text in _rows(path):
         if not texts and (not given.isdecimal() or int(given) > 255):
-            raise InputError(f"{path} has the type value {given!r}: give whole numbers from 0 to 255, {EXAMPLE}")
+            raise InputError(f"{path} has the type value {shown(given)}: give whole numbers from 0 to 255, {EXAMPLE}")
         number = len(meaning) + 1 if texts else int(given)
         if given in number_of or number in meaning:
             raise InputError(f"{path} has the type value {given} twice: give each value once")
@@ -71,7 +71,9 @@ def read_type_table(path: Path, table: ClassTable, texts: bool = False) -> TypeT
         for name in classes or ():
             if name not in table.names[1:]:
                 known = ", ".join((*table.names[1:], "any", "ignore"))
-                raise InputError(f"{path} gives type {given} the class {name!r}; class table {table.name} has {known}")
+                raise InputError(
+                    f"{path} gives type {given} the class {shown(name)}; class table {table.name} has {known}"
+                )
         ordered = None if classes is None else tuple(c.name for c in table.nuclei if c.name in classes)
         name_of[value] = ANY if ordered is None else " or ".join(ordered)
         labels[name_of[value]] = ordered

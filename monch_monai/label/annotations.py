@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import shapely
 
 from monch_monai.class_table import IGNORE_INDEX, ClassTable
-from monch_monai.errors import InputError, one_line
+from monch_monai.errors import InputError, one_line, shown
 from monch_monai.geometry import Level0Box
 from monch_monai.label.viewer_files import RefusedShapeError, read_json, read_xml
 
@@ -81,7 +81,7 @@ def _class_name(given: list[str], file: str, class_table: ClassTable) -> str:
         if name is not None:
             return name
     classes = ", ".join(c.name for c in class_table.nuclei)
-    raise InputError(f"{file} has an outline of class {given[0]!r}; expected {classes}, Ignore* or Region*")
+    raise InputError(f"{file} has an outline of class {shown(given[0])}; expected {classes}, Ignore* or Region*")
 
 
 def _whole(polygon: shapely.Geometry) -> shapely.Geometry:

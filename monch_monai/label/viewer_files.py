@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import shapely
 from shapely.geometry import shape
 
+from monch_monai.errors import shown
 from monch_monai.geometry import Level0Box
 from monch_monai.label.shapes import Point, ellipse, ellipse_within, filled, parts_of_rings, rectangle, spline
 
@@ -128,11 +129,15 @@ def _dsa_mark(element: dict[str, Any]) -> Mark:
 
 def _geojson(document: Any) -> Iterator[Mark]:
     features = document if isinstance(document, list) else document.get("features", [document])
+    if features and not any(feature["properties"].get("classification") for feature in features):
+        raise RefusedShapeError(f"none of its {len(features)} outlines has a class: give each nucleus one")
     for feature in features:
         about = feature["properties"].get("classification") or {}
         name = about.get("name") or ": ".join(about.get("names") or [])  # QuPath's derived classes have several
-        if not name:
+        if not name and feature["properties"].get("objectType") == "annotation":  # a region that a person looked at
             continue
+        if not name:
+            raise RefusedShapeError("an outline has no class: give each nucleus one, or remove it")
         geometry = feature.get("nucleusGeometry") or feature["geometry"]  # of a cell, QuPath's `geometry` is the cell
         kind = geometry["type"]
         if kind in ("Point", "MultiPoint"):
@@ -155,7 +160,7 @@ def _check_kind(names: list[str], kind: str, drawn: tuple[str, ...]) -> None:
 
 
 def _sentence(names: list[str], what: str) -> str:
-    return f"an annotation of class {names[0]!r} is {what}: make it a closed polygon, or remove it"
+    return f"an annotation of class {shown(names[0])} is {what}: make it a closed polygon, or remove it"
 
 
 def _flat(points: list[list[float]]) -> list[Point]:

@@ -32,6 +32,9 @@ def polyline(name, points):
     return {"type": "polyline", "group": name, "closed": True, "points": [[x, y, 0] for x, y in points]}
 
 
+SQUARE_JSON = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]]}
+
+
 def feature(name, geometry):
     return {"type": "Feature", "geometry": geometry, "properties": {"classification": name and {"name": name}}}
 
@@ -59,10 +62,11 @@ def test_dsa(tmp_path, wrapped):
     assert found.outlines[1].polygon.equals(shapely.box(6, 17, 14, 23))
 
 
-def test_geojson_keeps_holes_and_leaves_out_what_has_no_class(tmp_path):
+def test_geojson_keeps_holes_and_leaves_out_regions_of_no_class(tmp_path):
     rings = [[[0, 0], [9, 0], [9, 9], [0, 0]], [[5, 3], [6, 3], [6, 4], [5, 3]]]
     polygon = feature("epithelial", {"type": "Polygon", "coordinates": rings})
     unclassed = feature(None, {"type": "Polygon", "coordinates": rings[:1]})
+    unclassed["properties"]["objectType"] = "annotation"
     point = feature("dead", {"type": "Point", "coordinates": [1, 1]})
     for document in ({"type": "FeatureCollection", "features": [polygon, unclassed, point]}, [polygon], polygon):
         (outline,) = read_annotations(write(tmp_path, "a.geojson", document), PANNUKE).outlines
@@ -103,6 +107,9 @@ def test_outlines_are_of_the_classes_of_a_table(tmp_path, given, found):
         ("a.json", {"elements": [{"type": "polyline", "points": []}]}, "cannot be read"),
         ("a.json", {"elements": [7]}, "cannot be read"),
         ("a.geojson", {"features": [{"properties": {"classification": {"name": "dead"}}}]}, "cannot be read"),
+        ("a.geojson", [feature(None, SQUARE_JSON)], "none of its 1 outlines has a class"),
+        ("a.geojson", [feature("dead", SQUARE_JSON), feature(None, SQUARE_JSON)], "an outline has no class"),
+        ("a.xml", asap(("T" * 5000, SQUARE)), "class 'TTT"),
         ("a.geojson", [feature("dead", {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]})], "cannot be read"),
         ("a.json", {"elements": [polyline("dead", [(0, 0), (float("inf"), 1), (1, 1)])]}, "is no place"),
         ("a.json", "[" * 100_000, "cannot be read"),
@@ -113,3 +120,4 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, name, content, wor
     with pytest.raises(InputError, match=words) as refused:
         read_annotations(write(tmp_path, name, content), PANNUKE)
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 400
