@@ -51,8 +51,8 @@ def patient_of(field: str, pattern: str | None = None) -> str:
         ) from error
     patient = match[match.re.groups and 1] if match else None
     if not patient:
-        found = f"patients is {shown(pattern)}, which finds no patient in the field {field}"
-        raise InputError(f"{found}: give one that does")
+        problem = f"patients is {shown(pattern)}, which finds no patient in the field {field}"
+        raise InputError(f"{problem}: give one that does")
     return patient
 
 
