@@ -20,6 +20,7 @@ from tests.fakes.labels import some_classes
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 def test_every_command_can_be_imported_and_is_listed():
     command = [sys.executable, "benchmarks/run.py", "--help"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -98,6 +98,7 @@ def by_config(bundle: Path, folder: Path, mpp: float) -> list[tuple]:
     return nuclei_of(folder / "out" / "field_nuclei.geojson")
 
 
+@pytest.mark.slow
 def test_nuclei_have_the_classes_of_the_weights_through_every_door(tmp_path):
     class_table = some_classes(4)
     bundle = write_small_bundle(tmp_path / "bundle", trained_monch(class_table=class_table))

@@ -139,22 +139,23 @@ class Claims:
 
     def _live(self) -> None:
         while not self.ended.wait(self.limit_s / BEATS):
-            self._beat(self._presence)
             with self.lock:
                 held = sorted(self.held)
-            for name in held:
-                if self.owns(name):
-                    self._beat(self._last(name))
-                elif self.folder.is_dir():
-                    logger.warning("%s: taken over by %s", name, _whose(self._last(name)))
-                    self.finish(name)
+            for name in ("", *held):
+                try:
+                    self._beat(name)
+                except OSError:  # the folder is gone, or the disk is away for a while
+                    logger.debug("%s has no sign of life of %s", self.folder, name or "this worker")
 
-    @staticmethod
-    def _beat(path: Path) -> None:
-        try:
-            os.utime(path)
-        except OSError:  # the folder is gone, or the disk is away for a while
-            logger.debug("%s has no sign of life", path)
+    def _beat(self, name: str) -> None:
+        """Gives a sign of life of a claim, or of this process where `name` is empty."""
+        if not name:
+            os.utime(self._presence)
+        elif self.owns(name):
+            os.utime(self._last(name))
+        elif self.folder.is_dir():
+            logger.warning("%s: taken over by %s", name, _whose(self._last(name)))
+            self.finish(name)
 
 
 def _create(path: Path, text: str) -> None:

@@ -28,6 +28,5 @@ def locked(path: Path, timeout: float) -> Iterator[None]:
     try:
         yield
     finally:
-        if lock.is_locked:
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         lock.release()

@@ -178,6 +178,7 @@ class SlideSegmenter:
                     logger.info("%s: lightened for the network, optical density times %s (R, G, B)", path.name, factors)
                 self.seconds = seconds = self._run(plan, work)
                 if not work.wait_to_write(target):
+                    work.remove()
                     return earlier_summary(target, {**settings, **self.wanted.settings})
                 start = time.perf_counter()
                 shutil.rmtree(work.result, ignore_errors=True)

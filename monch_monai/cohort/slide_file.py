@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from monch_monai.errors import InputError
+from monch_monai.slides import dicom_files
 
 ENDS = 1 << 20
 """Bytes at each end of a slide's file that it is recognised by."""
@@ -98,11 +99,6 @@ def companions(path: Path) -> Iterator[Path]:
     elif suffix == ".dcm":
         beside = [p for p in dicom_files(path.parent) if p != path]
         yield from (p for p in beside if series(p) == series(path)) if reads_dicom() else beside
-
-
-def dicom_files(folder: Path) -> list[Path]:
-    """DICOM files of a folder by name, without hidden ones."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".dcm" and not _is_hidden(Path(p.name)))
 
 
 def reads_dicom() -> bool:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from monch_monai.cohort.results import SUMMARY, THUMBNAIL_FILE, TISSUE_FILE
-from monch_monai.cohort.slide_file import dicom_files, reads_dicom, result_name, series
+from monch_monai.cohort.slide_file import reads_dicom, result_name, series
 from monch_monai.errors import InputError
 from monch_monai.files import refuse_twins
-from monch_monai.slides import SUFFIXES
+from monch_monai.slides import SUFFIXES, dicom_files
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,8 @@ class _Search:
         self.seen.add(folder.resolve())
         entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
         folders = [p for p in entries if p.is_dir()]
-        files = [p for p in entries if p.suffix.lower() in SUFFIXES and p not in folders]
         dicom = dicom_files(folder)
-        others = [p for p in files if p not in dicom]
+        others = [p for p in entries if p.suffix.lower() in {*SUFFIXES} - {".dcm"} and p not in folders]
         yield from others
         yield from _dicom_slides(folder, dicom, bool(others))
         mirax = {p.with_suffix("") for p in others if p.suffix.lower() == ".mrxs"}
@@ -104,7 +103,7 @@ def _dicom_slides(folder: Path, files: list[Path], beside_others: bool) -> Itera
         by_series.setdefault(series(file), file)
     slides = [file for uid, file in by_series.items() if uid is not None]
     if len(slides) < 2 and not beside_others:
-        yield folder  # also where no file is of a slide: whoever reads it says so
+        yield folder  # also where no file is of a slide: reading it reports that
         return
     yield from slides
     if left_out := [file for file in files if series(file) is None]:

@@ -17,6 +17,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage, generate_uid
 
 import monch_monai
+from monch_monai.slides import dicom_files
 from monch_monai.writers.dicom_codes import scheme_item
 from monch_monai.writers.source import Source
 
@@ -42,8 +43,8 @@ def source_image(source: Source) -> Dataset:
     description is `UNKNOWN`.
     """
     path = source.path
-    files = sorted(path.glob("*.dcm")) if path.is_dir() else sorted(path.parent.glob("*.dcm"))
-    found = _level0(files, source) if path.is_dir() or path.suffix.lower() == ".dcm" else None
+    is_dicom = path.is_dir() or path.suffix.lower() == ".dcm"
+    found = _level0(dicom_files(path if path.is_dir() else path.parent), source) if is_dicom else None
     image = found if found is not None else _stand_in(source)
     for name in EMPTY:
         if name not in image or image.get(name) is None:

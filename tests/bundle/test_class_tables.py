@@ -84,6 +84,7 @@ def test_a_table_goes_from_preparation_to_every_result_by_its_name_alone(number:
     assert palette.T.tolist() == [list(c.color) for c in table.classes]
 
 
+@pytest.mark.slow
 def test_a_training_takes_datasets_of_several_vocabularies_and_scores_each(tmp_path: Path) -> None:
     for name, table in (("one", PANNUKE), ("two", some_classes(4))):
         write_synthetic(tmp_path / name, 2, 2, 64, class_table=table)

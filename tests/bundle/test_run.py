@@ -213,6 +213,7 @@ def test_inference_leaves_no_part_behind(inferred: Trained) -> None:
     assert not [p for p in inferred[0].iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_yaml_overlay_runs(trained: Trained, dataset: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "mine.yaml"
     overlay.write_text("epochs: 1\nnetwork_def#topology: false\n", encoding="utf-8")

@@ -252,6 +252,26 @@ class TestClaims:
             assert not dead.owns(f"a{i}")
             assert sum(worker.owns(f"a{i}") for worker in workers) == 1
 
+    def test_an_error_of_the_disk_costs_one_sign_of_life_and_not_all_to_come(self, tmp_path, monkeypatch):
+        alive, asked, failed = Claims(tmp_path, 1), [], []
+
+        def owns(name):
+            asked.append(name)
+            if len(asked) == 1:
+                failed.append(name)
+                raise OSError(errno.ESTALE, "Stale file handle")
+            return True
+
+        with alive:
+            assert alive.take("a0")
+            monkeypatch.setattr(alive, "owns", owns)
+            before = (tmp_path / "a0.claim0").stat().st_mtime
+            deadline = time.monotonic() + 20
+            while len(asked) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert failed == ["a0"]
+            assert (tmp_path / "a0.claim0").stat().st_mtime > before
+
     @staticmethod
     def at_once(workers, name):
         """Which workers got a claim that all asked for at the same moment."""

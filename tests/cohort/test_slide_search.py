@@ -7,6 +7,7 @@ import pytest
 from monch_monai.cohort import Cohort, find_slides, fingerprint
 from monch_monai.cohort.slide_file import companions
 from monch_monai.errors import InputError
+from monch_monai.slides import dicom_files
 from tests.cohort.reading_back import nuclei_of, segment, segmenter
 from tests.fakes.slides import Nucleus, colours, paint, write_slide
 
@@ -161,6 +162,13 @@ class TestDicom:
         assert find_slides(folder) == [folder]
         assert fingerprint(folder) == before
         assert segment(folder, tmp_path / "out").num_rows == 1
+
+
+def test_a_folder_named_like_a_dicom_file_is_a_folder(tmp_path):
+    (tmp_path / "scan.dcm").mkdir()
+    (tmp_path / "scan.dcm" / "level_0.dcm").write_bytes(b"DICOM, say")
+    assert dicom_files(tmp_path) == []
+    assert dicom_files(tmp_path / "scan.dcm") == [tmp_path / "scan.dcm" / "level_0.dcm"]
 
 
 class TestCompanions:

@@ -84,6 +84,12 @@ def test_both_files_refer_to_the_series_of_the_slide(slide, tmp_path):
         assert made.get("SeriesDescription") != UNKNOWN
     assert annotations.ReferencedImageSequence[0].ReferencedSOPInstanceUID == image.SOPInstanceUID
     assert segmentation.FrameOfReferenceUID == image.FrameOfReferenceUID
+    for file in [*slide.glob("*.dcm")]:  # as some scanners and Windows write it
+        file.rename(file.with_suffix(".DCM"))
+    of_capitals = pydicom.dcmread(written("dicom", tmp_path, source, [scattered(2)]))
+    assert (of_capitals.StudyInstanceUID, of_capitals.PatientID) == (image.StudyInstanceUID, image.PatientID)
+    for file in [*slide.glob("*.DCM")]:
+        file.rename(file.with_suffix(".dcm"))
     of_file = replace(source, path=next(slide.glob("*.dcm")))
     assert (
         pydicom.dcmread(written("dicom", tmp_path, of_file, [scattered(2)])).StudyInstanceUID == image.StudyInstanceUID

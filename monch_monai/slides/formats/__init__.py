@@ -8,7 +8,7 @@ from openslide import OpenSlide, OpenSlideError
 from monch_monai.data.tiff_resolution import differ
 from monch_monai.errors import InputError, one_line
 from monch_monai.geometry import COARSEST_MPP, Mpp
-from monch_monai.slides.formats.dicom import DicomSlide, is_dicom_folder
+from monch_monai.slides.formats.dicom import DicomSlide, dicom_files, is_dicom_folder
 from monch_monai.slides.formats.openslide import OpenSlideSlide
 from monch_monai.slides.formats.tiff import TiffSlide
 from monch_monai.slides.slide import Slide
@@ -23,7 +23,7 @@ LONGEST = 1 << 20
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["SUFFIXES", "OpenSlideSlide", "TiffSlide", "is_dicom_folder", "open_slide"]
+__all__ = ["SUFFIXES", "OpenSlideSlide", "TiffSlide", "dicom_files", "is_dicom_folder", "open_slide"]
 
 
 def open_slide(path: str | Path, mpp: float | None = None) -> Slide:

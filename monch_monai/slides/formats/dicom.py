@@ -12,8 +12,13 @@ from monch_monai.slides.slide import Slide
 
 
 def is_dicom_folder(path: Path) -> bool:
-    """Whether a folder holds DICOM files, hidden ones left aside."""
-    return path.is_dir() and any(p.suffix.lower() == ".dcm" and p.name[0] != "." for p in path.iterdir())
+    """Whether a path is a folder that holds DICOM files."""
+    return path.is_dir() and bool(dicom_files(path))
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """DICOM files of a folder by name, in any letter case, without hidden ones."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".dcm" and p.name[0] != "." and not p.is_dir())
 
 
 class DicomSlide(Slide):
