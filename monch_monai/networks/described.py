@@ -84,8 +84,8 @@ class DescribedNetwork(nn.Module):
         """The classes, in the order of the maps."""
         return self._provenance.class_table
 
-    def become_that_of(self, state: Mapping[str, Tensor], prefix: str = "") -> bool:
-        """Changes this network, in place, to the one whose state dict this is; returns whether that was needed."""
+    def become_that_of(self, state: Mapping[str, Tensor], prefix: str = "", insist: bool = True) -> bool:
+        """Changes this network, in place, to the one whose state dict this is; returns whether it was changed."""
         raise NotImplementedError
 
     def use_text_dim(self, text_dim: int) -> None:
@@ -174,7 +174,7 @@ class DescribedNetwork(nn.Module):
 def _fit_state(network: DescribedNetwork, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Brings a state dict of an earlier version into this one's form, and the network into that of the state dict."""
     convert_earlier(state, prefix)
-    network.become_that_of(state, prefix)
+    network.become_that_of(state, prefix, insist=False)
     features, prior = f"{prefix}text_features", f"{prefix}head.prior"
     if prior in state:
         state[prior] = stored_logits(state[prior])

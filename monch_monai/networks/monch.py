@@ -156,7 +156,7 @@ class Monch(DescribedNetwork):
         """Standard deviation of the same."""
         return self.image_encoder.std
 
-    def become_that_of(self, state: Mapping[str, Tensor], prefix: str = "") -> bool:
+    def become_that_of(self, state: Mapping[str, Tensor], prefix: str = "", insist: bool = True) -> bool:
         """Changes this network, in place, to the one whose state dict this is, where its own settings are the paper's.
 
         Its parameters are new objects then, with random weights, so this comes before an optimiser is made of them.
@@ -164,12 +164,13 @@ class Monch(DescribedNetwork):
         Args:
             state: a state dict; one that records no network, as of another class, changes nothing.
             prefix: of the names that are this network's.
+            insist: refuses a network with settings of its own that are not those of `state`; else leaves it as it is.
 
         Returns:
             Whether the network was changed.
 
         Raises:
-            InputError: a setting is neither the paper's nor that of `state`, or the record is damaged.
+            InputError: `insist`, and a setting is neither the paper's nor that of `state`; or the record is damaged.
         """
         stored = read_provenance(state, prefix)
         if stored is None:
@@ -178,6 +179,8 @@ class Monch(DescribedNetwork):
         theirs = {name: stored.architecture.get(name, value) for name, value in own.items()}  # earlier: none recorded
         for name, value in own.items():
             if value not in (PAPERS[name], theirs[name]):
+                if not insist:
+                    return False
                 problem = f"its {name} is {theirs[name]}, that of the config's network {value}"
                 raise InputError(f"{problem}: leave it out there")
         other = encoder == DEFAULT_ENCODER and stored.encoder != encoder and stored.encoder in ENCODERS

@@ -302,6 +302,13 @@ def test_programs_that_load_state_dicts_themselves_get_the_network_of_the_weight
     assert network.class_table == trained.class_table
 
 
+def test_a_network_with_a_setting_of_its_own_keeps_it_where_a_program_loads_a_state_dict():
+    trained, network = small_monch(k=4), small_monch(seed=1, k=6)
+    network.load_state_dict(trained.state_dict())
+    assert network.architecture["k"] == 6
+    assert torch.equal(network.head.enter.weight, trained.head.enter.weight)
+
+
 def test_a_setting_that_is_neither_the_papers_nor_the_checkpoints_is_refused(tmp_path):
     message = refusal(saved(tmp_path / "best.pt", small_monch(k=4).state_dict()), small_monch(k=6))
     assert message.endswith("its k is 4, that of the config's network 6: leave it out there")
