@@ -87,6 +87,7 @@ def test_the_whole_slide_is_shown_with_all_its_nuclei(opened, slides):
     assert counts(opened) == expected_counts(slides[0])
     assert opened.inner_text("#scale-length") == "50 µm"
     opened.wait_for_function(DRAWN)
+    assert opened.evaluate(CANVAS) > 1000
 
 
 def test_zooming_brings_finer_tiles_and_the_counts_of_the_view(opened, slides):

@@ -71,16 +71,18 @@ class OutlineTiles {
   /** Fetches what is wanted, the middle first, and draws bitmaps of it for a few milliseconds. */
   work() {
     const start = performance.now(), end = this.moves() ? 0 : start + RESTING_MS;
+    let worked = false;
     do {
       if (!this.drawing || this.drawing.version !== this.style.version) this.drawing = this.next();
-      if (!this.drawing) return;
+      if (!this.drawing) break;
+      worked = true;
       const { key, version, canvas, steps } = this.drawing;
       if (steps.next().done) {
         this.touch(this.bitmaps, key, { version, canvas }, MOST_BITMAPS);
         this.drawing = null;
       }
     } while (performance.now() < end);
-    this.changed();
+    if (worked) this.changed(); // also where the last bitmap is done: it is to be shown
   }
 
   /** The next bitmap whose data are here, to be drawn step by step; null where there is none. */
