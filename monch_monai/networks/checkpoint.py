@@ -40,12 +40,12 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
     file = existing_file(f"checkpoint {path}", path, "give --checkpoint the file of a trained model")
     state = read_state(file)
     _refuse_infinite(state, file)
-    if isinstance(network, Monch):
+    if isinstance(network, Monch) and (stored := _record_of(state, file)) is not None:
         try:
-            if network.become_that_of(state):
-                logger.info("the network is that of %s: %s", file, network.provenance.encoder)
+            if network.become_that_of(stored):
+                logger.info("the network is that of %s: %s", file, stored.encoder)
         except InputError as error:
-            raise InputError(f"checkpoint {file} cannot be used: {error}") from error
+            raise InputError(f"checkpoint {file} {error}") from error
     refuse_another_encoder(network.state_dict(), state, file)
     if isinstance(network, Monch):
         network.use_text_dim(text_dim_of(state, network))
@@ -89,13 +89,17 @@ def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor
     Raises:
         InputError: `found`, from `file`, records another encoder than `own`, or its record is damaged.
     """
-    try:
-        ours, theirs = read_provenance(own), read_provenance(found)
-    except InputError as error:
-        raise InputError(f"checkpoint {file} is damaged: {error}") from error
+    ours, theirs = read_provenance(own), _record_of(found, file)
     if ours is not None and theirs is not None and ours.encoder != theirs.encoder:
         overlays = f"{ours.encoder}: use the overlay of that name in configs/encoders/ ({DEFAULT_ENCODER} needs none)"
         raise InputError(f"checkpoint {file} has the encoder {theirs.encoder}, the config's network {overlays}")
+
+
+def _record_of(state: Mapping[str, Tensor], file: Path) -> Provenance | None:
+    try:
+        return read_provenance(state)
+    except InputError as error:
+        raise InputError(f"checkpoint {file} is damaged: {error}") from error
 
 
 def text_dim_of(state: Mapping[str, Tensor], network: Monch) -> int:

@@ -13,7 +13,7 @@ from monch_monai.encoders import ImageEncoder, TextEncoder
 from monch_monai.encoders.normalisation import normalisation
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import PromptDecoder
-from monch_monai.networks.provenance import Provenance, Words, convert_earlier
+from monch_monai.networks.provenance import Provenance, Words, convert_earlier, read_provenance
 from monch_monai.networks.wordings import (
     MOST_AXES,
     along,
@@ -84,8 +84,8 @@ class DescribedNetwork(nn.Module):
         """The classes, in the order of the maps."""
         return self._provenance.class_table
 
-    def become_that_of(self, state: Mapping[str, Tensor], prefix: str = "", insist: bool = True) -> bool:
-        """Changes this network, in place, to the one whose state dict this is; returns whether it was changed."""
+    def become_that_of(self, stored: Provenance, insist: bool = True) -> bool:
+        """Changes this network, in place, to the one of a record; returns whether it was changed."""
         raise NotImplementedError
 
     def use_text_dim(self, text_dim: int) -> None:
@@ -174,7 +174,8 @@ class DescribedNetwork(nn.Module):
 def _fit_state(network: DescribedNetwork, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Brings a state dict of an earlier version into this one's form, and the network into that of the state dict."""
     convert_earlier(state, prefix)
-    network.become_that_of(state, prefix, insist=False)
+    if (stored := read_provenance(state, prefix)) is not None:
+        network.become_that_of(stored, insist=False)
     features, prior = f"{prefix}text_features", f"{prefix}head.prior"
     if prior in state:
         state[prior] = stored_logits(state[prior])

@@ -18,7 +18,7 @@ from monch_monai.networks.described import DescribedNetwork
 from monch_monai.networks.features import Fusion, MultiGrainedFeatures, Rescale
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import QUERIES, PromptDecoder
-from monch_monai.networks.provenance import read_provenance
+from monch_monai.networks.provenance import Provenance
 from monch_monai.networks.wordings import starting_logits
 from monch_monai.ops.choice import is_traced
 from monch_monai.settings import flag
@@ -156,41 +156,37 @@ class Monch(DescribedNetwork):
         """Standard deviation of the same."""
         return self.image_encoder.std
 
-    def become_that_of(self, state: Mapping[str, Tensor], prefix: str = "", insist: bool = True) -> bool:
-        """Changes this network, in place, to the one whose state dict this is, where its own settings are the paper's.
+    def become_that_of(self, stored: Provenance, insist: bool = True) -> bool:
+        """Changes this network, in place, to the one of a record, where its own settings are the paper's.
 
         Its parameters are new objects then, with random weights, so this comes before an optimiser is made of them.
 
         Args:
-            state: a state dict; one that records no network, as of another class, changes nothing.
-            prefix: of the names that are this network's.
-            insist: refuses a network with settings of its own that are not those of `state`; else leaves it as it is.
+            stored: the record of a checkpoint.
+            insist: refuses a network with settings of its own that are not the record's; else leaves it as it is.
 
         Returns:
             Whether the network was changed.
 
         Raises:
-            InputError: `insist`, and a setting is neither the paper's nor that of `state`; or the record is damaged.
+            InputError: `insist`, and a setting is neither the paper's nor the record's.
         """
-        stored = read_provenance(state, prefix)
-        if stored is None:
-            return False
         own, encoder = self.architecture, self.provenance.encoder
         theirs = {name: stored.architecture.get(name, value) for name, value in own.items()}  # earlier: none recorded
-        for name, value in own.items():
-            if value not in (PAPERS[name], theirs[name]):
-                if not insist:
-                    return False
-                problem = f"its {name} is {theirs[name]}, that of the config's network {value}"
-                raise InputError(f"{problem}: leave it out there")
+        own_alone = [name for name, value in own.items() if value not in (PAPERS[name], theirs[name])]
+        if own_alone and insist:
+            name = own_alone[0]
+            found = f"has {name} {theirs[name]}, the config's network {own[name]}"
+            raise InputError(f"{found}: leave network_def#{name} out, for a checkpoint brings its own")
         other = encoder == DEFAULT_ENCODER and stored.encoder != encoder and stored.encoder in ENCODERS
-        if other or theirs != own:
-            image_encoder = ENCODERS[stored.encoder]() if other else self.image_encoder
-            table, dim = self.class_table, self.text_features.shape[1]
-            training, device = self.training, self.text_features.device
-            Monch.__init__(self, image_encoder, table, text_dim=dim, **theirs)
-            self.train(training).to(device)
-        return other or theirs != own
+        if own_alone or not (other or theirs != own):
+            return False
+        image_encoder = ENCODERS[stored.encoder]() if other else self.image_encoder
+        table, dim = self.class_table, self.text_features.shape[1]
+        training, device = self.training, self.text_features.device
+        Monch.__init__(self, image_encoder, table, text_dim=dim, **theirs)
+        self.train(training).to(device)
+        return True
 
     def pad(self, image: Tensor) -> Tensor:
         """Image `[B, 3, H, W]` with its last row and column repeated up to whole strides and enough graph nodes."""

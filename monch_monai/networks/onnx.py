@@ -119,10 +119,10 @@ class OnnxNetwork(nn.Module):
         """State for another process, which opens the file anew."""
         return {name: value for name, value in self.__dict__.items() if name != "session"}
 
-    def _normalisation(self, name: str) -> tuple[float, ...] | None:
+    def _normalisation(self, name: str) -> list[float] | None:
         values = self.metadata(name)
         try:
-            return None if values is None else by_channel(name, values, positive=name == "std")
+            return None if values is None else list(by_channel(name, values, positive=name == "std"))
         except InputError as error:
             raise self._damaged(name, values) from error
 

@@ -252,7 +252,7 @@ def test_a_checkpoint_with_another_encoder_is_refused_by_both_names(tmp_path):
 def test_a_checkpoint_with_a_damaged_record_is_refused(tmp_path):
     state = small_monch().state_dict()
     state[KEY] = torch.tensor([123, 34], dtype=torch.uint8)
-    assert "cannot be used: its provenance cannot be read" in refusal(saved(tmp_path / "best.pt", state))
+    assert "is damaged: its provenance cannot be read" in refusal(saved(tmp_path / "best.pt", state))
 
 
 def test_another_network_has_its_class_and_its_checkpoint_as_provenance(tmp_path):
@@ -311,7 +311,7 @@ def test_a_network_with_a_setting_of_its_own_keeps_it_where_a_program_loads_a_st
 
 def test_a_setting_that_is_neither_the_papers_nor_the_checkpoints_is_refused(tmp_path):
     message = refusal(saved(tmp_path / "best.pt", small_monch(k=4).state_dict()), small_monch(k=6))
-    assert message.endswith("its k is 4, that of the config's network 6: leave it out there")
+    assert "has k 4, the config's network 6: leave network_def#k out" in message
     load_checkpoint(small_monch(k=4), tmp_path / "best.pt")
 
 

@@ -154,5 +154,5 @@ def test_an_onnx_file_knows_how_its_images_are_prepared(tmp_path, network):
     network.reference_density.copy_(torch.tensor([0.25, 0.5, 0.125]))
     (path,) = export_network(network, tmp_path, "onnx", {"mean": mean, "std": std})
     read = OnnxNetwork(path)
-    assert (read.mean, read.std, read.provenance) == (tuple(mean), tuple(std), network.provenance)
+    assert (read.mean, read.std, read.provenance) == (mean, std, network.provenance)
     assert reference_density(onnx=path) == [0.25, 0.5, 0.125]

@@ -71,7 +71,7 @@ def test_a_pickled_network_opens_its_file_anew(tmp_path):
     network = OnnxNetwork(exported(tmp_path / "network.onnx", mean=json.dumps(MEAN)))
     copied = pickle.loads(pickle.dumps(network))
     assert "session" not in vars(copied)
-    assert copied.mean == tuple(MEAN)
+    assert copied.mean == MEAN
     assert torch.equal(copied(noise(2, 3, 8, 8)), network(noise(2, 3, 8, 8)))
 
 
@@ -82,7 +82,7 @@ def test_what_a_file_does_not_store_is_none(tmp_path):
     assert network.metadata("reference_density") is None
     assert reference_density(onnx=tmp_path / "network.onnx") is None
     half = OnnxNetwork(exported(tmp_path / "half.onnx", std=json.dumps(STD)))
-    assert (half.mean, half.std) == (None, tuple(STD))
+    assert (half.mean, half.std) == (None, STD)
 
 
 def test_files_of_earlier_versions_run_and_have_a_provenance(tmp_path):
