@@ -43,9 +43,9 @@ class RandGlassd(RandomizableTransform, MapTransform):
 
 
 def glass(height: int, width: int, random: np.random.RandomState) -> NDArray[np.uint8]:
-    """RGB picture `[H, W, 3]` of a place without tissue: in turn pen ink, bare glass, dust, or even stain."""
+    """RGB picture `[H, W, 3]` of a place without tissue: pen ink, bare glass, dust or even stain, by chance."""
     kind = random.choice(["ink", "bare", "dust", "stain"], p=[0.5, 0.15, 0.15, 0.2])
-    ground = _even(random, random.uniform(190, 255), 0.03)
+    ground = random.uniform(190, 255) * random.uniform(0.97, 1.03, 3)
     picture = np.tile(ground, (height, width, 1)) + random.uniform(0, 12) * _clouds(height, width, 128, random)
     if kind == "ink":
         picture = _with_ink(picture, random)
@@ -57,10 +57,6 @@ def glass(height: int, width: int, random: np.random.RandomState) -> NDArray[np.
         picture *= np.exp(-amount * colour)
     picture += random.normal(0, random.uniform(0.3, 4), picture.shape)
     return picture.clip(0, 255).astype(np.uint8)
-
-
-def _even(random: np.random.RandomState, level: float, tint: float) -> Picture:
-    return level * random.uniform(1 - tint, 1 + tint, 3)
 
 
 def _clouds(height: int, width: int, cell: int, random: np.random.RandomState) -> Picture:
