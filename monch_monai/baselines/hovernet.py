@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.apps.pathology.losses import HoVerNetLoss
 from monai.apps.pathology.transforms import HoVerNetInstanceMapPostProcessing, HoVerNetNuclearTypePostProcessing
@@ -10,9 +11,11 @@ from monai.config import KeysCollection
 from monai.networks.nets import HoVerNet
 from monai.transforms import ComputeHoVerMaps, MapTransform
 from monai.utils import HoVerNetBranch
+from numpy.typing import NDArray
 from skimage.measure import label
 from torch import Tensor, nn
 
+from monch_monai.baselines.nuclei import OwnNucleid
 from monch_monai.class_table import PANNUKE, ClassTable, LabelSets
 from monch_monai.encoders import Format, Publication, PublishedStart
 from monch_monai.errors import InputError
@@ -133,31 +136,27 @@ class HoVerNetMapsLoss(nn.Module):
         return loss
 
 
-class HoVerNetNucleid(MapTransform):
-    """Dictionary transform of HoVer-Net's maps to its nuclei, by MONAI's post-processing.
+class HoVerNetNucleid(OwnNucleid):
+    """Nuclei of HoVer-Net's maps `[4 + T, H, W]` by MONAI's post-processing, as `OwnNucleid`.
 
-    The maps `[4 + T, H, W]` become a class map `[1, H, W]`, each nucleus of one class. Added are `instance_map`
-    `[1, H, W]` and `probs` `[T - 1, H, W]` float16, the class branch's softmax.
+    Probabilities are the class branch's softmax.
     """
+
+    network = "HoVer-Net"
 
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys)
         self.nuclei = HoVerNetInstanceMapPostProcessing()
         self.types = HoVerNetNuclearTypePostProcessing()
 
-    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        """`data` with class maps in place of maps."""
-        changed = dict(data)
-        for key in self.key_iterator(changed):
-            predicted = {n: v[0] for n, v in _branches(torch.as_tensor(changed[key]).cpu()[None]).items()}
-            classes = predicted[HoVerNetBranch.NC.value]
-            found, instance_map = self.nuclei(predicted[HoVerNetBranch.NP.value], predicted[HoVerNetBranch.HV.value])
-            _, class_map = self.types(classes, found, instance_map)
-            changed[key] = torch.as_tensor(class_map).to(torch.uint8)
-            # MONAI gives no class to pieces too small for an outline: they are no nuclei.
-            changed["instance_map"] = torch.where(changed[key] > 0, torch.as_tensor(instance_map).int(), 0)
-            changed["probs"] = classes.softmax(dim=0)[1:].half()
-        return changed
+    def nuclei_of(self, maps: Tensor) -> tuple[NDArray[Any], NDArray[Any], Tensor]:
+        """Nuclei by MONAI, which gives no class to pieces too small for an outline: they are no nuclei."""
+        predicted = {n: v[0] for n, v in _branches(maps[None]).items()}
+        classes = predicted[HoVerNetBranch.NC.value]
+        found, instance_map = self.nuclei(predicted[HoVerNetBranch.NP.value], predicted[HoVerNetBranch.HV.value])
+        _, class_map = self.types(classes, found, instance_map)
+        of_class, numbers = (np.asarray(each)[0] for each in (class_map, instance_map))
+        return of_class, np.where(of_class > 0, numbers, 0), classes.softmax(dim=0)[1:]
 
 
 def _branches(maps: Tensor) -> dict[str, Tensor]:

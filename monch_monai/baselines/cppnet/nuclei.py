@@ -1,19 +1,16 @@
 """Nuclei of CPP-Net's maps."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
 
 from monch_monai.baselines.cppnet.network import RAYS
 from monch_monai.baselines.cppnet.polygons import polygons, require_stardist
-from monch_monai.predict.class_map import refuse_nan
+from monch_monai.baselines.nuclei import OwnNucleid, commonest
 
 LEAST = 0.4
 """Probability of a polygon that counts."""
@@ -21,49 +18,28 @@ STEPS = 8
 """Most steps of a pixel that no polygon covers, on its way to a nucleus."""
 
 
-class CppNetNucleid(MapTransform):
-    """Dictionary transform of CPP-Net's maps to its nuclei.
-
-    The maps `[1 + 32 + 32 + T, H, W]` become a class map `[1, H, W]`, each nucleus of one class. Added are
-    `instance_map` `[1, H, W]` and `probs` `[T - 1, H, W]` float16, the classes' softmax.
+class CppNetNucleid(OwnNucleid):
+    """Nuclei of CPP-Net's maps `[1 + 32 + 32 + T, H, W]`, as `OwnNucleid`; probabilities are the classes' softmax.
 
     Raises:
         InputError: the package stardist is not installed.
     """
 
+    network = "CPP-Net"
+
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys)
         require_stardist()
 
-    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        """`data` with class maps in place of maps.
-
-        Raises:
-            NaNError: a value is NaN.
-        """
-        changed = dict(data)
-        for key in self.key_iterator(changed):
-            maps = torch.as_tensor(changed[key]).as_subclass(Tensor).cpu().float()
-            refuse_nan(maps, "CPP-Net's maps")
-            centre, _, refined, logits = maps.split([1, RAYS, RAYS, len(maps) - 1 - 2 * RAYS])
-            instances = polygons(centre[0].sigmoid().numpy(), refined.numpy(), LEAST)
-            classes = logits.argmax(dim=0).numpy()
-            class_of = commonest(instances, classes, len(logits))
-            kept = np.where(class_of[instances] > 0, instances, 0)
-            grown = joined(kept, classes > 0, refined.numpy())
-            changed[key] = torch.from_numpy(class_of[grown].astype(np.uint8))[None]
-            changed["instance_map"] = torch.from_numpy(grown)[None]
-            changed["probs"] = logits.softmax(dim=0)[1:].half()
-        return changed
-
-
-def commonest(instances: NDArray[np.int32], classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Commonest of `count` classes in each nucleus, by its number; 0 for the number 0."""
-    votes = np.zeros((int(instances.max()) + 1, count), int)
-    np.add.at(votes, (instances, classes), 1)
-    votes[0] = 0
-    found: NDArray[np.int64] = votes.argmax(axis=1)
-    return found
+    def nuclei_of(self, maps: Tensor) -> tuple[NDArray[Any], NDArray[Any], Tensor]:
+        """Polygons of the commonest class of their pixels, and pixels of the classes that come to one."""
+        centre, _, refined, logits = maps.split([1, RAYS, RAYS, len(maps) - 1 - 2 * RAYS])
+        instances = polygons(centre[0].sigmoid().numpy(), refined.numpy(), LEAST)
+        classes = logits.argmax(dim=0).numpy()
+        class_of = commonest(instances, classes, len(logits))
+        kept = np.where(class_of[instances] > 0, instances, 0)
+        grown = joined(kept, classes > 0, refined.numpy())
+        return class_of[grown], grown, logits.softmax(dim=0)[1:]
 
 
 def joined(instances: NDArray[np.int32], mask: NDArray[np.bool_], distances: NDArray[np.float32]) -> NDArray[np.int32]:
