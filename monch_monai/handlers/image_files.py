@@ -110,6 +110,8 @@ class ImageFiles:
             "optical_density_times": [float(factor) for factor in factors.split()] or [1.0, 1.0, 1.0],
         }
         about = provenance(about, self.class_table, self.weights)
-        pixels = np.ascontiguousarray(slide.pixels)
-        digest = sha256(path) if path.is_file() else hashlib.sha256(pixels.data).hexdigest()
+        if path.is_file():
+            digest = sha256(path)
+        else:
+            digest = hashlib.sha256(np.ascontiguousarray(slide.pixels)).hexdigest()
         return Source(path, digest, slide.size, mpp, grid, self.class_table, about, self.features)
