@@ -110,8 +110,5 @@ class ImageFiles:
             "optical_density_times": [float(factor) for factor in factors.split()] or [1.0, 1.0, 1.0],
         }
         about = provenance(about, self.class_table, self.weights)
-        if path.is_file():
-            digest = sha256(path)
-        else:
-            digest = hashlib.sha256(np.ascontiguousarray(slide.pixels)).hexdigest()
+        digest = sha256(path) if path.is_file() else hashlib.sha256(slide.pixels.tobytes()).hexdigest()
         return Source(path, digest, slide.size, mpp, grid, self.class_table, about, self.features)
