@@ -23,7 +23,7 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint, read_state, text_dim_of
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.provenance import Provenance
+from monch_monai.networks.provenance import Provenance, read_provenance
 from monch_monai.settings import flag, whole_number, word
 
 PROMPTS = ("attributes", "fixed", "names", "random")
@@ -94,7 +94,7 @@ def initialise_weights(
         return None
     word("prompts", prompts, PROMPTS)
     if checkpoint is not None:
-        _refuse_other_words(prompts, text_encoder)
+        _refuse_other_words(read_provenance(read_state(checkpoint)), prompts, text_encoder)
     if resume:
         origin = None
         network.use_text_dim(_resumed_text_dim(network, text_encoder, checkpoint))
@@ -150,10 +150,17 @@ def _published_start(network: nn.Module) -> PublishedStart | None:
     return None if stated is None else stated()
 
 
-def _refuse_other_words(prompts: str, text_encoder: str | None) -> None:
-    for name, given, default in (("prompts", prompts, PROMPTS[0]), ("text_encoder", text_encoder, None)):
-        if given != default:
-            raise InputError(f"{name} is {given}, but a checkpoint keeps its own: leave --{name} or --checkpoint out")
+def _refuse_other_words(kept: Provenance | None, prompts: str, text_encoder: str | None) -> None:
+    """Refuses words that are neither the default nor those that a checkpoint was trained with and keeps."""
+    own = None if kept is None else kept.words.kind
+    encoder = None if kept is None else kept.text_encoder
+    given = {"prompts": (prompts, PROMPTS[0], own), "text_encoder": (text_encoder, None, encoder)}
+    for name, (value, default, trained) in given.items():
+        if value not in (default, trained):
+            raise InputError(
+                f"{name} is {value}, but the checkpoint's is {trained or 'not recorded'}, which it keeps: leave"
+                f" --{name} or --checkpoint out"
+            )
 
 
 def _resumed_text_dim(network: Monch, text_encoder: str | None, checkpoint: str | Path | None) -> int:

@@ -197,8 +197,10 @@ def test_a_checkpoint_brings_the_dimension_of_its_words(files, tmp_path):
     assert fresh.provenance == trained.provenance
     with torch.no_grad():
         assert torch.equal(fresh(noise(1, 3, 64, 64)), trained(noise(1, 3, 64, 64)))
-    with pytest.raises(InputError, match="text_encoder is sentence, but a checkpoint keeps its own: leave --text_enc"):
-        initialise_weights(fresh, checkpoint=tmp_path / "best.pt", text_encoder="sentence")
+    initialise_weights(fresh, checkpoint=tmp_path / "best.pt", text_encoder="sentence")  # the recipe it was trained by
+    message = "text_encoder is clip_rn50, but the checkpoint's is sentence, which it keeps: leave --text_encoder or"
+    with pytest.raises(InputError, match=message):
+        initialise_weights(fresh, checkpoint=tmp_path / "best.pt", text_encoder="clip_rn50")
 
 
 @pytest.mark.parametrize("begun", ["checkpoint", "text_encoder"])
