@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 
-from scripts import paper_rows
+from monch_monai.runs.rules import PATHS, RULES, SLIDE_RULES
+from scripts import paper_rows, settings_page
 from tests.fakes.slides import write_slide
 from tests.fakes.trained import tissue
 
@@ -41,3 +43,20 @@ def test_the_page_of_the_papers_rows_is_that_of_the_configs_and_has_them_all():
     }.items():
         found = {path.stem for path in (paper_rows.CONFIGS / folder).glob("*.json")}
         assert found - beside == {name.split("/")[1] for name in named if name.startswith(folder)}
+
+
+def test_the_page_of_settings_is_that_of_the_configs_and_has_them_all():
+    assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python scripts/settings_page.py"
+    shown = {run: {setting.name for setting in settings_page.settings(run)} for run in settings_page.RUNS}
+    assert set.union(*shown.values()) == {*RULES, *PATHS, *SLIDE_RULES}
+    for run in set(shown) - set(settings_page.OWN):
+        config = ConfigParser.load_config_files([settings_page.CONFIGS / name for name in settings_page.RUNS[run]])
+        assert set(config["start"]["settings"]) <= shown[run]
+
+
+def test_a_setting_without_a_description_is_found(tmp_path, monkeypatch):
+    config = (settings_page.CONFIGS / "inference.json").read_text(encoding="utf-8")
+    (tmp_path / "inference.json").write_text(config.replace('"_desc_mpp"', '"_desc_of_mpp"'), encoding="utf-8")
+    monkeypatch.setattr(settings_page, "CONFIGS", tmp_path)
+    with pytest.raises(KeyError, match="_desc_mpp"):
+        settings_page.settings("images")
