@@ -23,16 +23,17 @@ OWN = ("export", "onnx")
 """Runs of which the page has what their last config adds to the images' settings."""
 HEAD = """# Settings
 
-`python scripts/settings_page.py` writes this page from the `_desc_` entries of the configs. A setting is given after the
-command, as `--NAME VALUE`, or in an overlay: `--config_file "['configs/train.json','mine.yaml']"`, in JSON or YAML.
+`python scripts/settings_page.py` writes this page from the `_desc_` entries of the configs. A setting follows the
+command as `--NAME VALUE`, or is in an overlay: `--config_file "['configs/train.json','mine.yaml']"`, in JSON or YAML.
 
 - *train* is `train.json`, *evaluate* is `train.json` and `evaluate.json`, *images* is `inference.json`, *slides* is
-  `inference_wsi.json`, *export* is `inference.json` and `export.json`, *onnx* is `inference.json` and `export/onnx.json`.
-  The last two have the settings of *images* too.
-- A name that is no setting is an error that names the nearest one. So is a name in an overlay that is no setting and that
-  nothing refers to, and one given to `monai.bundle.run` from Python.
+  `inference_wsi.json`. *Export* is `inference.json` and `export.json`, *onnx* is `inference.json` and
+  `export/onnx.json`; both have the settings of *images* too.
+- A name that is no setting is an error that names the nearest one. So is a name in an overlay that is no setting and
+  that nothing refers to, and one given to `monai.bundle.run` from Python.
 - A value that cannot be used is an error that states what was expected, before anything is read or written.
-- Paths are taken as they are typed, `~` expanded: `--output_dir "Run #2"`, `20241128` and `a,b` are folders of these names.
+- Paths are taken as they are typed, `~` expanded: `--output_dir "Run #2"`, `20241128` and `a,b` are folders of these
+  names.
 - MONAI reads the path to a config before this package does. Put quotes within quotes where it has a `#`:
   `--config_file "'Run #2/train.json'"`. Begin one that starts with `$`, `@` or `%`, which are MONAI's, with `./`.
 - The default *none* is `null` in the config.
