@@ -31,8 +31,8 @@ SLOW = 2.0
 
 
 class Row(NamedTuple):
-    """One measurement. The floor is the longer of two times: to copy what must be read and written, at the speed of a
-    large copy here, and to multiply what must be multiplied, at the speed of a large float32 matrix product here.
+    """One measurement. The floor is the longer of two times. One is to copy what must be read and written, at the speed
+    of a large copy here; the other to multiply what must be multiplied, at the speed of a large float32 matrix product.
     """
 
     op: str

@@ -39,7 +39,8 @@ HEAD = """# The paper's rows, a command each
 (`python -m monch_monai prepare_pannuke --source S --out pannuke`). A row takes two commands for each split, 1 to 3,
 with the row's overlay in the place of `ROW`, and nothing there for MONCH itself:
 
-```
+<!-- not run: needs PanNuke -->
+```bash
 python -m monai.bundle run training --config_file "['bundle/configs/train.json',ROW]" \\
     --dataset_dir pannuke --split 1 --output_dir out/NAME_1
 python -m monai.bundle run --config_file "['bundle/configs/train.json','bundle/configs/evaluate.json',ROW]" \\

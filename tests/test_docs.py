@@ -1,12 +1,15 @@
 """The documents' examples in Python run."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 
-from scripts import paper_rows
+from monch_monai.runs.rules import PATHS, RULES, SLIDE_RULES
+from scripts import paper_rows, settings_page, try_documents
 from tests.fakes.slides import write_slide
 from tests.fakes.trained import tissue
 
@@ -41,3 +44,60 @@ def test_the_page_of_the_papers_rows_is_that_of_the_configs_and_has_them_all():
     }.items():
         found = {path.stem for path in (paper_rows.CONFIGS / folder).glob("*.json")}
         assert found - beside == {name.split("/")[1] for name in named if name.startswith(folder)}
+
+
+def test_the_page_of_settings_is_that_of_the_configs_and_has_them_all():
+    assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python scripts/settings_page.py"
+    shown = {run: {setting.name for setting in settings_page.settings(run)} for run in settings_page.RUNS}
+    assert set.union(*shown.values()) == {*RULES, *PATHS, *SLIDE_RULES}
+    for run in set(shown) - set(settings_page.OWN):
+        config = ConfigParser.load_config_files([settings_page.CONFIGS / name for name in settings_page.RUNS[run]])
+        assert set(config["start"]["settings"]) <= shown[run]
+
+
+def test_a_setting_without_a_description_is_found(tmp_path, monkeypatch):
+    config = (settings_page.CONFIGS / "inference.json").read_text(encoding="utf-8")
+    (tmp_path / "inference.json").write_text(config.replace('"_desc_mpp"', '"_desc_of_mpp"'), encoding="utf-8")
+    monkeypatch.setattr(settings_page, "CONFIGS", tmp_path)
+    with pytest.raises(KeyError, match="_desc_mpp"):
+        settings_page.settings("images")
+
+
+@pytest.mark.parametrize(
+    "document", try_documents.documents(), ids=lambda path: path.relative_to(REPOSITORY).as_posix()
+)
+def test_every_block_of_commands_can_be_run_or_states_why_not(document):
+    text = document.read_text(encoding="utf-8")
+    found = try_documents.blocks(text)
+    assert len(found) == len(re.findall(r"^ *```bash$", text, re.MULTILINE))
+    for block in found:
+        subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+        for config in re.findall(r"\b(?:bundle/)?configs/[\w/]+\.json", block.text):
+            assert (REPOSITORY / "bundle" / config.removeprefix("bundle/")).is_file(), config
+    others = re.findall(
+        r"^ *```\n(.*?)^ *```", re.sub(r"^ *```\w+\n.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    )
+    commands = re.compile(r"^(python|pip|torchrun|curl|monailabel|mkdocs) ", re.MULTILINE)
+    assert not [other for other in others if commands.search(other)], "a block of commands begins with ```bash"
+
+
+def test_the_marks_of_blocks_are_read():
+    fence = "```bash\necho a\n```\n"
+    marked = (
+        "<!-- not run: needs a GPU -->\n" + fence,
+        "<!-- runs for 20 s -->\n" + fence,
+        "<!-- runs in bundle -->\n" + fence,
+    )
+    first, second, third, plain = try_documents.blocks("\n".join([*marked, fence]))
+    assert (first.reason, second.seconds, third.folder) == ("needs a GPU", 20, "bundle")
+    assert plain == try_documents.Block(17, "echo a\n")
+    for wrong in ("not run", "not run:", "runs for a while"):
+        with pytest.raises(ValueError, match="is no mark"):
+            try_documents.blocks(f"<!-- {wrong} -->\n{fence}")
+
+
+def test_a_block_that_fails_is_reported_and_one_that_serves_is_stopped(tmp_path):
+    block = try_documents.Block(1, "false | true\n")
+    assert "exit code 1" in try_documents.outcome(block, tmp_path, 30)
+    assert try_documents.outcome(block._replace(text="sleep 60", seconds=1), tmp_path, 30) == ""
+    assert "by itself" in try_documents.outcome(block._replace(text="true", seconds=5), tmp_path, 30)

@@ -1,4 +1,4 @@
-"""A class table: the classes that a network tells apart, in the order of its maps, and their descriptions."""
+"""A class table: the classes that a network separates, in the order of its maps, and their descriptions."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -58,11 +58,11 @@ class ClassTable:
         classes: in the order of the network's maps.
 
     Raises:
-        InputError: there are fewer than two classes, or more than `MOST_CLASSES`; the first is not the background; a
+        InputError: there are fewer than two classes, or more than `MOST_CLASSES`. The first is not the background. A
             name is empty, too long, reserved, that of two other classes joined by `or`, or occurs twice (whatever its
-            case, spaces and Unicode form); a colour is no colour, or occurs twice; a class has fewer than three
-            sentences, or too many; a sentence has no letters, characters that do not print, or too many, or occurs
-            twice; a parent is none of PanNuke's classes, the background has one, or one of these has another; or `of`
+            case, spaces and Unicode form). A colour is no colour, or occurs twice. A class has fewer than three
+            sentences, or too many. A sentence has no letters, characters that do not print, or too many, or occurs
+            twice. A parent is none of PanNuke's classes, the background has one, or one of these has another. `of`
             is not of names, each once.
     """
 

@@ -1,4 +1,4 @@
-"""A dataset's vocabulary: what each of its labels says of a nucleus, and how that reads in another class table."""
+"""A dataset's vocabulary: what each of its labels states of a nucleus, and how that reads in another class table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,8 +73,8 @@ class Vocabulary:
     def sets(self, table: ClassTable) -> list[tuple[int, ...]]:
         """Class indices of another table that each label may stand for.
 
-        A class is that of the same name, or those that name it in `of`, or whose parent it is; else all that its own
-        `of` names, where the table has these; else its parent, or the classes of that parent; else any nucleus.
+        A class is that of the same name, or those that name it in `of`, or whose parent it is. Else it is all that its
+        own `of` names, where the table has these; else its parent, or the classes of that parent; else any nucleus.
         """
         return [
             tuple(sorted({i for name in classes for i in self._indices(name, table)})) for _, classes in self.labels

@@ -92,7 +92,7 @@ def companions(path: Path) -> Iterator[Path]:
         named = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
         try:
             named.read_string(path.read_text(encoding="utf-8", errors="replace"))
-        except configparser.Error:  # no such file; whoever reads the slide says so
+        except configparser.Error:  # no such file; whoever reads the slide reports it
             return
         values = {value for section in named.values() for value in section.values() if value and "\0" not in value}
         yield from (p for p in path.parent.iterdir() if p.name in values and p.is_file() and p != path)

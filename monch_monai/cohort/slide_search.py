@@ -90,7 +90,7 @@ class _Search:
 
 
 def _dicom_slides(folder: Path, files: list[Path], beside_others: bool) -> Iterator[Path]:
-    """The folder, where all its DICOM files are of one slide and no other slides are there; else a file a series."""
+    """The folder, where all its DICOM files are of one slide and it has no other slides; else a file a series."""
     if not files:
         return
     if not reads_dicom():

@@ -94,7 +94,7 @@ class RankTileSampler(DistributedSampler[int]):
         rank: of this process; None for its own.
 
     Raises:
-        InputError: as of `tile_sampler`, or there are fewer tiles than processes.
+        InputError: see `tile_sampler`, or there are fewer tiles than processes.
     """
 
     def __init__(

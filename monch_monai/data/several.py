@@ -54,19 +54,19 @@ class SeveralTiles:
         """Folds of one part (`train`, `validation`, `test`) of a split, of all datasets.
 
         Raises:
-            InputError: as of `Tiles.split`.
+            InputError: see `Tiles.split`.
         """
         return [f"{of}/{fold}" for of, dataset in self.named.items() for fold in dataset.split(name, part)]
 
     def items(self, folds: Sequence[str]) -> list[dict[str, str]]:
-        """One dictionary a tile, as of `Tiles.items`, in order of the folds."""
+        """One dictionary a tile, see `Tiles.items`, in order of the folds."""
         return [item for dataset, inner in self.parts(folds) for item in dataset.items(inner)]
 
     def rows(self, folds: Sequence[str]) -> list[dict[str, str]]:
         """Rows of the folds' `tiles.csv`, in order.
 
         Raises:
-            InputError: as of `Tiles.rows`.
+            InputError: see `Tiles.rows`.
         """
         return [row for dataset, inner in self.parts(folds) for row in dataset.rows(inner)]
 

@@ -50,8 +50,8 @@ class TiffPicture:
 
     Raises:
         InputError: it holds a stack, other channels than those of a colour, more than 8 bits a channel, or colours of
-            another kind; its tables of strips or tiles do not fit its size; a strip of it is of more than 1 GiB; there
-            is no decoder of its compression; or it is one of several files.
+            another kind. Its tables of strips or tiles do not fit its size. A strip of it is of more than 1 GiB. There
+            is no decoder of its compression. It is one of several files.
         TiffFileError: it is no TIFF.
     """
 

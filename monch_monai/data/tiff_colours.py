@@ -1,4 +1,4 @@
-"""What the samples of a TIFF's pixels mean (TIFF 6.0): stored samples as RGB, or a refusal by name."""
+"""What the samples of a TIFF's pixels mean (TIFF 6.0): stored samples as RGB, or an error that names them."""
 
 from pathlib import Path
 
@@ -43,15 +43,15 @@ class Colours:
         bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
         if page.dtype != np.uint8 or bits != 8:
             found = f"{bits} bits a channel" if page.dtype is None or page.dtype.kind == "u" else str(page.dtype)
-            raise _refusal(path, found)
+            raise _error(path, found)
         self.kind = RGB if planes == 3 else int(page.photometric)
         # JPEG is decoded to RGB.
         self.kind = RGB if self.kind == YCBCR and page.compression == JPEG and page.planarconfig == 1 else self.kind
         if self.kind not in SAMPLES:
-            raise _refusal(path, f"colours of the kind {_name(page.photometric)}")
+            raise _error(path, f"colours of the kind {_name(page.photometric)}")
         extra = 0 if planes == 3 else page.samplesperpixel - SAMPLES[self.kind]
         if extra not in (0, 1):
-            raise _refusal(path, f"{page.samplesperpixel} channels of the kind {_name(page.photometric)}")
+            raise _error(path, f"{page.samplesperpixel} channels of the kind {_name(page.photometric)}")
         self.alpha = int(page.extrasamples[0]) if extra and page.extrasamples else 0
         self.grey, self.blank = self.kind in (GREY, INVERTED), WHITE.get(self.kind)
         if self.blank is not None and extra:
@@ -60,7 +60,7 @@ class Colours:
             colours = np.asarray(page.colormap).T
             self.palette = (colours if colours.max() < 256 else colours >> 8).astype(np.uint8)
         if self.kind == CMYK and int(page.tags.valueof("InkSet", 1)) != 1:
-            raise _refusal(path, "inks that are not CMYK")
+            raise _error(path, "inks that are not CMYK")
         if self.kind == YCBCR:
             self._check_ycbcr(page, path)
 
@@ -89,7 +89,7 @@ class Colours:
         usual = luma is None or np.allclose(luma[:, 0] / np.maximum(luma[:, 1], 1), REC_601, atol=1e-3)
         whole = ends is None or np.allclose(ends[:, 0] / np.maximum(ends[:, 1], 1), FULL_RANGE)
         if page.tags.valueof("YCbCrSubSampling", (2, 2)) != (1, 1) or not usual or not whole:
-            raise _refusal(path, "YCbCr with subsampled colours or of unusual range")
+            raise _error(path, "YCbCr with subsampled colours or of unusual range")
 
 
 def _name(photometric: int) -> str:
@@ -99,5 +99,5 @@ def _name(photometric: int) -> str:
         return str(photometric)
 
 
-def _refusal(path: str | Path, found: str) -> InputError:
+def _error(path: str | Path, found: str) -> InputError:
     return InputError(f"{path} holds {found}; expected RGB of 8 bits a channel: convert it to 8-bit RGB")

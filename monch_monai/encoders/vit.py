@@ -19,8 +19,8 @@ STRIDE = 16
 class VisionTransformer(ImageEncoder):
     """A plain vision transformer (Dosovitskiy et al., 2021; built by timm); its last tokens are the middle map.
 
-    A token sees 16 px of the image whatever the patch size is: for patches of p px the image is scaled by p / 16 first
-    (a tile of 256 px to the 224 px that ViT-L/14 was trained on, and to 512 px for ViT-B/32). So the published weights
+    A token sees 16 px of the image whatever the patch size is: for patches of p px the image is scaled by p / 16 first.
+    A tile of 256 px becomes the 224 px that ViT-L/14 was trained on, and 512 px for ViT-B/32. So the published weights
     are used unchanged, and the rest of the network gets maps of one size. Position embeddings are interpolated to the
     image's size.
 

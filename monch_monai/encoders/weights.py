@@ -46,8 +46,8 @@ def load_published(
     Args:
         encoder: changed in place.
         weights: `published` (for OpenAI's also `openai`), from the hub or its cache; `none`, random; `auto`, those
-            published where they are cached or the hub responds within 10 s; or a path, of a file in one of the formats
-            of the encoder's publication, or of a folder that holds such a file under its published name.
+            published where they are cached or the hub responds within 10 s; or a path. The path is of a file in one of
+            the formats of the encoder's publication, or of a folder that holds one under its published name.
         text_weights: the same choice for a text encoder with weights of its own. None repeats `weights`; it is `auto`
             where that is a path, and `published` where `text_encoder` is given.
         text_encoder: `clip_rn50` or `sentence`, in place of the text encoder that goes with `encoder`.
@@ -120,7 +120,7 @@ def load_text_encoder(
         encoder: the network's image encoder.
         name: of the text encoder, as a provenance records it.
         origin: where its weights came from, as a provenance records it.
-        choice: where the weights are now, as of `load_published`'s `text_weights`.
+        choice: where the weights are now, the same as `load_published`'s `text_weights`.
 
     Raises:
         InputError: the text encoder had random weights, which nobody has any more; it is unknown; its weights cannot be

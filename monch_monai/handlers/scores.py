@@ -43,7 +43,7 @@ class MeanDice(Metric):
 
     Args:
         labels: what the values of `label` stand for.
-        output_transform: of the engine's items, as of every Ignite metric.
+        output_transform: of the engine's items, as every Ignite metric has it.
     """
 
     def __init__(self, labels: LabelSets, output_transform: Callable[[Any], Any] = lambda output: output) -> None:

@@ -74,8 +74,8 @@ class MonchInfer(InferTask):
         """File of the response, and its other contents.
 
         Args:
-            request: `image`, its file; what part of it as `location` and `size`, or several as `wsi_tiles`; `output`:
-                `asap`, `dsa` or `json` for outlines, else a mask, of `mask`; `version` and `device`; `scale`, a
+            request: `image`, its file; what part of it as `location` and `size`, or several as `wsi_tiles`. `output`
+                is `asap`, `dsa` or `json` for outlines, else a mask, of `mask`. `version` and `device`; `scale`, a
                 `Scale`, else `mpp`, where the file states none.
 
         Raises:

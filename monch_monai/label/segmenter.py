@@ -27,7 +27,7 @@ from monch_monai.writers import SLIDE_FORMATS
 
 class Segmented(NamedTuple):
     """Nuclei whose centroid lies in `part` of an image, as a table as in `nuclei.parquet`, in px of level 0, of the
-    classes of `class_table`; `predicted` is the network's class map `[h, w]` of the part, where the image is a picture.
+    classes of `class_table`. `predicted` is the network's class map `[h, w]` of the part, where the image is a picture.
     """
 
     part: Level0Box

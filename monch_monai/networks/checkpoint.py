@@ -148,7 +148,7 @@ def class_table(
         checkpoint: file of weights; those of another network than MONCH store no classes.
         onnx: file that `export_network` wrote; read in place of `checkpoint` where it is not None.
         of_data: classes of the data.
-        words: file as of `read_wording`.
+        words: file, see `read_wording`.
 
     Raises:
         InputError: a file cannot be read or used, or `choice` has classes of other names than the weights.

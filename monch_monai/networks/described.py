@@ -1,4 +1,4 @@
-"""What a network knows of its classes: their table, the text features of their words, and its provenance."""
+"""What a network records of its classes: their table, the text features of their words, and its provenance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ class DescribedNetwork(nn.Module):
     that it loads, and takes its classes and features; the state dict stores them with the provenance.
 
     Deviation: features are taken less their mean and along the principal axes of the words trained on, `text_axes`, so
-    that other words for a class are near its own; and the kernel of a class is made of a mean: in training of the three
+    that other words for a class are near its own. The kernel of a class is made of a mean: in training of the three
     sentences drawn, else of all that it has.
 
     Args:

@@ -55,9 +55,9 @@ class HighFrequency(nn.Module):
 class Topology(nn.Module):
     """TSEM, the topological feature of the coarse map: each cell beside its nearest look-alikes, Eqs. (5)-(6).
 
-    The map is normalised and reduced to C/2, its nodes joined to their dilated k nearest neighbours, the largest
-    difference to a neighbour taken in each channel (max-relative aggregation, the graph layer of Vision GNN), and
-    node and difference together brought back to C and added to the map.
+    The map is normalised and reduced to C/2, and its nodes are joined to their dilated k nearest neighbours. In each
+    channel the largest difference to a neighbour is taken (max-relative aggregation, the graph layer of Vision GNN).
+    Node and difference together are brought back to C and added to the map.
 
     Args:
         channels: C, even.

@@ -87,7 +87,7 @@ class MergedClasses(nn.Module):
         return self.network.distance_maps
 
     def folded(self) -> "MergedClasses":
-        """A copy for inference alone, as of `Monch.folded`."""
+        """A copy for inference alone, see `Monch.folded`."""
         return MergedClasses(self.network.folded(), self._class_table, self.groups)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -142,8 +142,8 @@ def reword(
     Args:
         network: with its weights loaded; changed in place.
         checkpoint: file of the weights; only so that a config loads them first.
-        words: file as of `read_wording`; None leaves the network as it is.
-        text_weights: where the text encoder's weights are, as of `initialise_weights`.
+        words: file, see `read_wording`; None leaves the network as it is.
+        text_weights: where the text encoder's weights are, see `initialise_weights`.
         onnx: an export that is to be run in place of the network, whose words cannot be changed.
 
     Raises:

@@ -56,10 +56,10 @@ def along(axes: Tensor, features: Tensor) -> Tensor:
     """Features `[..., D]` less the mean of those trained on, along their principal axes alone, as unit vectors.
 
     Sentences about nuclei are much alike, and other wordings of a class lie near those trained on only in the few
-    directions in which these differ: what is left of a sentence is what it says. Of the mean itself nothing is left.
+    directions in which these differ: what is left of a sentence is its own meaning. Of the mean itself nothing is left.
 
     Args:
-        axes: as of `principal_axes`, filled up with rows of 0 at will.
+        axes: see `principal_axes`, filled up with rows of 0 at will.
         features: of sentences, or means of them.
     """
     mean, directions = axes[0], axes[1:]

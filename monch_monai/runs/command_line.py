@@ -79,9 +79,9 @@ class CommandLine:
         """Refuses what no run could use, before any of it is resolved.
 
         Raises:
-            InputError: an override is of a name that the config files do not have, the error names one that is near; it
-                is None, where the config has another value; an overlay has a name that nothing uses; a path is no
-                text; a file does not exist; the config does not have an id to run, or has another version's; or this
+            InputError: an override is of a name that the config files do not have; the error names one that is near. It
+                is None, where the config has another value. An overlay has a name that nothing uses. A path is no
+                text. A file does not exist. The config does not have an id to run, or has another version's. This
                 version does not have a component that the config names, or not with its arguments.
         """
         files = ConfigParser.load_config_files(self.config_files)

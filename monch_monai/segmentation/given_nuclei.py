@@ -64,7 +64,7 @@ class GivenNuclei:
         """Places the outlines on the slide; returns the box of each.
 
         Where only a part of the file was scanned, outlines may be in px of that part, as QuPath writes them, or of the
-        whole file: those are taken under which more of the outlines are darker than what is around them. Left out are
+        whole file. Those are taken under which more of the outlines are darker than what is around them. Left out are
         outlines of no stated type that are longer than 64 µm, which no nucleus is, and those outside the slide.
 
         Raises:

@@ -18,9 +18,9 @@ SCHEMA = pa.schema(
         ("geometry", pa.binary()),
     ]
 )
-"""A row a nucleus: centroid `x`, `y` in px of level 0; area in µm²; circularity 4π area / perimeter², at most 1;
-`mean_prob` that of its class, over its pixels; `probs` those of all classes of nuclei; `source` the place of its
-outline in another tool's file, else null; `geometry` its outline as WKB, px of level 0.
+"""A row a nucleus: centroid `x`, `y` in px of level 0; area in µm²; circularity 4π area / perimeter², at most 1.
+`mean_prob` is that of its class, over its pixels; `probs` are those of all classes of nuclei. `source` is the place of
+its outline in another tool's file, else null. `geometry` is its outline as WKB, px of level 0.
 """
 
 

@@ -2,7 +2,7 @@
 
 Laboratories stain and scan tissue up to twice as dark as one another, and a network takes nuclei of a darkness that it
 never saw for background. So a checkpoint records the optical density of the tissue it was trained on, its
-`reference_density`, and darker images are lightened to it before the network sees them: each colour channel's optical
+`reference_density`, and darker images are lightened to it before the network sees them. Each colour channel's optical
 density (Beer and Lambert, by the natural logarithm) is multiplied by the ratio of both. The idea of bringing an image's
 colours to those of a reference is Reinhard's (2001). Paler images stay as they are: on held-out fields
 darkening cost more than it gave (`bundle/docs/accuracy.md`).

@@ -35,7 +35,7 @@ class RandStainJitterd(RandomizableTransform, MapTransform):
     """Varies the amounts of haematoxylin, eosin and residual, and the optical density, of RGB images.
 
     Images are `[3, H, W]` with values 0 to 1. Other than a gamma that is kept to an image's own darkest and lightest
-    value, as MONAI's is, the factor of the optical density makes tiles darker or paler than any that are there.
+    value, as MONAI's is, the factor of the optical density makes tiles darker or paler than any of the data.
 
     Args:
         keys: of the images.

@@ -41,10 +41,10 @@ class OutlineTiles:
     def tile(self, level: int, x: int, y: int) -> bytes:
         """A tile, little-endian.
 
-        Of outlines: counts of nuclei, rings and points, uint32; then rows of nuclei uint32, each ring's nucleus uint32
-        and number of points uint32, points (x, y) int16 in 1/`UNITS` px from the tile's corner, mean probabilities
-        uint16 in 1e-4, classes uint8. Of dots: their count, uint32; then mean probabilities uint16, columns, rows (in
-        cells of `CELL` px) and classes uint8.
+        Of outlines: counts of nuclei, rings and points, uint32. Then follow rows of nuclei uint32, each ring's nucleus
+        uint32 and number of points uint32, points (x, y) int16 in 1/`UNITS` px from the tile's corner, mean
+        probabilities uint16 in 1e-4, classes uint8. Of dots: their count, uint32; then mean probabilities uint16,
+        columns, rows (in cells of `CELL` px) and classes uint8.
         """
         side = SPAN << level
         rows = self.index.within(x * side, y * side, side)

@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Sends what an address holds."""
-        refused = self._refusal()
+        refused = self._refused_because()
         if refused:
             self._send(403, Page("text/plain; charset=utf-8", refused.encode()))
             return
@@ -100,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def _refusal(self) -> str:
+    def _refused_because(self) -> str:
         """Why a request is refused; empty where it is not."""
         hosts = [f"{name}:{self.server.server_port}" for name in (HOST, "localhost")]
         host, origin = self.headers.get_all("Host", []), self.headers.get("Origin")

@@ -34,8 +34,8 @@ TRIANGLE = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
 class AnnotationFile:
     """Microscopy Bulk Simple Annotations (PS3.3 A.87) of closed polygons in px of the source's Total Pixel Matrix.
 
-    A group has the property type Nucleus with the kind of cell as modifier, the class's name as label and its colour;
-    probabilities, area and features are its measurements, without the nuclei that have no value, and without those
+    A group has the property type Nucleus with the kind of cell as modifier, the class's name as label and its colour.
+    Probabilities, area and features are its measurements, without the nuclei that have no value, and without those
     that no nucleus of the class has. Coordinates are single precision. Holes, and smaller parts of outlines in several,
     are left out: the standard has neither.
 

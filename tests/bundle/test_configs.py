@@ -10,6 +10,7 @@ import monch_monai
 from monch_monai.class_table import PANNUKE
 from monch_monai.errors import find_input_error
 from monch_monai.runs.rules import PATHS, RULES
+from scripts.try_documents import documents
 from tests.bundle.conftest import CONFIGS, REPOSITORY
 
 RUNNABLE = ["train.json", "inference.json", "inference_wsi.json"]
@@ -134,7 +135,7 @@ def test_one_version_everywhere() -> None:
 
 
 def test_every_file_the_documents_point_to_is_there() -> None:
-    for document in (REPOSITORY / "README.md", REPOSITORY / "bundle" / "docs" / "README.md"):
+    for document in documents():
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text(encoding="utf-8"))
         assert [link for link in links if not (document.parent / link).is_file()] == []
 

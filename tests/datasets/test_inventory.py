@@ -107,7 +107,7 @@ def test_pixels_that_are_not_counted_have_no_say_in_the_contrast():
 
 
 @pytest.mark.parametrize("rows", [ENOUGH // SIZE, SIZE - ENOUGH // SIZE], ids=["nuclei", "surroundings"])
-def test_too_little_to_judge_gives_no_contrast_and_no_refusal(rows):
+def test_too_little_to_judge_gives_no_contrast_and_no_error(rows):
     inventory = counted(a=[tile(rows=[(1, rows)], nuclei_color=BLUE[::-1])])
     assert np.isnan(inventory.stain_contrast("a"))
     inventory.check_colors()
