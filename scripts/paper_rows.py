@@ -23,7 +23,7 @@ OVERLAYS = {
     "without HF": ("ablations/without_high_pass",), "without Topo": ("ablations/without_topology",),
     "without q_h": ("ablations/without_query_high",), "without q_v": ("ablations/without_query_conv",),
     "without q_t": ("ablations/without_query_topo",), "without q_T": ("ablations/without_query_text",),
-    "PLIP": ("encoders/plip",), "CONCH": ("encoders/conch",), "UNI": ("encoders/uni",),
+    "PLIP": ("encoders/plip", "encoders/plip_224"), "CONCH": ("encoders/conch",), "UNI": ("encoders/uni",),
     "SAM": ("encoders/sam_b", "encoders/sam_l", "encoders/sam_h"),
     "SAM2": tuple(f"encoders/sam2_{size}" for size in ("tiny", "small", "base_plus", "large")),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from monch_monai.class_table import PANNUKE, ClassTable, LabelSets
 from monch_monai.encoders import Format, Publication, PublishedStart
 from monch_monai.errors import InputError
 from monch_monai.losses import one_hot, several_of
+from monch_monai.networks.recorded import RecordedNetwork
 
 BRANCHES = (HoVerNetBranch.NP.value, HoVerNetBranch.HV.value, HoVerNetBranch.NC.value)
 """Branches in the order of their channels: background and nucleus; horizontal and vertical; the classes."""
@@ -51,7 +52,7 @@ PREACT = Publication(
 """The encoder's weights of ImageNet, at the address that its authors and MONAI name, with no published checksum."""
 
 
-class HoVerNetMaps(nn.Module):
+class HoVerNetMaps(RecordedNetwork):
     """MONAI's fast HoVer-Net, padded so that its maps have the image's size, with its branches in one tensor.
 
     Args:
@@ -60,7 +61,7 @@ class HoVerNetMaps(nn.Module):
     """
 
     def __init__(self, class_table: ClassTable = PANNUKE, **settings: Any) -> None:
-        super().__init__()
+        super().__init__(class_table)
         self.hovernet = HoVerNet(mode="fast", out_classes=len(class_table), decoder_padding=True, **settings)
 
     def published_start(self) -> PublishedStart:

@@ -52,7 +52,7 @@ class MaSam(AdaptedSam):
         dropout: float = 0.1,
         **sizes: Any,
     ) -> None:
-        super().__init__(size, image_size, len(class_table), (4, 8, 16, 32), **sizes)
+        super().__init__(class_table, size, image_size, len(class_table), (4, 8, 16, 32), **sizes)
         blocks, channels = self.encoder.trunk.blocks, self.encoder.trunk.embed_dim
         self.fact = Fact(channels, len(blocks), rank, dropout)
         self.adapters = nn.ModuleList(BlockAdapters(channels, hidden) for _ in blocks)

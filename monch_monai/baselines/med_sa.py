@@ -45,7 +45,7 @@ class MedSa(AdaptedSam):
         self, class_table: ClassTable = PANNUKE, size: str = "b", image_size: int = 1024, **sizes: Any
     ) -> None:
         nuclei = len(class_table) - 1
-        super().__init__(size, image_size, max(LEAST_MASKS, nuclei), **sizes)
+        super().__init__(class_table, size, image_size, max(LEAST_MASKS, nuclei), **sizes)
         self.nuclei = nuclei
         self.decoder.prompt.requires_grad_(False)
         blocks = self.encoder.trunk.blocks

@@ -15,7 +15,9 @@ from monai.networks.nets.vista3d import TwoWayTransformer
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
+from monch_monai.class_table import ClassTable
 from monch_monai.encoders import PublishedStart, Sam, formats
+from monch_monai.networks.recorded import RecordedNetwork
 from monch_monai.settings import multiple, word
 
 PATCH = 16
@@ -102,13 +104,14 @@ class SamMaskDecoder(nn.Module):
         )
 
 
-class AdaptedSam(nn.Module):
+class AdaptedSam(RecordedNetwork):
     """SAM whose image encoder stays as published while adapters, which subclasses hook into its blocks, are trained.
 
     The encoder is frozen weight by weight and stays in training mode. What depends on the number of masks (their
     tokens, their hypernetworks, the IoU head) starts random, all else of SAM from its published file.
 
     Args:
+        class_table: T classes, background included.
         size: of SAM: b, l or h.
         image_size: longer side of what the encoder sees, px; images are resized to it, and the maps back.
         masks: M.
@@ -119,8 +122,16 @@ class AdaptedSam(nn.Module):
         InputError: `size` is none of the three, or `image_size` no multiple of 16.
     """
 
-    def __init__(self, size: str, image_size: int, masks: int, shares: Sequence[int] = (4, 8), **sizes: Any) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        class_table: ClassTable,
+        size: str,
+        image_size: int,
+        masks: int,
+        shares: Sequence[int] = (4, 8),
+        **sizes: Any,
+    ) -> None:
+        super().__init__(class_table)
         self.image_size = multiple("image_size", image_size, of=PATCH)
         self.encoder = Sam(word("size", size, ("b", "l", "h")), **sizes)
         self.encoder.requires_grad_(False)

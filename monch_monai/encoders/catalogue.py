@@ -15,6 +15,7 @@ ENCODERS: Mapping[str, Callable[[], ImageEncoder]] = {
     **{f"clip_{size.lower()}": partial(ClipResNet, size) for size in ("RN50", "RN50x4", "RN101")},
     **{f"clip_{size.lower().replace('-', '_')}": partial(clip_vit, size) for size in ("ViT-B-16", "ViT-L-14")},
     "plip": plip,
+    "plip_224": partial(plip, tile_px=224),
     "conch": conch,
     "uni": uni,
     **{f"sam_{size}": partial(Sam, size) for size in ("b", "l", "h")},

@@ -14,6 +14,8 @@ from monch_monai.encoders.publication import Publication, formats
 from monch_monai.encoders.text import ClipText, ConchText, TextEncoder
 
 STRIDE = 16
+TILE = 256
+"""Side of a tile, px."""
 
 
 class VisionTransformer(ImageEncoder):
@@ -22,7 +24,7 @@ class VisionTransformer(ImageEncoder):
     A token sees 16 px of the image whatever the patch size is: for patches of p px the image is scaled by p / 16 first.
     A tile of 256 px becomes the 224 px that ViT-L/14 was trained on, and 512 px for ViT-B/32. So the published weights
     are used unchanged, and the rest of the network gets maps of one size. Position embeddings are interpolated to the
-    image's size.
+    image's size. With `tile_px` tokens are as coarse as the patches make them, and the map is enlarged to stride 16.
 
     Args:
         name: of the encoder.
@@ -30,6 +32,8 @@ class VisionTransformer(ImageEncoder):
         publication: its published weights.
         mean: of the images it was trained on.
         std: their standard deviation by channel.
+        tile_px: side that a tile of 256 px is scaled to, such as the 224 px trained on; images of other sizes by the
+            same factor, to whole patches. None lets each token see 16 px.
         sizes: of the architecture, where they are not the model's.
     """
 
@@ -42,11 +46,13 @@ class VisionTransformer(ImageEncoder):
         publication: Publication,
         mean: Sequence[float] = CLIP_MEAN,
         std: Sequence[float] = CLIP_STD,
+        tile_px: int | None = None,
         **sizes: Any,
     ) -> None:
         super().__init__()
         self.name, self.publication, self.mean, self.std = name, publication, mean, std
         self.trunk = timm.create_model(model, num_classes=0, dynamic_img_size=True, **sizes)
+        self.tile_px = tile_px
         self.channels = (self.trunk.embed_dim,)
         self.matcher = self.trunk.group_matcher()
 
@@ -54,11 +60,17 @@ class VisionTransformer(ImageEncoder):
         """`[B, 3, H, W]` to `[B, C, H/16, W/16]`, one map."""
         height, width = image.shape[-2] // STRIDE, image.shape[-1] // STRIDE
         patch = self.trunk.patch_embed.patch_size[0]
-        if patch != STRIDE:
-            size = (height * patch, width * patch)
+        grid = (height, width)
+        if self.tile_px is not None:
+            grid = tuple(max(1, round(cells * STRIDE / TILE * self.tile_px / patch)) for cells in grid)
+        size = tuple(cells * patch for cells in grid)
+        if size != image.shape[-2:]:
             image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
-        tokens = self.trunk.forward_features(image)[:, self.trunk.num_prefix_tokens :]  # [B, H/16 * W/16, C]
-        return (tokens.mT.unflatten(2, (height, width)),)
+        tokens = self.trunk.forward_features(image)[:, self.trunk.num_prefix_tokens :]  # [B, cells, C]
+        middle = tokens.mT.unflatten(2, grid)
+        if grid != (height, width):
+            middle = F.interpolate(middle, size=(height, width), mode="bilinear", align_corners=False)
+        return (middle,)
 
 
 def clip_vit(model: str = "ViT-B-16", **sizes: Any) -> VisionTransformer:
@@ -72,12 +84,16 @@ def clip_vit(model: str = "ViT-B-16", **sizes: Any) -> VisionTransformer:
     return VisionTransformer(f"clip_{model.lower().replace('-', '_')}", architecture, publication, **sizes)
 
 
-def plip(**sizes: Any) -> VisionTransformer:
-    """PLIP (Huang et al., 2023): CLIP's ViT-B/32, trained on with pathology images and their captions."""
+def plip(tile_px: int | None = None, **sizes: Any) -> VisionTransformer:
+    """PLIP (Huang et al., 2023): CLIP's ViT-B/32, trained on with pathology images and their captions.
+
+    With `tile_px`, see `VisionTransformer`, its name is `plip_224`, or of another size.
+    """
     files, kinds = ("pytorch_model.bin", "model.safetensors"), formats("transformers_clip", "open_clip_vit")
     text = partial(ClipText, "ViT-B-32")
     publication = Publication("vinid/plip", files, kinds, licence="none stated", text=text)
-    return VisionTransformer("plip", "vit_base_patch32_clip_quickgelu_224", publication, **sizes)
+    name = "plip" if tile_px is None else f"plip_{tile_px}"
+    return VisionTransformer(name, "vit_base_patch32_clip_quickgelu_224", publication, tile_px=tile_px, **sizes)
 
 
 def conch(**sizes: Any) -> VisionTransformer:

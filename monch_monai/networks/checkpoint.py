@@ -17,6 +17,7 @@ from monch_monai.files import existing_file, refuse_damaged_zip, sha256
 from monch_monai.networks.monch import Monch
 from monch_monai.networks.onnx import OnnxNetwork, refuse_words_of_export
 from monch_monai.networks.provenance import DENSITY, EARLIER_DENSITY, KEY, Provenance, convert_earlier, read_provenance
+from monch_monai.networks.recorded import RecordedNetwork, add_record
 from monch_monai.settings import flag
 
 ENCODER = "image_encoder."
@@ -51,6 +52,8 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
         network.use_text_dim(text_dim_of(state, network))
     expected = network.state_dict()
     convert_earlier(state)
+    if isinstance(network, RecordedNetwork):
+        add_record(network, state)
     state = merge_adapters(state)
     for name in expected.keys() & {DENSITY, "text_axes"}:
         state.setdefault(name, torch.zeros_like(expected[name]))  # earlier versions stored none
@@ -67,12 +70,12 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> Path:
         network.load_state_dict(state)
     except InputError as error:
         raise InputError(f"checkpoint {file}: {error}") from error
-    if not isinstance(network, Monch):
+    if not isinstance(network, Monch | RecordedNetwork):
         weights = Origin("checkpoint", file.name, sha256=sha256(file))
         network.provenance = Provenance(type(network).__name__, weights)  # type: ignore[assignment]
         return file
     logger.info("weights of %s: %s", file, network.provenance)
-    if not network.provenance.image_weights.pretrained:
+    if isinstance(network, Monch) and not network.provenance.image_weights.pretrained:
         logger.warning("%s was trained from random encoder weights: expect poor results on other tissue", file)
     return file
 
@@ -84,13 +87,16 @@ def _fits(name: str, found: Tensor, expected: Tensor) -> bool:
 
 
 def refuse_another_encoder(own: Mapping[str, Tensor], found: Mapping[str, Tensor], file: Path) -> None:
-    """Compares the image encoders that two networks' state dicts record, where both do.
+    """Compares the image encoders, or classes of networks without one, that two networks' state dicts record.
 
     Raises:
         InputError: `found`, from `file`, records another encoder than `own`, or its record is damaged.
     """
     ours, theirs = read_provenance(own), _record_of(found, file)
     if ours is not None and theirs is not None and ours.encoder != theirs.encoder:
+        if not (ours.architecture and theirs.architecture):  # one of them is no MONCH
+            remedy = "use the overlay that it was trained with, or none for MONCH"
+            raise InputError(f"checkpoint {file} is of {theirs.encoder}, the config's network {ours.encoder}: {remedy}")
         overlays = f"{ours.encoder}: use the overlay of that name in configs/encoders/ ({DEFAULT_ENCODER} needs none)"
         raise InputError(f"checkpoint {file} has the encoder {theirs.encoder}, the config's network {overlays}")
 

@@ -23,7 +23,8 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint, read_state, text_dim_of
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.provenance import Provenance, read_provenance
+from monch_monai.networks.provenance import Provenance, provenance_of, read_provenance
+from monch_monai.networks.recorded import RecordedNetwork
 from monch_monai.settings import flag, whole_number, word
 
 PROMPTS = ("attributes", "fixed", "names", "random")
@@ -86,10 +87,12 @@ def initialise_weights(
             other = type(network).__name__
             raise InputError(f"{name} is a setting of MONCH, which {other} does not have: leave it out")
         if checkpoint is not None and not resume:
-            load_checkpoint(network, checkpoint)
+            path = load_checkpoint(network, checkpoint)
+            if isinstance(network, RecordedNetwork):
+                network.provenance = network.provenance.child(sha256(path))
         elif start is not None and not resume:
             began = load_start(start, encoder_weights, may_be_random)
-            network.provenance = Provenance(type(network).__name__, began)  # type: ignore[assignment]
+            network.provenance = replace(provenance_of(network), image_weights=began)  # type: ignore[assignment]
             return began
         return None
     word("prompts", prompts, PROMPTS)

@@ -18,7 +18,8 @@ def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool =
 
     The environment variable `MONCH_OPS` is read at each call. By its default, `auto`, Triton runs on GPUs where the
     kernel can and `by_default` is true. Triton's interpreter (`TRITON_INTERPRET=1`, a debugging aid that runs kernels
-    on the CPU, slowly) runs only where `triton` is named.
+    on the CPU, slowly) runs only where `triton` is named. At its first use on a device a kernel is compared with the
+    definition (`self_check`); where the two disagree, a warning states so and the definition runs from then on.
 
     Args:
         op: name of the op, for the message.
@@ -35,17 +36,29 @@ def choose(op: str, device: torch.device, obstacle: str = "", by_default: bool =
     if choice == "reference":
         return choice
     obstacle = _obstacle(device.type, device.index) or obstacle
-    if choice == "auto":
-        return "triton" if by_default and device.type == "cuda" and not obstacle else "auto"
+    if choice == "auto" and (obstacle or not by_default or device.type != "cuda"):
+        return choice
     if obstacle:
         raise InputError(f"MONCH_OPS=triton cannot run {op}: {obstacle}; use auto or reference")
-    return choice
+    return "triton" if _is_recording(device) or _agrees(op, device) else "reference"
 
 
 def is_traced() -> bool:
     """Whether a graph is being made that must run without this package: by tracing, `torch.export` or to ONNX."""
     by_jit: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return by_jit or torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+
+
+def _is_recording(device: torch.device) -> bool:
+    """Whether a graph is being made, in which nothing else may run."""
+    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return capturing or torch.compiler.is_compiling() or is_traced()
+
+
+def _agrees(op: str, device: torch.device) -> bool:
+    from monch_monai.ops import self_check  # imports the ops' definitions, beside which ops import this module
+
+    return self_check.agrees(op.partition("'")[0], device)
 
 
 @functools.cache

@@ -25,6 +25,10 @@ BASELINES = {
     "MaSam": "MA-SAM",
 }  # fmt: skip
 """Names of other networks by their class, as Table 1 has them."""
+PUBLISHED = ("HoVerNetMaps", "CppNet", "MedSa", "MaSam")
+"""Those of them that have published weights to start from."""
+STARTS = {"random": "random weights", "unknown": "start not recorded", "checkpoint": "start not recorded"}
+"""Kinds of starts that are not from published weights; an evaluation of an earlier version has the checkpoint alone."""
 WHOLE = "MONCH"
 TRAINING_SETTINGS = (
     *("epochs", "batch_size", "accumulation_steps", "learning_rate", "learning_rate_drop", "layer_decay", "freeze"),
@@ -126,9 +130,18 @@ class EvaluatedRun:
         return label if self.provenance.image_weights.pretrained else f"{label}, random weights"
 
     @property
+    def start(self) -> str:
+        """How the row of another network states what its training started from; empty where that is as published."""
+        if _class_name(self.network_def) not in PUBLISHED:
+            return ""
+        return STARTS.get(self.provenance.image_weights.kind, "")
+
+    @property
     def system(self) -> str:
-        """The network's row, with MONCH's encoder where that is not CLIP as published."""
-        return self.row if self.encoder == "CLIP" or self.row in BASELINES.values() else f"{self.row}, {self.encoder}"
+        """The network's row, with MONCH's encoder where that is not CLIP as published, and with another's start."""
+        if self.row in BASELINES.values():
+            return f"{self.row}, {self.start}" if self.start else self.row
+        return self.row if self.encoder == "CLIP" else f"{self.row}, {self.encoder}"
 
     @cached_property
     def method(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import jinja2
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.files import write_text_atomically
-from monch_monai.report.evaluated_run import EvaluatedRun
+from monch_monai.report.evaluated_run import BASELINES, EvaluatedRun
 from monch_monai.report.figures import draw_all
 from monch_monai.report.sections import TEXTS, key_numbers, page_sections
 from monch_monai.report.table_files import cell, write_table
@@ -38,11 +38,10 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
     loader = jinja2.PackageLoader("monch_monai.report", "")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=loader)
     environment.filters["cell"] = cell
-    random = "The image encoder started from random weights, not from CLIP's as in the paper."
     page = environment.get_template("template.html").render(
         title="MONCH: an evaluation",
         subtitle=f"{run.scores['images']:,} tiles, {run.record['started']}. For research only; not for diagnosis.",
-        warnings=[] if run.provenance.image_weights.pretrained else [random],
+        warnings=_warnings(run),
         numbers=key_numbers(run),
         sections=page_sections(run, tables),
         provenance=_provenance(run),
@@ -50,6 +49,13 @@ def write_report(output_dir: str | Path, checkpoint: str | Path | None = None) -
     path = folder / "report.html"
     write_text_atomically(path, page)
     return path
+
+
+def _warnings(run: EvaluatedRun) -> list[str]:
+    if run.row in BASELINES.values():
+        return [f"{run.row}: {run.start}, where published ones exist."] if run.start else []
+    random = "The image encoder started from random weights, not from CLIP's as in the paper."
+    return [] if run.provenance.image_weights.pretrained else [random]
 
 
 def _provenance(run: EvaluatedRun) -> dict[str, Any]:

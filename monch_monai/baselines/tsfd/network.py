@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.errors import InputError
+from monch_monai.networks.recorded import RecordedNetwork
 from monch_monai.tissues import TISSUES
 
 HAEMATOXYLIN, EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)
@@ -18,7 +19,7 @@ STAGES = (1, 2, 3, 4, 5)
 MULTIPLE = 16
 
 
-class TsfdNet(nn.Module):
+class TsfdNet(RecordedNetwork):
     """TSFD-Net (Ilyas et al., Neural Networks 2022), with its three outputs in one tensor.
 
     An image is doubled in size. Six maps of EfficientNet-B4 are brought to C channels, fused top-down and bottom-up
@@ -39,7 +40,7 @@ class TsfdNet(nn.Module):
     def __init__(
         self, class_table: ClassTable = PANNUKE, channels: int = 160, rounds: int = 3, dropout: float = 0.2
     ) -> None:
-        super().__init__()
+        super().__init__(class_table)
         self.trunk = timm.create_model("tf_efficientnet_b4", num_classes=0, in_chans=6, drop_path_rate=0.2)
         widths = [self.trunk.blocks[number][-1].conv_pwl.out_channels for number in STAGES]
         self.gates = nn.ModuleList(Gate(n, channels, dropout) for n in (*widths, self.trunk.num_features))
