@@ -1,10 +1,13 @@
 """The segmentation losses."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monch_monai.class_table import IGNORE_INDEX, LabelSets
+from monch_monai.errors import InputError
 from monch_monai.settings import number
 
 
@@ -15,17 +18,32 @@ class PerClassBCE(nn.Module):
     of those classes' maps: the cross-entropy of "at least one of them", `-log(1 - prod(1 - p))`. That is the likelihood
     of the set by independent maps. Learning from sets of labels is Cour et al.'s (2011).
 
+    The gradient of that term goes to the maps in proportion to their probabilities, so a map that is ahead by chance
+    stays ahead. With `class_shares` its members share it by these instead, at the same value of the loss: pixels whose
+    class is known decide their order.
+
     Args:
         labels: what the values of class maps stand for; None where each is a class.
         background_weight: of the background's map in the mean over classes, where each other map has 1.
+        class_shares: `T` numbers of at least 0, such as the share of pixels of each class. A set whose classes have 0
+            alone is shared equally.
 
     Raises:
-        InputError: `background_weight` is no finite number of at least 0.
+        InputError: `background_weight` or a share is no finite number of at least 0, or there is not one share for each
+            class.
     """
 
-    def __init__(self, labels: LabelSets | None = None, background_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        labels: LabelSets | None = None,
+        background_weight: float = 1.0,
+        class_shares: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self.several = several_of(labels)
+        if class_shares is not None and labels is not None and len(class_shares) != len(labels.table):
+            raise InputError(f"class_shares has {len(class_shares)} numbers; give one for each of {len(labels.table)}")
+        self.shares = class_shares and tuple(number("class_shares", share, least=0) for share in class_shares)
         self.background_weight = number("background_weight", background_weight, least=0)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -43,7 +61,10 @@ class PerClassBCE(nn.Module):
             if here.any():
                 inside = torch.zeros(logits.shape[1], 1, 1, dtype=torch.bool, device=logits.device)
                 inside[members] = True
-                term = F.softplus(-any_of(logits[:, members]))[:, None]
+                joint = any_of(logits[:, members])
+                if self.shares:
+                    joint = joint.detach() + _weighted(logits[:, members], [self.shares[m] for m in members])
+                term = F.softplus(-joint)[:, None]
                 loss = torch.where(here & inside, term / len(members), loss)  # shared among the members' maps
         if self.background_weight != 1:
             weights = torch.ones(logits.shape[1], 1, 1, device=loss.device)
@@ -65,16 +86,21 @@ class BCEAndDice(nn.Module):
         dice_weight: 0 leaves the cross-entropy alone.
         labels: as in `PerClassBCE`.
         background_weight: of the cross-entropy, as in `PerClassBCE`.
+        class_shares: as in `PerClassBCE`.
 
     Raises:
-        InputError: a weight is no finite number of at least 0.
+        InputError: a weight is no finite number of at least 0, or `class_shares` are refused.
     """
 
     def __init__(
-        self, dice_weight: float = 0.5, labels: LabelSets | None = None, background_weight: float = 1.0
+        self,
+        dice_weight: float = 0.5,
+        labels: LabelSets | None = None,
+        background_weight: float = 1.0,
+        class_shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self.bce = PerClassBCE(labels, background_weight)
+        self.bce = PerClassBCE(labels, background_weight, class_shares)
         self.dice_weight = number("dice_weight", dice_weight, least=0)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -144,6 +170,13 @@ def any_of(logits: Tensor) -> Tensor:
     total = F.softplus(logits).sum(dim=1)
     middle = torch.log(torch.expm1(total.clamp(1e-6, 15)))
     return torch.where(total > 15, total, torch.where(total < 1e-5, logits.logsumexp(dim=1), middle))
+
+
+def _weighted(logits: Tensor, shares: list[float]) -> Tensor:
+    """0 `[B, H, W]`, whose gradient goes to `logits [B, K, H, W]` by `shares`, equally where all are 0."""
+    weights = logits.new_tensor(shares) if any(shares) else logits.new_ones(len(shares))
+    mean = torch.einsum("bkhw,k->bhw", logits, weights / weights.sum())
+    return mean - mean.detach()
 
 
 def one_hot(target: Tensor, logits: Tensor, several: dict[int, list[int]]) -> tuple[Tensor, Tensor]:

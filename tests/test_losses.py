@@ -239,6 +239,28 @@ def test_a_set_is_satisfied_by_any_of_its_classes_and_by_no_other():
     assert min(cost(), cost(2), cost(0), cost(1, 2), cost(0, 1)) > 1
 
 
+@pytest.mark.parametrize(("shares", "expected"), [([9, 3, 1, 1, 1, 1], [0.75, 0.25]), ([1, 0, 1, 1, 1, 0], [0.5, 0.5])])
+def test_the_classes_of_a_set_share_its_gradient_as_asked_at_the_same_loss(shares, expected):
+    logits = (4 * noise(1, 6, 3, 4)).requires_grad_()
+    target = torch.full((1, 1, 3, 4), 6)  # the set of classes 1 and 5
+    plain = PerClassBCE(SETS)(logits, target)
+    shared = PerClassBCE(SETS, class_shares=shares)(logits, target)
+    assert shared.item() == pytest.approx(plain.item(), rel=1e-6)
+    gradient, likelihood = (torch.autograd.grad(loss, logits)[0] for loss in (shared, plain))
+    joint = -torch.sigmoid(-any_of(logits.detach()[:, [1, 5]])) / (6 * 12)  # maps, pixels
+    for member, share in zip((1, 5), expected, strict=True):
+        torch.testing.assert_close(gradient[:, member], joint * share, rtol=1e-4, atol=1e-7)
+    others = [0, 2, 3, 4]
+    torch.testing.assert_close(gradient[:, others], likelihood[:, others])
+    assert not torch.allclose(gradient, likelihood)
+
+
+def test_shares_for_another_number_of_classes_are_refused():
+    for loss in (PerClassBCE, BCEAndDice):
+        with pytest.raises(InputError, match="class_shares has 2 numbers; give one for each of 6"):
+            loss(labels=SETS, class_shares=[1, 2])
+
+
 def test_dice_leaves_out_pixels_of_several_classes_for_those_classes_alone():
     logits, target = noise(1, 6, 4, 4), class_map(1, 1, 4, 4)
     several = target.clone()

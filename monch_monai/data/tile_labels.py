@@ -53,8 +53,11 @@ class TileLabels:
                 found[int(value)] = True
         return found
 
-    def class_shares(self, tiles: Tiles | SeveralTiles, folds: Sequence[str]) -> list[float]:
-        """Share of the counted pixels of each class of the table; pixels of several classes are divided among them."""
+    def class_shares(self, tiles: Tiles | SeveralTiles, folds: Sequence[str], known_alone: bool = False) -> list[float]:
+        """Share of the counted pixels of each class of the table.
+
+        Pixels of several classes are divided among them, or with `known_alone` left out.
+        """
         pixels = np.zeros(len(self.sets))
         for dataset, inner in tiles.parts(folds):
             values = dataset.vocabulary.lookup(self.sets)
@@ -62,5 +65,6 @@ class TileLabels:
                 for value, name in zip(values, dataset.vocabulary.names, strict=False):
                     pixels[value] += int(row[f"{name}_pixels"])
         allowed = self.sets.allowed
-        of_class = pixels @ (allowed / allowed.sum(axis=1, keepdims=True))
+        members = allowed.sum(axis=1, keepdims=True)
+        of_class = pixels @ (allowed * (members == 1) if known_alone else allowed / members)
         return [float(share) for share in of_class / max(of_class.sum(), 1)]

@@ -172,6 +172,9 @@ def test_pixels_of_several_classes_are_divided_among_them(both):
     rows[0] = 6 * SIZE - 8 - 1  # eight rows of nuclei, one of ignored pixels
     assert shares == pytest.approx(rows / (6 * SIZE - 1))
     assert sum(shares) == pytest.approx(1)
+    known = TileLabels(both, PANNUKE).class_shares(both, both.split(1, "train"), known_alone=True)
+    rows = np.array([rows[0], 2, 1, 1, 2, 0])
+    assert known == pytest.approx(rows / rows.sum())
 
 
 def test_shares_follow_the_folds_and_those_of_nothing_are_zero(both, tmp_path):
