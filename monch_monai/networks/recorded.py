@@ -14,7 +14,7 @@ UNRECORDED = Origin("unknown", "an earlier version recorded no start")
 class RecordedNetwork(nn.Module):
     """A network whose checkpoints state its classes, which weights its training started from, and by what recipe.
 
-    State dicts of earlier versions, which store no provenance, load as of an unknown start.
+    State dicts of earlier versions, which store no provenance, load as from an unknown start.
 
     Args:
         class_table: T classes, background included.
