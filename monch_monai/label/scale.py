@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
 from monch_monai.errors import InputError
 from monch_monai.geometry import NETWORK_MPP, Mpp
-from monch_monai.label.images import is_slide
+from monch_monai.slides.image_files import is_slide
 from monch_monai.slides import open_slide
 
 FILE, REQUEST, IMAGE, SLIDE, LABEL, SERVER = (

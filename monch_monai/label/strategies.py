@@ -11,7 +11,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
-from monch_monai.label.images import is_slide, open_image
+from monch_monai.slides.image_files import is_slide, open_image
 from monch_monai.label.infer import MonchInfer
 from monch_monai.label.labels import requested_part
 from monch_monai.label.studies import Studies

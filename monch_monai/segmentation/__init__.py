@@ -4,7 +4,7 @@ from monch_monai.segmentation.features import Features
 from monch_monai.segmentation.finder import NucleusFinder
 from monch_monai.segmentation.found_nuclei import FoundNuclei
 from monch_monai.segmentation.given_nuclei import GivenNuclei, nucleus_finder
-from monch_monai.segmentation.image import ImageNuclei, SegmentedRegion, find_nuclei, segment_part, segment_regions
+from monch_monai.segmentation.image import ImageNuclei, SegmentedRegion, find_nuclei, part_regions, segment_part, segment_regions
 from monch_monai.segmentation.neighbours import Neighbourhood
 from monch_monai.segmentation.nuclei_table import SCHEMA, named, polygons_of
 from monch_monai.segmentation.pipeline import Pipeline, RegionStore, Seconds, Workers
@@ -35,6 +35,7 @@ __all__ = [
     "margin_px",
     "named",
     "nucleus_finder",
+    "part_regions",
     "polygons_of",
     "regions",
     "segment_part",

@@ -1,4 +1,4 @@
-"""Images of a studies folder: whole slides, and pictures as slides of one level."""
+"""Files of images: whole slides, and pictures as slides of one level."""
 
 from pathlib import Path
 
@@ -8,8 +8,9 @@ from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
 from monch_monai.data.images import read_rgb
 from monch_monai.errors import InputError
 from monch_monai.geometry import NETWORK_MPP
-from monch_monai.slides import SUFFIXES as SLIDE_SUFFIXES
-from monch_monai.slides import ImageSlide, Slide, open_slide
+from monch_monai.slides.formats import SUFFIXES as SLIDE_SUFFIXES
+from monch_monai.slides.formats import open_slide
+from monch_monai.slides.slide import ImageSlide, Slide
 
 SUFFIXES = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *SLIDE_SUFFIXES)))
 
