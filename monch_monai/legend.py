@@ -25,9 +25,7 @@ Entry = tuple[str, Color | None]
 """A text, and the colour of the contour before it; None is the scale bar."""
 
 
-def with_legend(
-    picture: Picture, class_table: ClassTable, mpp: float, counts: Sequence[int] | None = None
-) -> Picture:
+def with_legend(picture: Picture, class_table: ClassTable, mpp: float, counts: Sequence[int] | None = None) -> Picture:
     """The picture `[H, W, 3]` with a white strip beneath it: a scale bar, and the classes of nuclei.
 
     The picture stays as it is, at the upper left; one that is narrower than an entry of the legend has white beside it.

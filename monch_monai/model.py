@@ -23,8 +23,15 @@ from monch_monai.legend import draw_nuclei
 from monch_monai.networks import Monch, load_checkpoint, reference_density
 from monch_monai.nuclei import rasterise
 from monch_monai.predict import NetworkPredictor, Prediction, Predictor, Tiling
-from monch_monai.segmentation import SCHEMA, FoundNuclei, NucleusFinder, named, part_regions, polygons_of
-from monch_monai.segmentation import segment_regions
+from monch_monai.segmentation import (
+    SCHEMA,
+    FoundNuclei,
+    NucleusFinder,
+    named,
+    part_regions,
+    polygons_of,
+    segment_regions,
+)
 from monch_monai.settings import flag
 from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, open_slide, tissue_and_lightening
 from monch_monai.slides.image_files import is_slide
@@ -96,7 +103,7 @@ class Segmented:
         try:
             import geopandas
         except ImportError as error:
-            raise InputError("nuclei needs geopandas: pip install geopandas, or use table, which has the rows") from error
+            raise InputError("nuclei needs geopandas: pip install geopandas, or use table, a row a nucleus") from error
         numbers = self.table.drop_columns(["source", "geometry"]).to_pandas()
         return geopandas.GeoDataFrame(numbers, geometry=shapely.from_wkb(self.table["geometry"].to_numpy()))
 
@@ -200,9 +207,7 @@ def segment(
                 tables.append(found.nuclei)
         table = named(pa.concat_tables(tables), model.class_table)
         box = slide.box if part is None else part
-        return Segmented(
-            table, model.class_table, box, slide.resolution, factors, image, grid, covered, classes
-        )
+        return Segmented(table, model.class_table, box, slide.resolution, factors, image, grid, covered, classes)
 
 
 class _Counted:
@@ -256,5 +261,6 @@ def _part(region: Sequence[int], slide: Slide) -> Level0Box:
         raise InputError(f"region is {shown(region)}; give x, y, width, height, whole px of level 0")
     part = Level0Box(*map(int, numbers)).common(slide.box)
     if not part.width or not part.height:
-        raise InputError(f"region {tuple(numbers)} lies outside {slide.name}, {slide.size.width}x{slide.size.height} px")
+        size = f"{slide.size.width}x{slide.size.height} px"
+        raise InputError(f"region {tuple(numbers)} lies outside {slide.name} of {size}: give a part of it")
     return part

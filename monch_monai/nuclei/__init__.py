@@ -2,7 +2,7 @@
 
 import lazy_loader
 
-from monch_monai.nuclei.outlines import outlines  # these two have the names of their modules
-from monch_monai.nuclei.rasterise import covered, rasterise
+from monch_monai.nuclei.outlines import outlines as outlines  # not lazily: these have the names of their modules
+from monch_monai.nuclei.rasterise import rasterise as rasterise
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

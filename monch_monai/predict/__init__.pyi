@@ -3,8 +3,8 @@ from .class_mapd import ClassMapd
 from .inferer import LatticeInferer
 from .lattice import Cell, Lattice, Tiling
 from .precision import MixedPrecisionInferer, cpu_capabilities, has_fast_bfloat16
-from .predictor import NetworkPredictor, Predictor
 from .prediction import NaNError, Prediction, class_map, classify
+from .predictor import NetworkPredictor, Predictor
 from .stitching import MemoryCache, TileCache, cut, paste, run_tiles
 
 __all__ = [

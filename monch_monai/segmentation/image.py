@@ -80,7 +80,7 @@ def segment_regions(
 def part_regions(
     grid: WorkingGrid, lattice: Lattice, part: Level0Box | None = None, tissue: Tissue | None = None
 ) -> Iterator[Region]:
-    """Regions of a part of level 0, or of the whole where it is None, that have tissue, with the tiles in or near it."""
+    """Regions of a part of level 0 (None is the whole) that have tissue (None is everywhere), with the tiles near it."""
     covered: WorkingBox = grid.box if part is None else grid.covering(part)
     if tissue is None:
         yield from regions(covered, grid, lattice)

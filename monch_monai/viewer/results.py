@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from monch_monai.class_table import ClassTable
+from monch_monai.cohort import fingerprint
 from monch_monai.data.images import read_rgb
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.slides import ImageSlide, Slide, open_slide
 from monch_monai.viewer.nucleus_table import provenance
 
@@ -56,16 +58,31 @@ class Result:
         settings: Mapping[str, Any] = self.summary.get("settings", {})
         return settings
 
+    def is_replaced(self) -> bool:
+        """Whether the picture has other bytes than were segmented, by what the results record of it.
+
+        Raises:
+            InputError: the picture cannot be read.
+        """
+        if self.summary:
+            recorded = self.settings.get("slide")
+            return recorded is not None and fingerprint(self.picture) != recorded[-1]
+        recorded = self.about.get("image_sha256")
+        return recorded is not None and sha256(self.picture) != recorded
+
     def open(self) -> Slide:
         """The pixels.
 
         Raises:
-            InputError: the slide or image is missing or cannot be read.
+            InputError: the slide or image is missing, is not the one that was segmented, or cannot be read.
         """
         if not self.picture.exists():
             raise InputError(
                 f"{self.picture}, the picture of {self.name}, does not exist: give the folder it is in by --slides"
             )
+        if self.is_replaced():
+            changed = f"{self.picture} is another file than the one whose nuclei {self.name} has"
+            raise InputError(f"{changed}: segment it again, or give the folder of the earlier one by --slides")
         if self.summary:
             return open_slide(self.picture, self.settings.get("mpp"))
         return ImageSlide(read_rgb(self.picture), self.about["source_mpp"][0], str(self.picture))
@@ -118,7 +135,7 @@ def _recorded_source(out: Path) -> Path:
     for record in (folder / name for folder in (out, *out.resolve().parents[:2]) for name in RECORDS):
         if record.is_file():
             run = _read_json(record)
-            given = (run.get("config") or {}).get("dataset_dir")
+            given = (run.get("config") or {}).get("dataset_dir") or (run.get("settings") or {}).get("dataset_dir")
             if (
                 run.get("kind") in ("slides", "inference")
                 and isinstance(given, str)
