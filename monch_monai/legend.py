@@ -86,7 +86,8 @@ def _length_text(um: float) -> str:
 
 def _flow(widths: Iterable[int], width: int, size: int) -> tuple[list[tuple[int, int]], int, int]:
     """Place (x, row) of each entry in rows within a width; the right end of the longest row; number of rows."""
-    places, x, row, right = [], size // 2, 0, 0
+    places: list[tuple[int, int]] = []
+    x, row, right = size // 2, 0, 0
     for each in widths:
         if places and x + each > width:
             x, row = size // 2, row + 1

@@ -21,8 +21,8 @@ from monch_monai.overlay import GAP, draw_contours, side_by_side
 class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
     """Draws some tiles of each evaluation: a row a tile, with the image, the truth's contours, and the prediction's.
 
-    Beneath are a legend and a scale bar, of the 0.25 µm/px of prepared datasets. Rows of smaller tiles end in white. The
-    same tiles whatever the number of processes. For an evaluator of batches of one to many tiles.
+    Beneath are a legend and a scale bar, of the 0.25 µm/px of prepared datasets. Rows of smaller tiles end in white.
+    The same tiles whatever the number of processes. For an evaluator of batches of one to many tiles.
 
     Args:
         folder: for the pictures, `overlay_EPOCH.png`.

@@ -80,7 +80,7 @@ def segment_regions(
 def part_regions(
     grid: WorkingGrid, lattice: Lattice, part: Level0Box | None = None, tissue: Tissue | None = None
 ) -> Iterator[Region]:
-    """Regions of a part of level 0 (None is the whole) that have tissue (None is everywhere), with the tiles near it."""
+    """Regions of a part of level 0 (None: the whole) that have tissue (None: everywhere), with the tiles near that."""
     covered: WorkingBox = grid.box if part is None else grid.covering(part)
     if tissue is None:
         yield from regions(covered, grid, lattice)
