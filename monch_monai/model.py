@@ -3,25 +3,19 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import shapely
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monch_monai.class_table import ClassTable
-from monch_monai.data.images import compare_mpp, read_rgb
 from monch_monai.encoders import ClipResNet50
 from monch_monai.errors import InputError, shown
-from monch_monai.geometry import NETWORK_MPP, Level0Box, LevelBox, Mpp, WorkingBox, WorkingGrid
-from monch_monai.legend import draw_nuclei
+from monch_monai.geometry import Level0Box
 from monch_monai.networks import Monch, load_checkpoint, reference_density
-from monch_monai.nuclei import rasterise
 from monch_monai.predict import NetworkPredictor, Prediction, Predictor, Tiling
 from monch_monai.segmentation import (
     SCHEMA,
@@ -29,18 +23,14 @@ from monch_monai.segmentation import (
     NucleusFinder,
     named,
     part_regions,
-    polygons_of,
     segment_regions,
 )
+from monch_monai.segmented import Segmented
 from monch_monai.settings import flag
-from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, open_slide, tissue_and_lightening
-from monch_monai.slides.image_files import is_slide
+from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, tissue_and_lightening
+from monch_monai.slides.image_files import Image, open_pixels
 from monch_monai.stain import DEFAULT_RULE
 
-if TYPE_CHECKING:
-    import geopandas
-
-Image = NDArray[np.uint8] | str | Path
 SHIPPED = Path("models", "model.pt")
 """The bundle's weights, in its folder."""
 BAR_AFTER_S = 2
@@ -68,74 +58,6 @@ class Model:
     def class_table(self) -> ClassTable:
         """The classes of the weights."""
         return self.predictor.class_table
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """The nuclei and classes of an image or of a region of it.
-
-    Attributes:
-        table: a row a nucleus, with the columns of `nuclei.parquet` (bundle/docs/results.md): centroid `x`, `y` in px
-            of level 0, area in µm², probabilities, and the outline as WKB, px of level 0.
-        class_table: the classes.
-        region: what was segmented, px of level 0: nuclei are those whose centroid lies there.
-        mpp: of level 0, µm per pixel.
-        optical_density_times: by what the density of red, green and blue was multiplied for the network.
-    """
-
-    table: pa.Table
-    class_table: ClassTable
-    region: Level0Box
-    mpp: Mpp
-    optical_density_times: tuple[float, ...]
-    _image: Image = field(repr=False)
-    _grid: WorkingGrid = field(repr=False)
-    _covered: WorkingBox = field(repr=False)
-    _working_classes: NDArray[np.uint8] = field(repr=False)
-
-    @cached_property
-    def nuclei(self) -> "geopandas.GeoDataFrame":
-        """A row a nucleus: class, numbers of `table`, and the outline as geometry, px of level 0.
-
-        Raises:
-            InputError: geopandas is not installed.
-        """
-        try:
-            import geopandas
-        except ImportError as error:
-            raise InputError("nuclei needs geopandas: pip install geopandas, or use table, a row a nucleus") from error
-        numbers = self.table.drop_columns(["source", "geometry"]).to_pandas()
-        return geopandas.GeoDataFrame(numbers, geometry=shapely.from_wkb(self.table["geometry"].to_numpy()))
-
-    @property
-    def class_map(self) -> NDArray[np.uint8]:
-        """Class of each px of the region `[h, w]`, by index in `class_table`; 0 is background, as outside tissue."""
-        rows, columns = self._grid.pixel_at(self.region)
-        return self._working_classes[rows[:, None] - self._covered.y, columns - self._covered.x]
-
-    @property
-    def instance_map(self) -> NDArray[np.int32]:
-        """Nuclei of the region `[h, w]`, numbered from 1 in the order of `table`; 0 is background."""
-        return rasterise(polygons_of(self.table), self.region)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of nuclei of each class, by name."""
-        found = np.bincount(self.table["class_index"].to_numpy(), minlength=len(self.class_table))
-        return {c.name: int(found[c.index]) for c in self.class_table.nuclei}
-
-    @property
-    def picture(self) -> NDArray[np.uint8]:
-        """The region with the contours of its nuclei, a legend and a scale bar beneath `[H, W, 3]`.
-
-        Raises:
-            InputError: the file of the image is gone or damaged.
-        """
-        with closing(_open(self._image, self.mpp.x)) as slide:
-            pixels = slide.read(0, LevelBox(*self.region))
-        classes = np.append(np.uint8(0), self.table["class_index"].to_numpy())
-        ids = self.instance_map
-        return draw_nuclei(pixels, classes[ids], self.class_table, self.mpp.mean, ids, list(self.counts.values()))
 
 
 def load(
@@ -189,7 +111,7 @@ def segment(
     """
     model = model if model is not None else load()
     in_tissue, lightens = flag("tissue", tissue), flag("lighten", lighten)
-    with closing(_open(image, mpp)) as slide:
+    with closing(open_pixels(image, mpp)) as slide:
         part = None if region is None else _part(region, slide)
         grid, density = grid_of(slide), model.reference_density if lightens else None
         rule = DEFAULT_RULE if in_tissue and not isinstance(slide, ImageSlide) else None
@@ -239,19 +161,6 @@ def _shipped() -> Path:
     if found is None:
         raise InputError(f"no weights in {places[0]} or {SHIPPED}: give load a checkpoint, such as best.pt")
     return found
-
-
-def _open(image: Image, mpp: float | None) -> Slide:
-    if isinstance(image, np.ndarray):
-        return ImageSlide(image, NETWORK_MPP if mpp is None else mpp)
-    path = Path(image)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: give a picture, a slide or an array [H, W, 3]")
-    if path.is_dir() or is_slide(path):
-        return open_slide(path, mpp)
-    taken = Mpp(*[NETWORK_MPP if mpp is None else mpp] * 2)
-    compare_mpp(path, taken)
-    return ImageSlide(read_rgb(path), taken.x, str(path))
 
 
 def _part(region: Sequence[int], slide: Slide) -> Level0Box:

@@ -15,7 +15,7 @@ FLOORS = (
     ("data", "predict"),
     ("datasets", "slides", "baselines"),
     ("segmentation",),
-    ("writers",),
+    ("writers", "segmented"),
     ("cohort", "handlers", "model"),
     ("runs", "report"),
     ("label", "viewer"),

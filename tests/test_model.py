@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tifffile
 from PIL import Image
@@ -13,9 +14,12 @@ from PIL import Image
 import monch_monai
 from monch_monai import Model, load, model, segment
 from monch_monai.class_table import PANNUKE
+from monch_monai.cohort import SlideSegmenter
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.legend import draw_nuclei
+from monch_monai.segmentation import Workers
+from monch_monai.stain import DEFAULT_RULE
 from tests.fakes.slides import colours, on_seams, paint, write_slide
 
 SIZE = (500, 400)
@@ -82,7 +86,7 @@ def test_without_geopandas_the_message_is_one_line_and_the_table_is_there(monkey
     assert found.table.column_names[:3] == ["class_index", "class_name", "x"]
 
 
-def test_glass_of_a_slide_has_nothing_and_is_not_run(tmp_path):
+def test_a_slide_with_glass_is_that_of_the_command_line_and_its_glass_is_not_run(tmp_path):
     pixels = np.full((600, 1800, 3), 243, np.uint8)
     pixels[100:500, 100:600] = FIELD
     slide, ran = write_slide(tmp_path / "slide.tif", pixels), []
@@ -96,7 +100,12 @@ def test_glass_of_a_slide_has_nothing_and_is_not_run(tmp_path):
     in_tissue, ran[:] = sum(ran), []
     everywhere = segment(slide, Model(watched), tissue=False)
     assert 0 < in_tissue < sum(ran)
-    assert found.table.num_rows == everywhere.table.num_rows == len(NUCLEI)
+    assert everywhere.table.num_rows == len(NUCLEI)
+    with SlideSegmenter(tmp_path / "out", colours, workers=Workers(0, 0), tissue=DEFAULT_RULE) as by_command:
+        by_command(slide)
+    written = pq.read_table(tmp_path / "out" / "slide" / "nuclei.parquet")
+    assert found.table.sort_by("x").equals(written.sort_by("x").cast(found.table.schema))
+    assert np.array_equal(found.class_map, tifffile.imread(tmp_path / "out" / "slide" / "classes.ome.tif"))
 
 
 def test_work_that_takes_long_shows_its_tiles(monkeypatch, capsys):

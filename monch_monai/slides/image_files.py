@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import openslide
+from numpy.typing import NDArray
 
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
-from monch_monai.data.images import read_rgb
+from monch_monai.data.images import compare_mpp, read_rgb
 from monch_monai.errors import InputError
-from monch_monai.geometry import NETWORK_MPP
+from monch_monai.geometry import NETWORK_MPP, Mpp
 from monch_monai.slides.formats import SUFFIXES as SLIDE_SUFFIXES
 from monch_monai.slides.formats import open_slide
 from monch_monai.slides.slide import ImageSlide, Slide
 
+Image = NDArray[np.uint8] | str | Path
 SUFFIXES = tuple(dict.fromkeys((*PICTURE_SUFFIXES, *SLIDE_SUFFIXES)))
 
 
@@ -41,3 +44,26 @@ def open_image(path: str | Path, mpp: float | None = None) -> Slide:
         if mpp is None:
             raise
         return open_slide(path, mpp)
+
+
+def open_pixels(image: Image, mpp: float | None = None) -> Slide:
+    """An image of either kind, or pixels in memory.
+
+    Args:
+        image: its file, the folder of a DICOM slide, or RGB pixels `[H, W, 3]` uint8.
+        mpp: µm per pixel of level 0; None is 0.25 of pixels and pictures, and what the file states of slides.
+
+    Raises:
+        InputError: the image cannot be read, `mpp` is no resolution, or the image is a slide that states none where
+            `mpp` is None.
+    """
+    taken = NETWORK_MPP if mpp is None else mpp
+    if isinstance(image, np.ndarray):
+        return ImageSlide(image, taken)
+    path = Path(image)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a picture, a slide or an array [H, W, 3]")
+    if path.is_dir() or is_slide(path):
+        return open_slide(path, mpp)
+    compare_mpp(path, Mpp(taken, taken))
+    return ImageSlide(read_rgb(path), taken, str(path))
