@@ -58,31 +58,29 @@ class Result:
         settings: Mapping[str, Any] = self.summary.get("settings", {})
         return settings
 
-    def is_replaced(self) -> bool:
-        """Whether the picture has other bytes than were segmented, by what the results record of it.
+    def check_picture(self) -> None:
+        """Compares the picture with what the results record of the one that was segmented; older ones record nothing.
 
         Raises:
-            InputError: the picture cannot be read.
-        """
-        if self.summary:
-            recorded = self.settings.get("slide")
-            return recorded is not None and fingerprint(self.picture) != recorded[-1]
-        recorded = self.about.get("image_sha256")
-        return recorded is not None and sha256(self.picture) != recorded
-
-    def open(self) -> Slide:
-        """The pixels.
-
-        Raises:
-            InputError: the slide or image is missing, is not the one that was segmented, or cannot be read.
+            InputError: the picture is missing, has other bytes, or cannot be read.
         """
         if not self.picture.exists():
             raise InputError(
                 f"{self.picture}, the picture of {self.name}, does not exist: give the folder it is in by --slides"
             )
-        if self.is_replaced():
+        recorded = self.settings.get("slide", [None])[-1] if self.summary else self.about.get("image_sha256")
+        identify = fingerprint if self.summary else sha256
+        if recorded is not None and identify(self.picture) != recorded:
             changed = f"{self.picture} is another file than the one whose nuclei {self.name} has"
             raise InputError(f"{changed}: segment it again, or give the folder of the earlier one by --slides")
+
+    def open(self) -> Slide:
+        """The pixels.
+
+        Raises:
+            InputError: `check_picture` refuses the slide or image, or it cannot be read.
+        """
+        self.check_picture()
         if self.summary:
             return open_slide(self.picture, self.settings.get("mpp"))
         return ImageSlide(read_rgb(self.picture), self.about["source_mpp"][0], str(self.picture))
