@@ -1,11 +1,14 @@
 """The documents' examples in Python run."""
 
+import json
 import re
+from ast import literal_eval
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from monch_monai.class_table import PANNUKE
 from scripts import paper_rows
 from tests.fakes.slides import write_slide
 from tests.fakes.trained import tissue
@@ -41,3 +44,29 @@ def test_the_page_of_the_papers_rows_is_that_of_the_configs_and_has_them_all():
     }.items():
         found = {path.stem for path in (paper_rows.CONFIGS / folder).glob("*.json")}
         assert found - beside == {name.split("/")[1] for name in named if name.startswith(folder)}
+
+
+NOTEBOOK = REPOSITORY / "docs" / "first_picture.ipynb"
+
+
+def test_the_notebook_is_committed_without_outputs_and_is_python():
+    cells = [c for c in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    assert [cell["outputs"] for cell in cells] == [[]] * len(cells)
+    assert [cell["execution_count"] for cell in cells] == [None] * len(cells)
+    compile("\n".join("".join(cell["source"]) for cell in cells), str(NOTEBOOK), "exec")
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_shows_nuclei_and_their_picture(tmp_path, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    cells = {cell["id"]: cell for cell in notebook.cells}
+    counts = literal_eval(cells["segment"].outputs[-1]["data"]["text/plain"])
+    assert list(counts) == [c.name for c in PANNUKE.nuclei]
+    assert sum(counts.values()) >= 10
+    assert "POLYGON" in cells["nuclei"].outputs[-1]["data"]["text/plain"]
+    assert "image/png" in cells["draw"].outputs[-1]["data"]
