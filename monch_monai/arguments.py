@@ -4,10 +4,14 @@ in them.
 
 import ast
 import inspect
+import os
 import re
+import shlex
+import site
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,29 @@ def literal(text: str) -> Any:
     """What Fire reads in a value, but where that is text, all of it: Fire leaves out what follows a `#`."""
     read = DefaultParseValue(text)
     return text if isinstance(read, str) and text[:1] not in ("'", '"') else read
+
+
+def shell_command(command: str, *paths: str | Path) -> str:
+    """A command of this package as it is pasted into a shell in the current folder, with its paths quoted.
+
+    Where the package is neither installed nor in the current folder, as beside the configs of a bundle that runs from
+    elsewhere, the command goes to the package's folder first, and paths are absolute.
+    """
+    holder, here = Path(__file__).resolve().parents[1], Path.cwd()
+    if holder == here or _is_installed(holder):
+        words = [f"./{path}" if str(path).startswith("-") else str(path) for path in paths]
+        return f"python -m monch_monai {command} {shlex.join(words)}"
+    moved = shlex.join(str(here / path) for path in paths)
+    return f"cd {shlex.quote(str(holder))} && python -m monch_monai {command} {moved}"
+
+
+def _is_installed(holder: Path) -> bool:
+    """Whether Python finds the package of a folder from any other."""
+    sites = [*site.getsitepackages(), site.getusersitepackages()]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if any(Path(folder).resolve() == holder for folder in (*sites, *given) if Path(folder).is_absolute()):
+        return True
+    return any(distributions(name="monch-monai", path=sites))
 
 
 def run(component: Any, name: str, words: Sequence[str] | None = None, **settings: Any) -> None:

@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,27 @@ def test_a_command_without_any_argument_runs():
     commands.run({"measure": measure}, "run.py", ["measure"])
     commands.run(measure, "measure", [])
     assert called == [(1, 2), (1, 2)]
+
+
+def test_a_command_is_plain_in_the_packages_folder_and_where_it_is_installed(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    assert commands.shell_command("view", "out") == "python -m monch_monai view out"
+    assert commands.shell_command("view", Path("Case #3")) == "python -m monch_monai view 'Case #3'"
+    assert commands.shell_command("view", "-out") == "python -m monch_monai view ./-out"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"/nowhere:{REPOSITORY}")
+    assert commands.shell_command("view", "out") == "python -m monch_monai view out"
+    monkeypatch.delenv("PYTHONPATH")
+    (tmp_path / "monch_monai-9.dist-info").mkdir()
+    (tmp_path / "monch_monai-9.dist-info" / "METADATA").write_text("Name: monch-monai\nVersion: 9\n")
+    monkeypatch.setattr(commands.site, "getsitepackages", lambda: [str(tmp_path)])
+    assert commands.shell_command("view", "out") == "python -m monch_monai view out"
+
+
+def test_elsewhere_a_command_goes_to_the_packages_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setattr(commands.site, "getsitepackages", lambda: [str(tmp_path / "site")])
+    expected = f"cd {REPOSITORY} && python -m monch_monai view {tmp_path}/'a b'"
+    found = commands.shell_command("view", Path("a b"))
+    assert shlex.split(found) == shlex.split(expected)

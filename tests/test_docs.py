@@ -1,13 +1,16 @@
 """The documents' examples in Python run."""
 
+import json
 import re
 import subprocess
+from ast import literal_eval
 from pathlib import Path
 
 import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 
+from monch_monai.class_table import PANNUKE
 from monch_monai.runs.rules import PATHS, RULES, SLIDE_RULES
 from scripts import paper_rows, settings_page, try_documents
 from tests.fakes.slides import write_slide
@@ -101,3 +104,29 @@ def test_a_block_that_fails_is_reported_and_one_that_serves_is_stopped(tmp_path)
     assert "exit code 1" in try_documents.outcome(block, tmp_path, 30)
     assert try_documents.outcome(block._replace(text="sleep 60", seconds=1), tmp_path, 30) == ""
     assert "by itself" in try_documents.outcome(block._replace(text="true", seconds=5), tmp_path, 30)
+
+
+NOTEBOOK = REPOSITORY / "docs" / "first_picture.ipynb"
+
+
+def test_the_notebook_is_committed_without_outputs_and_is_python():
+    cells = [c for c in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    assert [cell["outputs"] for cell in cells] == [[]] * len(cells)
+    assert [cell["execution_count"] for cell in cells] == [None] * len(cells)
+    compile("\n".join("".join(cell["source"]) for cell in cells), str(NOTEBOOK), "exec")
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_shows_nuclei_and_their_picture(tmp_path, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    cells = {cell["id"]: cell for cell in notebook.cells}
+    counts = literal_eval(cells["segment"].outputs[-1]["data"]["text/plain"])
+    assert list(counts) == [c.name for c in PANNUKE.nuclei]
+    assert sum(counts.values()) >= 10
+    assert "POLYGON" in cells["nuclei"].outputs[-1]["data"]["text/plain"]
+    assert "image/png" in cells["draw"].outputs[-1]["data"]

@@ -8,6 +8,8 @@ import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from monch_monai import load
+from monch_monai import segment as segment_in_python
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.geometry import Level0Box
 from monch_monai.label.segmenter import Segmenter
@@ -15,6 +17,7 @@ from monch_monai.stain import lightened
 from monch_monai.writers import GeoJsonFile
 from tests.bundle.conftest import fork_bundle, run_bundle
 from tests.fakes.labels import some_classes
+from tests.fakes.network import small_monch
 from tests.fakes.slides import write_slide
 from tests.fakes.sources import source_of
 from tests.fakes.trained import tissue, trained_monch, write_small_bundle
@@ -128,6 +131,13 @@ def test_a_field_of_another_resolution_has_them_too(bundle, tmp_path, mpp):
     assert len(picture) > 10
     classes = np.asarray(Image.open(tmp_path / "out" / "field_classes.png"))
     assert classes.shape == pixels.shape[:2]
+    model = load(bundle / "models" / "model.pt", "cpu", network=small_monch())
+    for image in (pixels, tmp_path / "field.png", slide):
+        found = segment_in_python(image, model, None if image is slide else mpp)
+        assert from_table(found.table, tmp_path / "python.geojson") == picture
+        assert np.array_equal(found.class_map, classes)
+    drawn = np.asarray(Image.open(tmp_path / "out" / "field_overlay.png"))
+    assert np.array_equal(segment_in_python(pixels, model, mpp).picture, drawn)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monch_monai.predict.class_map import refuse_nan
+from monch_monai.predict.prediction import refuse_nan
 
 
 class OwnNucleid(MapTransform):

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 from monch_monai.cohort.claims import LIMIT_S
 from monch_monai.cohort.cohort_table import CohortTable
 from monch_monai.cohort.estimate import estimate
+from monch_monai.cohort.results import THUMBNAIL_FILE
 from monch_monai.cohort.segmenter import SlideSegmenter
-from monch_monai.cohort.slide_file import fingerprint, printable
+from monch_monai.cohort.slide_file import fingerprint, printable, result_name
 from monch_monai.cohort.slide_search import find_slides
 from monch_monai.errors import InputError, one_line
 from monch_monai.settings import flag, number
+from monch_monai.writers import log_view
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +103,7 @@ class Cohort:
         segmenter.claim_limit_s = limit if flag("workers_share", workers_share) else None
         self.engine = engine if engine is not None else one_after_another
         self.dry_run = flag("dry_run", dry_run)
+        self.segmented: list[Path] = []
         contents = [(self._name(slide), _fingerprint(slide)) for slide in self.slides]
         self.fingerprint = hashlib.sha256(repr(contents).encode()).hexdigest()
 
@@ -116,6 +119,8 @@ class Cohort:
         work = self._estimates() if self.dry_run else self.engine(self.slides, self.segmenter)
         count = 0
         for count, outcome in enumerate(work, start=1):
+            if outcome.summary:
+                self.segmented.append(outcome.slide)
             if outcome.error is not None:
                 errors[self._name(outcome.slide)] = outcome.error
             if not self.dry_run:
@@ -128,7 +133,14 @@ class Cohort:
             cause, *more = dict.fromkeys(errors.values())
             found = cause if not more and len(errors) == count else "see above"
             failed = ", ".join(map(printable, sorted(errors)))
+            self.finish()
             raise InputError(f"{len(errors)} of {count} slides have no result: {failed}; {found}")
+
+    def finish(self) -> None:
+        """Logs the overview picture of a slide, and how to look at the results; the last step where no slide failed."""
+        if self.segmented:
+            folder = self.output_dir / result_name(self.segmented[0], self.source)
+            log_view(self.segmenter.wanted.formats, self.output_dir, folder / THUMBNAIL_FILE)
 
     def _name(self, slide: Path) -> str:
         """Path of a slide within the cohort's folder."""

@@ -15,10 +15,12 @@ from monch_monai.cohort.results import SUMMARY
 from monch_monai.cohort.slide_file import printable
 from monch_monai.errors import InputError
 from monch_monai.files import write_rows
+from monch_monai.segmentation import ratio
 
 logger = logging.getLogger(__name__)
 
 FILE = "cohort.csv"
+TOTALS = ("nuclei_total", "per_mm2_total")
 RATIOS = ("neoplastic_share", "inflammatory_share", "tumour_infiltration")
 SHARE = 0.02
 """Of a cohort's time that may go into its table."""
@@ -29,8 +31,9 @@ WAIT_S = 60
 class CohortTable:
     """The table of all slides that have results in a folder, and of those that failed.
 
-    Columns: `slide` (with its folders within the cohort's), resolutions, tissue, nuclei and density by class, ratios,
-    and `error`, why a slide has no results. A slide that failed in an earlier command keeps its row until it succeeds.
+    Columns: `slide` (with its folders within the cohort's), resolutions, tissue, nuclei, density and share by class,
+    ratios, and `error`, why a slide has no results. A slide that failed in an earlier command keeps its row until it
+    succeeds.
 
     Args:
         output_dir: folder of the results.
@@ -40,8 +43,9 @@ class CohortTable:
     def __init__(self, output_dir: Path, class_table: ClassTable) -> None:
         self.output_dir, self.file = output_dir, output_dir / FILE
         names = [c.name for c in class_table.nuclei]
-        first = ["slide", "source_mpp", "working_mpp", "tissue_mm2"]
-        self.columns = [*first, *names, *(f"{name} per mm2" for name in names), *RATIOS]
+        first = ["slide", "source_mpp", "working_mpp", "tissue_mm2", *TOTALS]
+        by_class = (*(f"{name} per mm2" for name in names), *(f"{name} share" for name in names))
+        self.columns = [*first, *names, *by_class, *RATIOS]
         self.known: dict[Path, tuple[int, dict[str, Any]]] = {}
         self.rest_until = 0.0
 
@@ -86,8 +90,11 @@ class CohortTable:
                 densities = {f"{name} per mm2": value for name, value in summary["per_mm2"].items()}
                 resolutions = {name: summary[name][0] for name in ("source_mpp", "working_mpp")}
                 about = {"slide": self._name(folder, summary), **resolutions, "tissue_mm2": summary["tissue_mm2"]}
+                total = sum(summary["nuclei"].values())
+                totals = dict(zip(TOTALS, (total, ratio(total, summary["tissue_mm2"])), strict=True))
+                shares = {f"{name} share": ratio(count, total) for name, count in summary["nuclei"].items()}
                 ratios = {name: summary["ratios"].get(name) for name in RATIOS}
-                yield {**about, **summary["nuclei"], **densities, **ratios}
+                yield {**about, **totals, **summary["nuclei"], **densities, **shares, **ratios}
 
     def _summary(self, folder: Path) -> dict[str, Any] | None:
         """Content of a slide's summary, read once; None where it is no slide's."""

@@ -107,7 +107,10 @@ def write_results(
         wanted.features, finder.originals, plan.slide.shown_from,
     )  # fmt: skip
     picture_of = overview(plan.slide, max(1.0, max(plan.slide.sizes[0]) / THUMBNAIL))
-    counts, picture = Counts(class_table), Thumbnail(picture_of, plan.slide.size, plan.tissue, class_table)
+    counts, picture = (
+        Counts(class_table),
+        Thumbnail(picture_of, plan.slide.size, plan.slide.resolution, plan.tissue, class_table),
+    )
     cores = [region.core for region in plan.regions()]
     featured = _features(plan, source, work.nuclei(cores)) if wanted.features else lambda nuclei: nuclei
     with ExitStack() as files:
@@ -124,7 +127,7 @@ def write_results(
     write_maps(wanted.formats, folder, source, square)
     text = PngImagePlugin.PngInfo()
     text.add_itxt("monch", json.dumps(about))
-    picture.picture.save(folder / THUMBNAIL_FILE, pnginfo=text)
+    Image.fromarray(picture.drawn(counts.nuclei[1:].tolist())).save(folder / THUMBNAIL_FILE, pnginfo=text)
     Image.fromarray(draw_tissue(picture_of, plan.tissue)).save(folder / TISSUE_FILE, pnginfo=text)
     given = {"given_nuclei": finder.report} if finder.report else {}
     counted = {**counts.as_dict(plan.tissue.area_mm2(grid)), **given}

@@ -107,7 +107,7 @@ class ReadableImages:
                 if _color_range(pixels) <= GREY:
                     logger.warning("%s has no colour: predictions for it mean nothing, since MONCH needs H&E", path)
                 if given is not None:
-                    _compare(path, given)
+                    compare_mpp(path, given)
                 self.items.append({"image": str(path)})
                 contents.update(path.name.encode() + path.read_bytes())
         self.fingerprint = contents.hexdigest()
@@ -187,7 +187,7 @@ def write_picture(path: str | Path, pixels: NDArray[np.uint8]) -> None:
     write_atomically(path, lambda part: Image.fromarray(pixels).save(part))
 
 
-def _compare(path: Path, given: Mpp) -> None:
+def compare_mpp(path: Path, given: Mpp) -> None:
     """Warns where a TIFF states another resolution than it is segmented at."""
     if is_nifti(path) or not is_tiff(path):
         return

@@ -109,6 +109,6 @@ class ImageFiles:
             "level0_px_per_working_px": list(grid.per_level0),
             "optical_density_times": [float(factor) for factor in factors.split()] or [1.0, 1.0, 1.0],
         }
-        about = provenance(about, self.class_table, self.weights)
         digest = sha256(path) if path.is_file() else hashlib.sha256(slide.pixels.tobytes()).hexdigest()
+        about = provenance(about | {"image_sha256": digest}, self.class_table, self.weights)
         return Source(path, digest, slide.size, mpp, grid, self.class_table, about, self.features)

@@ -12,15 +12,17 @@ from torch.utils.tensorboard import SummaryWriter
 from monch_monai.class_table import LabelSets
 from monch_monai.data.images import write_picture
 from monch_monai.data.readers import RGBReader
+from monch_monai.geometry import NETWORK_MPP
 from monch_monai.handlers.items import ImageRecords, class_map_of, name_of
+from monch_monai.legend import with_legend
 from monch_monai.overlay import GAP, draw_contours, side_by_side
 
 
 class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
     """Draws some tiles of each evaluation: a row a tile, with the image, the truth's contours, and the prediction's.
 
-    Rows of smaller tiles end in white. The same tiles whatever the number of processes. For an evaluator of batches of
-    one to many tiles.
+    Beneath are a legend and a scale bar, of the 0.25 µm/px of prepared datasets. Rows of smaller tiles end in white.
+    The same tiles whatever the number of processes. For an evaluator of batches of one to many tiles.
 
     Args:
         folder: for the pictures, `overlay_EPOCH.png`.
@@ -34,7 +36,7 @@ class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self.colors = labels.colors
+        self.colors, self.class_table = labels.colors, labels.table
         self.num_tiles = num_tiles
         self.summary_writer = summary_writer
         self.order: Iterator[int] = iter(())
@@ -59,7 +61,7 @@ class OverlaySheet(ImageRecords[NDArray[np.uint8]]):
         rows = list(self.records.values())
         width = max(row.shape[1] for row in rows)
         padded = [np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
-        sheet = np.concatenate(padded)
+        sheet = with_legend(np.concatenate(padded), self.class_table, NETWORK_MPP)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_picture(self.folder / f"overlay_{engine.state.epoch:03d}.png", sheet)
         if self.summary_writer is not None:

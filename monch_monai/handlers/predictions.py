@@ -16,13 +16,13 @@ from monch_monai.files import write_rows
 from monch_monai.geometry import NETWORK_MPP
 from monch_monai.handlers.image_files import ImageFiles
 from monch_monai.handlers.items import class_map_of, name_of, probs_and_distance
+from monch_monai.legend import draw_nuclei
 from monch_monai.nuclei import write_instance_map
-from monch_monai.overlay import draw_contours
 from monch_monai.predict import Prediction
-from monch_monai.segmentation import NucleusFinder, find_nuclei
+from monch_monai.segmentation import NucleusFinder, counts_by_class, find_nuclei
 from monch_monai.settings import flag
 from monch_monai.slides import FACTORS, PIXELS, ImageSlide, image_grid
-from monch_monai.writers import FORMATS, IMAGE_FORMATS
+from monch_monai.writers import FORMATS, IMAGE_FORMATS, log_view
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class PredictionWriter:
 
     For each image: `STEM_classes.png` (`.nii.gz` for NIfTI input) and the contour picture `STEM_overlay.png`; with
     nuclei also `STEM_instances.tif`, and the contours are then of nuclei. Then the formats of `write` (`ImageFiles`).
-    At the end `summary.csv`: a row an image, of the pixels and nuclei of each class and the factors that lightened the
-    image.
+    At the end `summary.csv`: a row an image, of the pixels of each class, the factors that lightened the image and, of
+    nuclei, counts, densities per mm² of the image and shares by class (bundle/docs/results.md).
 
     Args:
         output_dir: folder for the files.
@@ -70,7 +70,8 @@ class PredictionWriter:
         of_nuclei = [name for name in self.files.formats if not FORMATS[name].of_map]
         if self.finder is None and of_nuclei not in ([], [*IMAGE_FORMATS]):
             logger.warning("nuclei is false, so these files of nuclei are not written: %s", ", ".join(of_nuclei))
-        self.rows: dict[str, list[int | str]] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.pictures: list[Path] = []
         self.without_nuclei: list[str] = []
 
     def attach(self, engine: Engine) -> None:
@@ -103,7 +104,9 @@ class PredictionWriter:
         suffix = ".nii.gz" if is_nifti(source) else ".png"
         write_class_map(self.output_dir / f"{stem(source)}_classes{suffix}", class_map, like=source)
         drawn, instance_map, table = class_map, None, None
-        counts = np.bincount(class_map.ravel(), minlength=len(self.class_table)).tolist()
+        pixels_of = np.bincount(class_map.ravel(), minlength=len(self.class_table)).tolist()
+        row: dict[str, Any] = dict(zip(self.class_table.names, pixels_of, strict=True))
+        counts: list[int] | None = None
         instances = self.output_dir / f"{stem(source)}_instances.tif"
         if self.finder is None:  # those of an earlier run do not belong to this class map
             instances.unlink(missing_ok=True)
@@ -114,26 +117,36 @@ class PredictionWriter:
             drawn = np.append(np.uint8(0), nuclei.classes)[instance_map]
             if not table.num_rows:
                 self.without_nuclei.append(source.name)
-            counts += np.bincount(nuclei.classes, minlength=len(self.class_table))[1:].tolist()
-        pixels, colors = given[PIXELS].permute(1, 2, 0).numpy(), [c.color for c in self.class_table.classes]
+            counts = np.bincount(nuclei.classes, minlength=len(self.class_table))[1:].tolist()
+            row |= self._counted(counts, class_map.size * self.mpp**2 * 1e-6)
+        pixels = given[PIXELS].permute(1, 2, 0).numpy()
         factors = item["image"].meta.get(FACTORS, "")
         self.files.write(source, ImageSlide(pixels, self.mpp), grid, at_working, table, factors)
-        overlay = draw_contours(pixels, drawn, colors, instance_map=instance_map)
-        write_picture(self.output_dir / f"{stem(source)}_overlay.png", overlay)
-        self.rows[source.name] = [*counts, factors]
+        picture = self.output_dir / f"{stem(source)}_overlay.png"
+        write_picture(picture, draw_nuclei(pixels, drawn, self.class_table, self.mpp, instance_map, counts))
+        self.pictures.append(picture)
+        self.rows[source.name] = {**row, FACTORS: factors}
+
+    def _counted(self, counts: list[int], area_mm2: float) -> dict[str, Any]:
+        """Columns of the nuclei of an image."""
+        counted = counts_by_class(counts, self.class_table, area_mm2)
+        row = {f"{name} nuclei": count for name, count in counted["nuclei"].items()}
+        row |= {"area_mm2": round(area_mm2, 9), **{name: counted[name] for name in ("nuclei_total", "per_mm2_total")}}
+        row |= {f"{name} nuclei per mm2": density for name, density in counted["per_mm2"].items()}
+        return row | {f"{name} nuclei share": share for name, share in counted["shares"].items()}
 
     def write_summary(self, engine: Engine | None = None) -> None:
         """Writes `summary.csv`."""
         names = self.class_table.names
         if self.finder is not None:
-            names = [*names, *(f"{c.name} nuclei" for c in self.class_table.nuclei)]
-        columns = ["image", *names, FACTORS, "error"]
-        rows = [dict(zip(columns, [image, *row, ""], strict=True)) for image, row in self.rows.items()]
+            names = [*names, *self._counted([0] * len(self.class_table.nuclei), 0)]
+        rows: list[dict[str, Any]] = [{"image": image, **row} for image, row in self.rows.items()]
         rows += [{"image": path.name, "error": reason} for path, reason in self.unreadable.items()]
+        columns = ["image", *names, FACTORS, "error"]
         write_rows(self.output_dir / "summary.csv", rows, columns)
 
     def finish(self) -> None:
-        """Logs where the results are, and warns of images without nuclei; the run's last step.
+        """Logs where the results are, and how to look at them; warns of images without nuclei. The run's last step.
 
         Raises:
             InputError: there are `unreadable` images.
@@ -142,6 +155,9 @@ class PredictionWriter:
         if empty := self.without_nuclei:
             message = "no nucleus in %d of %d images, such as %s: see its overlay; is it H&E, at %.4g µm/px (--mpp)?"
             logger.warning(message, len(empty), len(self.rows), empty[0], self.mpp)
+        if self.pictures:
+            formats = self.files.formats if self.finder is not None else ()
+            log_view(formats, self.output_dir, self.pictures[0])
         if self.unreadable:
             total = len(self.rows) + len(self.unreadable)
             names = ", ".join(path.name for path in self.unreadable)

@@ -22,7 +22,6 @@ from monch_monai import __version__
 from monch_monai.errors import InputError
 from monch_monai.label import headers
 from monch_monai.label.errors import http_errors, not_found
-from monch_monai.label.images import is_slide
 from monch_monai.label.infer import MonchInfer
 from monch_monai.label.scale import REQUEST, Scale, checked_mpp, scale_of
 from monch_monai.label.strategies import RandomChoice, Uncertainty
@@ -30,6 +29,7 @@ from monch_monai.label.studies import Studies
 from monch_monai.label.train import MonchTrain
 from monch_monai.label.working_copy import bundle_root
 from monch_monai.networks import class_table
+from monch_monai.slides.image_files import is_slide
 
 MODEL = "monch"
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
 from monch_monai.errors import InputError
 from monch_monai.geometry import NETWORK_MPP, Mpp
-from monch_monai.label.images import is_slide
 from monch_monai.slides import open_slide
+from monch_monai.slides.image_files import is_slide
 
 FILE, REQUEST, IMAGE, SLIDE, LABEL, SERVER = (
     "stated by the file", "given with the request", "noted with the image", "of the slide it was cut from",

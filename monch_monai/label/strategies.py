@@ -11,13 +11,13 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
-from monch_monai.label.images import is_slide, open_image
 from monch_monai.label.infer import MonchInfer
 from monch_monai.label.labels import requested_part
 from monch_monai.label.studies import Studies
 from monch_monai.label.uncertainty import mean_uncertainty
 from monch_monai.settings import whole_number
 from monch_monai.slides import grid_of, tissue_and_lightening
+from monch_monai.slides.image_files import is_slide, open_image
 
 PATCH = (1024, 1024)
 SMALLEST_PATCH = 64

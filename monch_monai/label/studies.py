@@ -19,11 +19,11 @@ from monch_monai.geometry import NETWORK_MPP
 from monch_monai.label import headers
 from monch_monai.label.annotations import SUFFIXES as ANNOTATION_SUFFIXES
 from monch_monai.label.errors import http_errors, not_found
-from monch_monai.label.images import SUFFIXES, open_image
 from monch_monai.label.labels import requested_part
 from monch_monai.label.scale import IMAGE, LABEL, PATCH, REQUEST, SERVER, SLIDE, Scale, checked_mpp, scale_of, slide_of
 from monch_monai.label.training_tiles import Labelled
 from monch_monai.label.writes import WRITE, copy_pending, remove_others, replace_index, settle
+from monch_monai.slides.image_files import SUFFIXES, open_image
 
 FINAL = "final"
 CLASSES = "classes"

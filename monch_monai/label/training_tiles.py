@@ -16,11 +16,11 @@ from monch_monai.data.tiles import Tile
 from monch_monai.data.writer import Fold, write_tiles
 from monch_monai.errors import InputError
 from monch_monai.geometry import NETWORK_MPP, TILE_SIZE, Level0Box, WorkingBox, WorkingGrid
-from monch_monai.label.images import is_slide, open_image
 from monch_monai.label.labels import Reviewed, read_labels
 from monch_monai.label.scale import same_mpp
 from monch_monai.settings import number
 from monch_monai.slides import grid_of, read_working
+from monch_monai.slides.image_files import is_slide, open_image
 
 logger = logging.getLogger(__name__)
 

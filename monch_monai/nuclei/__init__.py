@@ -1,12 +1,8 @@
 """From a class map to single nuclei: instances, outlines and files of them."""
 
-from monch_monai.nuclei.distance import NormalisedDistanced, normalised_distance
-from monch_monai.nuclei.files import write_instance_map
-from monch_monai.nuclei.outlines import outlines
-from monch_monai.nuclei.rasterise import covered, rasterise
-from monch_monai.nuclei.watershed import Nuclei, WatershedNuclei
+import lazy_loader
 
-__all__ = [
-    "NormalisedDistanced", "Nuclei", "WatershedNuclei", "covered", "normalised_distance", "outlines", "rasterise",
-    "write_instance_map",
-]  # fmt: skip
+from monch_monai.nuclei.outlines import outlines as outlines  # not lazily: these have the names of their modules
+from monch_monai.nuclei.rasterise import rasterise as rasterise
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,17 +3,6 @@
 Whole slides, image files, MONAI Label's regions and exported networks all go through this room.
 """
 
-from monch_monai.predict.changed_nuclei import ChangedNuclei, report_words, with_words
-from monch_monai.predict.class_map import ClassMapd, NaNError, Prediction, class_map, classify
-from monch_monai.predict.inferer import LatticeInferer
-from monch_monai.predict.lattice import Cell, Lattice, Tiling
-from monch_monai.predict.precision import MixedPrecisionInferer, cpu_capabilities, has_fast_bfloat16
-from monch_monai.predict.predictor import NetworkPredictor, Predictor
-from monch_monai.predict.stitching import MemoryCache, TileCache, cut, paste, run_tiles
+import lazy_loader
 
-__all__ = [
-    "Cell", "ChangedNuclei", "ClassMapd", "Lattice", "LatticeInferer", "MemoryCache", "MixedPrecisionInferer",
-    "NaNError", "NetworkPredictor",
-    "Prediction", "Predictor", "TileCache", "Tiling", "class_map", "classify", "cpu_capabilities", "cut",
-    "has_fast_bfloat16", "paste", "report_words", "run_tiles", "with_words",
-]  # fmt: skip
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,7 +11,7 @@ from monch_monai.geometry import NETWORK_MPP
 from monch_monai.networks.provenance import Provenance
 from monch_monai.networks.rewording import Rewording
 from monch_monai.nuclei import WatershedNuclei
-from monch_monai.predict.class_map import classify
+from monch_monai.predict.prediction import classify
 
 TILES = 64
 """Tiles on which a network's own words are run too."""

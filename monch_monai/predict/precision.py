@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
 
 from monch_monai.settings import flag
@@ -26,21 +25,22 @@ def has_fast_bfloat16(device: str | torch.device) -> bool:
     return False
 
 
-class MixedPrecisionInferer(Inferer):
-    """Runs another inferer under bfloat16 autocast, on CPU and on CUDA, and returns float32.
+class MixedPrecisionInferer:
+    """Runs a network, or another inferer with it, under bfloat16 autocast, on CPU and on CUDA, and returns float32.
 
-    bfloat16 has float32's range, so training needs no gradient scaler. (MONAI's own `amp` is for CUDA only.)
+    bfloat16 has float32's range, so training needs no gradient scaler. (MONAI's own `amp` is for CUDA only.
+    Its trainers take any callable as inferer, so that this class does without MONAI.)
 
     Args:
-        inferer: the one to run.
+        inferer: runs the network; where None, the network is called with the inputs, as by MONAI's `SimpleInferer`.
         amp: False computes in float32; True uses bfloat16 where the hardware has it.
 
     Raises:
         InputError: `amp` is neither true nor false.
     """
 
-    def __init__(self, inferer: Inferer | None = None, amp: bool | str = True) -> None:
-        self.inferer = inferer if inferer is not None else SimpleInferer()
+    def __init__(self, inferer: Callable[..., Tensor] | None = None, amp: bool | str = True) -> None:
+        self.inferer = inferer
         self.amp = flag("amp", amp)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -48,5 +48,8 @@ class MixedPrecisionInferer(Inferer):
         enabled = self.amp and has_fast_bfloat16(inputs.device)
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=enabled):
             # A MetaTensor would carry its bookkeeping through every layer.
-            prediction: Tensor = self.inferer(inputs.as_subclass(Tensor), network, *args, **kwargs)
+            plain = inputs.as_subclass(Tensor)
+            run = network if self.inferer is None else self.inferer
+            more = args if self.inferer is None else (network, *args)
+            prediction: Tensor = run(plain, *more, **kwargs)
         return prediction.float()

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.errors import InputError
-from monch_monai.predict.class_map import Prediction, classify
 from monch_monai.predict.precision import MixedPrecisionInferer
+from monch_monai.predict.prediction import Prediction, classify
 from monch_monai.settings import by_channel, flag
 
 

@@ -5,8 +5,8 @@ from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from monch_monai.geometry import WorkingBox
-from monch_monai.predict.class_map import Prediction
 from monch_monai.predict.lattice import Cell, Lattice
+from monch_monai.predict.prediction import Prediction
 
 T = TypeVar("T")
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from monch_monai.geometry import Level0Box, WorkingBox, WorkingGrid
 from monch_monai.nuclei import rasterise
-from monch_monai.predict import MemoryCache, Prediction, Predictor, Tiling, cut
+from monch_monai.predict import Lattice, MemoryCache, Prediction, Predictor, Tiling, cut
 from monch_monai.segmentation.finder import NucleusFinder
 from monch_monai.segmentation.found_nuclei import FoundNuclei
 from monch_monai.segmentation.nuclei_table import SCHEMA, polygons_of
 from monch_monai.segmentation.regions import Region, margin_px, predict_region, read_tiles, regions
-from monch_monai.slides import Slide, grid_of
+from monch_monai.slides import Slide, Tissue, grid_of
 
 
 class SegmentedRegion(NamedTuple):
@@ -56,19 +56,38 @@ def segment_regions(
     part: Level0Box | None = None,
     finder: NucleusFinder | None = None,
     tiling: Tiling | None = None,
+    tissue: Tissue | None = None,
 ) -> Iterator[SegmentedRegion]:
-    """Segments the regions of a part of a slide, one after another; arguments and errors as in `segment_part`."""
+    """Segments the regions of a part of a slide, one after another; arguments and errors as in `segment_part`.
+
+    Only in `tissue` and near it the network runs, and only there nuclei are; None is everywhere.
+    """
     grid = grid_of(slide)
     lattice, cache = (tiling or Tiling()).over(grid.box), MemoryCache()
     find = finder if finder is not None else FoundNuclei()
-    covered: WorkingBox = grid.box if part is None else grid.covering(part)
-    for region in regions(covered, grid, lattice):
+    for region in part_regions(grid, lattice, part, tissue):
         cache.drop_above(lattice, region.view.y)
         pixels = read_tiles(slide, grid, lattice, region.cells)
         view = predict_region(pixels, region, lattice, predictor, margin_px(grid), cache)
         nuclei = find(view, region.view, region.core, grid)
         places = np.stack([nuclei["x"].to_numpy(), nuclei["y"].to_numpy()], axis=1)
-        yield SegmentedRegion(region, view, nuclei if part is None else nuclei.filter(part.owns(places)))
+        ours = np.ones(len(places), bool) if part is None else part.owns(places)
+        if tissue is not None:
+            ours &= tissue.holds(places / grid.per_level0)
+        yield SegmentedRegion(region, view, nuclei.filter(ours))
+
+
+def part_regions(
+    grid: WorkingGrid, lattice: Lattice, part: Level0Box | None = None, tissue: Tissue | None = None
+) -> Iterator[Region]:
+    """Regions of a part of level 0 (None: the whole) that have tissue (None: everywhere), with the tiles near that."""
+    covered: WorkingBox = grid.box if part is None else grid.covering(part)
+    if tissue is None:
+        yield from regions(covered, grid, lattice)
+        return
+    for region in regions(covered, grid, lattice, needed=tissue.grown(margin_px(grid)).touches):
+        if tissue.touches(region.core):
+            yield region
 
 
 def segment_part(

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from monch_monai.class_table import ClassTable
+from monch_monai.cohort import fingerprint
 from monch_monai.data.images import read_rgb
 from monch_monai.errors import InputError
+from monch_monai.files import sha256
 from monch_monai.slides import ImageSlide, Slide, open_slide
 from monch_monai.viewer.nucleus_table import provenance
 
@@ -56,16 +58,29 @@ class Result:
         settings: Mapping[str, Any] = self.summary.get("settings", {})
         return settings
 
-    def open(self) -> Slide:
-        """The pixels.
+    def check_picture(self) -> None:
+        """Compares the picture with what the results record of the one that was segmented; older ones record nothing.
 
         Raises:
-            InputError: the slide or image is missing or cannot be read.
+            InputError: the picture is missing, has other bytes, or cannot be read.
         """
         if not self.picture.exists():
             raise InputError(
                 f"{self.picture}, the picture of {self.name}, does not exist: give the folder it is in by --slides"
             )
+        recorded = self.settings.get("slide", [None])[-1] if self.summary else self.about.get("image_sha256")
+        identify = fingerprint if self.summary else sha256
+        if recorded is not None and identify(self.picture) != recorded:
+            changed = f"{self.picture} is another file than the one whose nuclei {self.name} has"
+            raise InputError(f"{changed}: segment it again, or give the folder of the earlier one by --slides")
+
+    def open(self) -> Slide:
+        """The pixels.
+
+        Raises:
+            InputError: `check_picture` refuses the slide or image, or it cannot be read.
+        """
+        self.check_picture()
         if self.summary:
             return open_slide(self.picture, self.settings.get("mpp"))
         return ImageSlide(read_rgb(self.picture), self.about["source_mpp"][0], str(self.picture))
@@ -118,7 +133,7 @@ def _recorded_source(out: Path) -> Path:
     for record in (folder / name for folder in (out, *out.resolve().parents[:2]) for name in RECORDS):
         if record.is_file():
             run = _read_json(record)
-            given = (run.get("config") or {}).get("dataset_dir")
+            given = (run.get("config") or {}).get("dataset_dir") or (run.get("settings") or {}).get("dataset_dir")
             if (
                 run.get("kind") in ("slides", "inference")
                 and isinstance(given, str)

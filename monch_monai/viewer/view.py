@@ -34,8 +34,8 @@ def view(
         region: part that is exported, `X,Y,WIDTH,HEIGHT` in px of level 0.
 
     Raises:
-        InputError: `out` has no results, the pictures are not at their place, the port is busy or no port, or the
-            export is refused.
+        InputError: `out` has no results, the pictures are not at their place, the one picture is another than was
+            segmented, the port is busy or no port, or the export is refused.
     """
     port = whole_number("port", port, 0, 65535)
     results = find_results(out, slides)
@@ -49,6 +49,8 @@ def view(
             raise InputError(f"result is {shown(result)}; give --result, one of {len(results)}: {names}")
         print(write_static_page(pages, chosen[0].key, export, region))
         return
+    if len(results) == 1:
+        results[0].check_picture()
     for missing in (r for r in results if not r.picture.exists()):
         logger.warning("%s is missing: %s is left without a picture", missing.picture, missing.name)
     with Server(pages, port) as server:

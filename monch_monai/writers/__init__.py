@@ -8,6 +8,7 @@ from monch_monai.writers.formats import (
     NucleusFile,
     chosen_formats,
     file_name,
+    log_view,
     nucleus_files,
     write_maps,
 )
@@ -18,5 +19,6 @@ from monch_monai.writers.source import Source, provenance
 
 __all__ = [
     "FORMATS", "IMAGE_FORMATS", "SLIDE_FORMATS", "TILE", "Format", "GeoJsonFile", "NucleusFile", "ParquetFile",
-    "Source", "Squares", "chosen_formats", "file_name", "nucleus_files", "provenance", "write_maps", "write_pyramid",
+    "Source", "Squares", "chosen_formats", "file_name", "log_view", "nucleus_files", "provenance", "write_maps",
+    "write_pyramid",
 ]  # fmt: skip

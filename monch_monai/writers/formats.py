@@ -1,5 +1,6 @@
 """The formats of `--write`: names, files, and what each needs."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
@@ -9,9 +10,12 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import pyarrow as pa
 
+from monch_monai.arguments import shell_command
 from monch_monai.errors import InputError, shown
 from monch_monai.writers.pyramid import Squares
 from monch_monai.writers.source import Source
+
+logger = logging.getLogger(__name__)
 
 
 class NucleusFile(AbstractContextManager["NucleusFile", None], Protocol):
@@ -74,6 +78,23 @@ FORMATS = {
 """By name in `--write`."""
 SLIDE_FORMATS, IMAGE_FORMATS = ("geojson", "parquet", "pyramid"), ("geojson",)
 """What is written where nothing else is asked for."""
+VIEWED = ("geojson", "parquet")
+"""Files of nuclei that the command `view` shows."""
+
+
+def log_view(formats: Sequence[str], output_dir: Path, picture: Path) -> None:
+    """Logs, as the last lines of an inference, its contour or overview picture and the command that shows the results.
+
+    Args:
+        formats: names in `FORMATS` that were written; without files of nuclei where there are none.
+        output_dir: of the inference.
+        picture: of one image or slide.
+    """
+    logger.info("%-8s %s", "picture", picture)
+    if set(formats) & set(VIEWED):
+        logger.info("%-8s %s", "viewer", shell_command("view", output_dir))
+    else:
+        logger.info("%-8s needs nuclei and --write with %s", "viewer", " or ".join(VIEWED))
 
 
 def chosen_formats(name: str, value: str | Sequence[str]) -> list[str]:

@@ -130,6 +130,21 @@ def test_it_segments_an_image_from_any_folder(inferred: Path) -> None:
     }
 
 
+def test_the_last_lines_name_the_picture_and_a_command_of_the_viewer_that_runs_from_there(
+    download: Download, inferred: Path, tmp_path: Path
+) -> None:
+    *_, picture, viewer = (inferred / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert picture.endswith(f" {inferred / 'field_overlay.png'}")
+    command = viewer.partition("viewer ")[2].strip()
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-c", f"{command} --export {tmp_path / 'page'}"], cwd=download.elsewhere, env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page" / "index.html").is_file()
+
+
 def test_what_is_exported_gives_eager_logits_without_this_package(
     trained: Path, exported: Path, tmp_path: Path
 ) -> None:

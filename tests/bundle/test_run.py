@@ -133,7 +133,9 @@ def test_inference_writes_every_readable_image_at_its_own_size(inferred: Trained
             Image.open(folder / f"{name}_overlay.png") as overlay,
         ):
             assert (classes.mode, classes.size) == ("L", size)
-            assert (overlay.mode, overlay.size) == ("RGB", size)
+            assert overlay.mode == "RGB"
+            assert overlay.width >= size[0]
+            assert overlay.height > size[1]  # the legend is beneath
             assert np.asarray(classes).max() < len(PANNUKE.classes)
         with Image.open(folder / f"{name}_instances.tif") as ids:
             assert (ids.mode, ids.size) == ("I;16", size)
@@ -149,6 +151,9 @@ def test_inference_reports_and_counts_the_unreadable_one_and_fails_at_the_end(in
     folder, done = inferred
     assert done.returncode == 1
     assert last_line(done) == "ERROR: 1 of 4 images could not be read and have no result: notes.png"
+    *_, picture, viewer = (folder / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert picture.endswith(f"picture  {folder / 'field_overlay.png'}")
+    assert viewer.endswith(f"viewer   python -m monch_monai view {folder}")
     assert not (folder / "notes_classes.png").exists()
     with (folder / "summary.csv").open(encoding="utf-8") as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}

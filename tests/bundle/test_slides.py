@@ -64,6 +64,10 @@ def test_the_record_tells_weights_and_settings(segmented: Trained, trained: Trai
     log = (segmented[0] / "log.txt").read_text(encoding="utf-8")
     assert "one.tif: " in log
     assert "of the work: reading" in log
+    *_, picture, viewer = log.splitlines()
+    assert picture.endswith(f"picture  {segmented[0] / 'one' / 'thumbnail.png'}")
+    assert viewer.endswith(f"viewer   python -m monch_monai view {segmented[0]}")
+    assert record["settings"]["dataset_dir"] == record["config"]["dataset_dir"]
 
 
 def test_a_dry_run_tells_and_writes_nothing(trained: Trained, cohort: Path, tmp_path: Path) -> None:

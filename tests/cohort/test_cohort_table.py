@@ -36,6 +36,10 @@ def test_slides_of_several_commands_make_one_table(slides, tmp_path, caplog):
         Cohort(slides / f"{name}.tif", out, segmenter(out)).run()
     assert {name: row["neoplastic"] for name, row in rows(out).items()} == {"a.tif": "1", "b.tif": "1", "c.tif": "0"}
     assert [line.split(" in ")[0] for line in caplog.messages if "no nucleus" in line] == ["c.tif: no nucleus"]
+    b, c = rows(out)["b.tif"], rows(out)["c.tif"]
+    assert (b["nuclei_total"], b["neoplastic share"], b["dead share"]) == ("2", "0.5", "0.0")
+    assert float(b["per_mm2_total"]) == pytest.approx(2 / float(b["tissue_mm2"]), rel=1e-3)
+    assert (c["nuclei_total"], c["neoplastic share"]) == ("0", "")
     one_by_one = (out / "cohort.csv").read_bytes()
     Cohort(slides, tmp_path / "at_once", segmenter(tmp_path / "at_once")).run()
     assert (tmp_path / "at_once" / "cohort.csv").read_bytes() == one_by_one

@@ -12,6 +12,7 @@ from PIL import Image
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.errors import InputError
+from monch_monai.legend import with_legend
 from monch_monai.writers import FORMATS
 from tests.cohort.reading_back import segment
 from tests.fakes.slides import COLOURS, Nucleus, colours, on_seams, paint, write_mirax, write_slide
@@ -116,15 +117,19 @@ def test_the_summary_counts(results):
     assert summary["nuclei_total"] == len(NUCLEI)
     assert summary["tissue_mm2"] == pytest.approx(SIZE[0] * SIZE[1] * MPP**2 * 1e-6, rel=0.02)
     assert summary["per_mm2"]["dead"] == pytest.approx(counts[4] / summary["tissue_mm2"], rel=1e-3)
+    assert summary["shares"]["dead"] == pytest.approx(counts[4] / len(NUCLEI), abs=1e-4)
+    assert sum(summary["shares"].values()) == pytest.approx(1, abs=1e-3)
     assert summary["ratios"]["tumour_infiltration"] == pytest.approx(counts[2] / counts[1], abs=1e-4)
     assert summary["source_mpp"][0] == pytest.approx(MPP)
 
 
 def test_pictures_show_nuclei_and_tissue(results):
     with Image.open(results / "thumbnail.png") as picture:
-        assert picture.size == SIZE
+        assert picture.width == SIZE[0]
         assert json.loads(picture.text["monch"])["working_mpp"] == [0.25, 0.25]
-        drawn = np.asarray(picture)
+        whole = np.asarray(picture)
+    drawn, counts = whole[: SIZE[1]], np.bincount([n.index for n in NUCLEI], minlength=6)
+    assert np.array_equal(whole, with_legend(drawn, PANNUKE, MPP, counts[1:].tolist()))
     nucleus = NUCLEI[0]
     edge = drawn[int(nucleus.y), int(nucleus.x) + 5 : int(nucleus.x) + 10]
     assert (edge == PANNUKE.classes[nucleus.index].color).all(axis=1).any()

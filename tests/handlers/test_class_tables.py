@@ -24,7 +24,7 @@ from monch_monai.handlers import (
 )
 from monch_monai.handlers.calibration import calibration_counts
 from monch_monai.nuclei import WatershedNuclei
-from monch_monai.overlay import MISTAKES, draw_contours, draw_mistakes
+from monch_monai.overlay import MISTAKES, draw_contours, draw_mistakes, halo_color
 from monch_monai.segmentation import FoundNuclei
 from monch_monai.slides.working_image import PIXELS, SIZE
 from tests.fakes.labels import SEVERAL, some_classes
@@ -226,7 +226,8 @@ def test_overlays_have_the_colours_of_the_labels(tmp_path, labels):
     evaluate(tmp_path, [(guess, truth, ids)], [OverlaySheet(tmp_path, labels)], number=len(labels.table))
     sheet = read_rgb(tmp_path / "overlay_001.png")
     cells = [{tuple(map(int, c)) for c in sheet[:64, left : left + 64].reshape(-1, 3)} for left in (68, 136)]
-    assert cells == [{(0, 0, 0), labels.colors[-1]}, {(0, 0, 0), labels.table.classes[3].color}]
+    lines = (labels.colors[-1], labels.table.classes[3].color)
+    assert cells == [{(0, 0, 0), line, halo_color(line)} for line in lines]
 
 
 def test_predictions_have_the_classes_of_another_table(tmp_path):
@@ -249,5 +250,6 @@ def test_predictions_have_the_classes_of_another_table(tmp_path):
     assert sorted(feature["properties"]["classification"]["name"] for feature in features) == [
         "class 1", "class 3", "class 3",
     ]  # fmt: skip
-    colors = {tuple(map(int, c)) for c in read_rgb(tmp_path / "a_overlay.png").reshape(-1, 3)}
-    assert colors == {(200, 200, 200), OTHER.classes[1].color, OTHER.classes[3].color}
+    colors = {tuple(map(int, c)) for c in read_rgb(tmp_path / "a_overlay.png")[:64, :64].reshape(-1, 3)}
+    lines = {OTHER.classes[1].color, OTHER.classes[3].color}
+    assert colors == {(200, 200, 200), *lines, *map(halo_color, lines)}

@@ -6,6 +6,7 @@ from monai.data import MetaTensor
 
 from monch_monai.data.images import read_rgb
 from monch_monai.handlers import OverlaySheet
+from monch_monai.legend import with_legend
 from monch_monai.overlay import draw_contours
 from tests.fakes.labels import PLAIN
 
@@ -51,14 +52,18 @@ def draw(tmp_path, count, num_tiles, batch_size=2, epochs=1, **settings):
     return images, label, pred
 
 
-def grey_of_rows(sheet):
-    return sheet[:: SIZE + 4, 0, 0].tolist()
+def grey_of_rows(sheet, rows):
+    """Grey levels of the rows of a sheet, beneath which is only the legend."""
+    assert np.array_equal(sheet, with_legend(sheet[: rows * (SIZE + 4), : 3 * SIZE + 8], PLAIN.table, 0.25))
+    return sheet[: rows * (SIZE + 4) : SIZE + 4, 0, 0].tolist()
 
 
 def test_a_row_is_image_truth_and_prediction(tmp_path):
     images, label, pred = draw(tmp_path, count=1, num_tiles=1)
     sheet = read_rgb(tmp_path / "sheets" / "overlay_001.png")
-    assert sheet.shape == (SIZE + 4, 3 * SIZE + 8, 3)
+    row = sheet[: SIZE + 4, : 3 * SIZE + 8]
+    assert np.array_equal(sheet, with_legend(row, PLAIN.table, 0.25))
+    sheet = row
     assert np.array_equal(sheet[:SIZE, :SIZE], images[0])
     assert np.array_equal(sheet[:SIZE, SIZE + 4 : 2 * SIZE + 4], draw_contours(images[0], label, PLAIN.colors))
     assert np.array_equal(sheet[:SIZE, 2 * SIZE + 8 :], draw_contours(images[0], pred, PLAIN.colors))
@@ -71,7 +76,8 @@ def test_a_row_is_image_truth_and_prediction(tmp_path):
 )
 def test_tiles_are_spread_evenly_over_the_set(tmp_path, count, num_tiles, chosen):
     draw(tmp_path, count, num_tiles)
-    assert grey_of_rows(read_rgb(tmp_path / "sheets" / "overlay_001.png")) == [10 * i for i in chosen]
+    found = grey_of_rows(read_rgb(tmp_path / "sheets" / "overlay_001.png"), len(chosen))
+    assert found == [10 * i for i in chosen]
 
 
 def test_batches_do_not_change_the_sheet(tmp_path):
@@ -96,14 +102,15 @@ def test_rows_of_smaller_tiles_end_in_white(tmp_path):
     OverlaySheet(tmp_path, PLAIN).attach(evaluator)
     evaluator.run(Batches(items, 1))
     sheet = read_rgb(tmp_path / "overlay_001.png")
-    assert sheet.shape == (SIZE + SIZE // 2 + 8, 3 * SIZE + 8, 3)
-    assert (sheet[SIZE + 4 :, 3 * (SIZE // 2) + 8 :] == 255).all()
+    rows = sheet[: SIZE + SIZE // 2 + 8, : 3 * SIZE + 8]
+    assert np.array_equal(sheet, with_legend(rows, PLAIN.table, 0.25))
+    assert (rows[SIZE + 4 :, 3 * (SIZE // 2) + 8 :] == 255).all()
 
 
 def test_each_epoch_has_a_sheet_of_its_own(tmp_path):
     draw(tmp_path, count=3, num_tiles=2, epochs=2)
     assert sorted(path.name for path in (tmp_path / "sheets").iterdir()) == ["overlay_001.png", "overlay_002.png"]
-    assert len(grey_of_rows(read_rgb(tmp_path / "sheets" / "overlay_002.png"))) == 2
+    assert len(grey_of_rows(read_rgb(tmp_path / "sheets" / "overlay_002.png"), 2)) == 2
 
 
 def test_the_summary_writer_gets_the_sheet(tmp_path):

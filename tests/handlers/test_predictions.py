@@ -16,7 +16,7 @@ from monch_monai.data.images import read_class_map, read_rgb
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.handlers import PredictionWriter
-from monch_monai.overlay import draw_contours
+from monch_monai.legend import draw_nuclei
 from monch_monai.segmentation import FoundNuclei
 from monch_monai.slides.working_image import FACTORS, PIXELS, SIZE
 from monch_monai.writers import FORMATS
@@ -59,7 +59,7 @@ def test_a_picture_gets_class_map_and_overlay(tmp_path, out):
     predict(PredictionWriter(out, PLAIN.table), save_picture(tmp_path / "a.b.png"))
     assert sorted(path.name for path in out.iterdir()) == ["a.b_classes.png", "a.b_overlay.png", "summary.csv"]
     assert np.array_equal(read_class_map(out / "a.b_classes.png", 6), COUNTS)
-    assert np.array_equal(read_rgb(out / "a.b_overlay.png"), draw_contours(picture(), COUNTS, PLAIN.colors))
+    assert np.array_equal(read_rgb(out / "a.b_overlay.png"), draw_nuclei(picture(), COUNTS, PLAIN.table, 0.25))
 
 
 def test_a_nifti_image_gets_a_nifti_class_map_with_its_geometry(tmp_path, out):
@@ -67,7 +67,7 @@ def test_a_nifti_image_gets_a_nifti_class_map_with_its_geometry(tmp_path, out):
     assert sorted(path.name for path in out.iterdir()) == ["a_classes.nii.gz", "a_overlay.png", "summary.csv"]
     assert np.array_equal(read_class_map(out / "a_classes.nii.gz", 6), COUNTS)
     assert np.array_equal(nib.load(out / "a_classes.nii.gz").affine, AFFINE)
-    assert np.array_equal(read_rgb(out / "a_overlay.png"), draw_contours(picture(), COUNTS, PLAIN.colors))
+    assert np.array_equal(read_rgb(out / "a_overlay.png"), draw_nuclei(picture(), COUNTS, PLAIN.table, 0.25))
 
 
 def test_the_summary_counts_the_pixels_of_each_class(tmp_path, out):
@@ -106,7 +106,23 @@ def test_a_run_that_read_everything_says_where_results_are(tmp_path, out, caplog
     writer = PredictionWriter(out, PLAIN.table)
     predict(writer, save_picture(tmp_path / "a.png"))
     writer.finish()
-    assert caplog.records[-1].message == f"1 images segmented; results and summary.csv are in {out}"
+    assert [record.message for record in caplog.records[-3:]] == [
+        f"1 images segmented; results and summary.csv are in {out}",
+        f"picture  {out / 'a_overlay.png'}",
+        "viewer   needs nuclei and --write with geojson or parquet",
+    ]
+
+
+def test_a_run_that_found_nuclei_ends_with_the_viewers_command(tmp_path, out, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    writer = PredictionWriter(out, PLAIN.table, finder=FoundNuclei(min_area_um2=0))
+    predict(writer, save_picture(tmp_path / "a.png"))
+    writer.finish()
+    assert caplog.records[-1].message.startswith("viewer   ")
+    assert f"python -m monch_monai view {out}" in caplog.records[-1].message
+    caplog.clear()
+    predict(PredictionWriter(out, PLAIN.table, finder=FoundNuclei(), write="dsa"), save_picture(tmp_path / "a.png"))
+    assert "view " not in caplog.text
 
 
 def test_images_in_which_no_nucleus_is_found_are_warned_of_in_one_line(tmp_path, out, caplog):
@@ -130,16 +146,24 @@ def test_nuclei_are_written_as_ids_and_outlines_and_counted_by_class(tmp_path, o
     features = json.loads((out / "a_nuclei.geojson").read_text())["features"]
     names = [feature["properties"]["classification"]["name"] for feature in features]
     class_of = np.array([0, *(NAMES.index(name) for name in names)], np.uint8)
-    overlay = draw_contours(picture(), class_of[ids], PLAIN.colors, instance_map=ids)
+    counts = [names.count(name) for name in NAMES[1:]]
+    overlay = draw_nuclei(picture(), class_of[ids], PLAIN.table, 0.25, ids, counts)
     assert np.array_equal(read_rgb(out / "a_overlay.png"), overlay)
     header, row = summary(out)
     counted = dict(zip(header, row, strict=True))
     assert header[7:] == [
         "neoplastic nuclei", "inflammatory nuclei", "connective nuclei", "dead nuclei", "epithelial nuclei",
-        "optical_density_times", "error",
+        "area_mm2", "nuclei_total", "per_mm2_total", *(f"{name} nuclei per mm2" for name in NAMES[1:]),
+        *(f"{name} nuclei share" for name in NAMES[1:]), "optical_density_times", "error",
     ]  # fmt: skip
     for name in ("neoplastic", "inflammatory", "connective", "dead", "epithelial"):
         assert int(counted[f"{name} nuclei"]) == names.count(name)
+        assert float(counted[f"{name} nuclei share"]) == pytest.approx(names.count(name) / len(names), abs=1e-4)
+        density = names.count(name) / (40 * 70 * 0.25**2 * 1e-6)
+        assert float(counted[f"{name} nuclei per mm2"]) == pytest.approx(density)
+    assert float(counted["area_mm2"]) == pytest.approx(40 * 70 * 0.25**2 * 1e-6)
+    assert int(counted["nuclei_total"]) == len(names)
+    assert float(counted["per_mm2_total"]) == pytest.approx(len(names) / (40 * 70 * 0.25**2 * 1e-6))
     assert len(names) == ids.max() >= 4
 
 
@@ -171,7 +195,7 @@ def test_an_unreadable_image_has_empty_cells_for_nuclei_too(tmp_path, out):
     predict(writer, save_picture(tmp_path / "a.png"))
     header, *rows = summary(out)
     assert [len(row) for row in rows] == [len(header)] * 2
-    assert rows[-1] == ["bad.png", *[""] * 12, "alas"]
+    assert rows[-1] == ["bad.png", *[""] * 25, "alas"]
 
 
 def test_a_switch_that_is_neither_true_nor_false_is_refused(out):

@@ -16,11 +16,14 @@ import shapely
 from PIL import Image
 
 from monch_monai.__main__ import Commands
+from monch_monai.cohort import fingerprint
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.slides import open_slide
 from monch_monai.viewer.pages import PAGE
-from tests.fakes.results import served, write_image_result, write_slide_result
+from monch_monai.viewer.results import find_results
+from tests.fakes.results import served, some_nuclei, write_image_result, write_slide_result
+from tests.fakes.slides import paint, write_slide
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -209,6 +212,41 @@ def test_the_picture_of_a_slide_that_went_missing_is_an_error_of_its_address_alo
         assert b"gone.tif" in content
         assert b"--slides" in content
         assert request(server, f"/results/{key_of(server)}/about.json")[0].status == 200
+
+
+def test_a_slide_that_was_replaced_after_inference_is_refused_in_one_line(tmp_path):
+    write_slide_result(tmp_path, "one", 400, 20)
+    write_slide_result(tmp_path, "same", 400, 20)
+    for name in ("one", "same"):
+        file = tmp_path / "out" / name / "summary.json"
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary["settings"]["slide"] = [f"{name}.tif", fingerprint(tmp_path / "slides" / f"{name}.tif")]
+        file.write_text(json.dumps(summary), encoding="utf-8")
+    write_slide(tmp_path / "slides" / "one.tif", paint(some_nuclei(400, 20, seed=9), (400, 400)), 0.25)
+    with served(tmp_path / "out") as server:
+        response, content = request(server, f"/results/{key_of(server)}/about.json")
+        assert response.status == 500
+        assert b"one.tif is another file than the one whose nuclei one has: segment it again" in content
+        assert b"\n" not in content
+        assert request(server, f"/results/{key_of(server, 'same')}/about.json")[0].status == 200
+    with pytest.raises(InputError, match=r"one\.tif is another file"):
+        Commands().view(tmp_path / "out", export=tmp_path / "page", result="one")
+    assert not (tmp_path / "page").exists()
+    with pytest.raises(InputError, match=r"one\.tif is another file"):
+        Commands().view(tmp_path / "out" / "one", port=0)
+
+
+def test_an_image_that_was_replaced_after_inference_is_refused_in_one_line(tmp_path):
+    write_image_result(tmp_path)
+    file = tmp_path / "out" / "field_nuclei.geojson"
+    written = json.loads(file.read_text(encoding="utf-8"))
+    written["monch"]["image_sha256"] = sha256(tmp_path / "images" / "field.png")
+    file.write_text(json.dumps(written), encoding="utf-8")
+    (result,) = find_results(tmp_path / "out")
+    result.open().close()
+    Image.fromarray(paint(some_nuclei(400, 9, seed=9), (400, 400))).save(tmp_path / "images" / "field.png")
+    with pytest.raises(InputError, match=r"field\.png is another file than the one whose nuclei field has"):
+        Commands().view(tmp_path / "out", port=0)
 
 
 def lose_slides(folder):
