@@ -45,7 +45,7 @@ def lines() -> Iterator[str]:
             for path in sorted(folder.rglob("*.py")):
                 if path.name != "__init__.py" or path.parent != folder:
                     name = path.relative_to(folder).as_posix().removesuffix("__init__.py")
-                    yield f"  - `{name}` {sentence(path)}\n"
+                    yield f"    - `{name}` {sentence(path)}\n"
 
 
 def updated(readme: str) -> str:

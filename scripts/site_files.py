@@ -6,7 +6,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-PATTERNS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**/*.md", "bundle/docs/*.*", "bundle/models/card.md")
+PATTERNS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**/*.*", "bundle/docs/*.*", "bundle/models/card.md")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,7 +111,11 @@ def outcome(block: Block, folder: Path, limit: int) -> str:
             code, stopped = process.wait(block.seconds or limit), False
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGINT)
-            code, stopped = process.wait(60), True
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            code, stopped = process.wait(), True
         output.seek(0)
         tail = "".join(f"    {line}" for line in output.readlines()[-15:])
     if stopped and not block.seconds:

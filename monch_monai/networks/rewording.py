@@ -77,6 +77,16 @@ class MergedClasses(nn.Module):
         return self.network.image_encoder
 
     @property
+    def mean(self) -> Sequence[float]:
+        """The network's."""
+        return self.network.mean
+
+    @property
+    def std(self) -> Sequence[float]:
+        """The network's."""
+        return self.network.std
+
+    @property
     def reference_density(self) -> Tensor:
         """The network's."""
         return self.network.reference_density

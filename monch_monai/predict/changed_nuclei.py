@@ -1,6 +1,7 @@
 """How many nuclei change their class by other words, counted on the first tiles of a run."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -46,6 +47,18 @@ class ChangedNuclei(nn.Module):
         """The network's."""
         record: Provenance = self.network.provenance  # type: ignore[assignment] # Monch's and MergedClasses's
         return record
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """Of images, by channel, of values in [0, 1]: the network's."""
+        values: Sequence[float] = self.network.mean  # type: ignore[assignment] # Monch's and MergedClasses's
+        return values
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Standard deviation of the same: the network's."""
+        values: Sequence[float] = self.network.std  # type: ignore[assignment] # Monch's and MergedClasses's
+        return values
 
     @torch.compiler.disable(recursive=False)  # both networks are compiled, the comparison of their results is not
     def forward(self, image: Tensor) -> Tensor:

@@ -100,6 +100,7 @@ def test_a_merged_class_has_the_largest_logit_of_its_parts_in_every_form_and_the
     found = reword(network, words=write(tmp_path, merged, "dead"))
     expected = torch.stack([before[:, 0], before[:, [1, 5]].amax(dim=1), before[:, 4], before[:, 6]], dim=1)
     assert found.network.distance_maps == 1
+    assert (found.network.mean, found.network.std) == (network.mean, network.std)
     assert (run(found.network) - expected).abs().max() < 1e-5
     assert found.network.provenance.class_table.names == ["background", "tumour or gland", "dead"]
     images = noise(1, 3, 256, 256)

@@ -6,7 +6,7 @@ from torch import nn
 from monch_monai.class_table import PANNUKE
 from monch_monai.class_table.words_file import Wording
 from monch_monai.networks.rewording import Rewording
-from monch_monai.predict import ChangedNuclei, report_words, with_words
+from monch_monai.predict import ChangedNuclei, NetworkPredictor, report_words, with_words
 from monch_monai.predict.changed_nuclei import TILES
 
 EACH = tuple((name,) for name in PANNUKE.names)
@@ -17,6 +17,7 @@ class Squares(nn.Module):
     """Two nuclei of 12 px a tile, of given classes."""
 
     class_table = PANNUKE
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
 
     def __init__(self, *classes):
         super().__init__()
@@ -42,6 +43,12 @@ def test_nuclei_that_the_own_words_call_otherwise_are_counted(caplog):
     with caplog.at_level(logging.INFO):
         report_words(network)
     assert "words: 50.0% of 6 nuclei on 3 tiles changed their class" in caplog.text
+
+
+def test_images_are_normalised_as_by_the_network_with_its_own_words():
+    network = with_words(Rewording(Squares(1), Squares(1), Wording(PANNUKE, PANNUKE, EACH)))
+    assert (network.mean, network.std) == (Squares.mean, Squares.std)
+    NetworkPredictor(network)
 
 
 def test_only_the_first_tiles_are_compared():
