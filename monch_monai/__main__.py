@@ -109,6 +109,16 @@ class Commands:
         if out is not None:
             report.write_table(out, rows)
 
+    def figures(self, *runs: Path, out: Path) -> None:
+        """Draws evaluated RUNS side by side into OUT: the same tiles, truth first, and F1 by organ and by class.
+
+        Args:
+            runs: folders of evaluations of one split, such as those of several systems.
+            out: folder for segmentations.png (the paper's Figs. 4 and 7) and f1.png (Fig. 5).
+        """
+        for path in report.draw_compared([report.EvaluatedRun.read(run) for run in runs], out):
+            print(path)
+
     def report(self, evaluation: Path) -> None:
         """Makes tables, figures and report.html of the folder of an EVALUATION again."""
         print(report.write_report(evaluation))
