@@ -1,5 +1,6 @@
 """Several evaluated runs side by side: the same tiles (Figs. 4 and 7), and F1 by organ and class (Fig. 5)."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,9 @@ def draw_segmentations(systems: Mapping[str, Sequence[EvaluatedRun]]) -> Figure:
         for cell, picture in zip(axes, pictures, strict=True):
             cell.imshow(picture)
             cell.set(xticks=[], yticks=[])
-        axes[0].set_ylabel(_in_lines(name), fontsize=7, color=INK)
+        axes[0].set_ylabel(textwrap.fill(name, 32, max_lines=3, placeholder=" …"), fontsize=7, color=INK)
     for cell, title in zip(cells[0], ("image", "truth", *columns), strict=True):
-        cell.set_title(_in_lines(title), fontsize=9, color=INK)
+        cell.set_title(textwrap.fill(title, 26), fontsize=9, color=INK)
     key = [Patch(color=np.array(c.color) / 255, label=c.name) for c in first.class_table.nuclei]
     figure.legend(handles=key, loc="outside lower center", ncols=min(6, len(key)), frameon=False, fontsize=8)
     return figure
@@ -204,7 +205,3 @@ def _paper_colours(systems: Mapping[str, Sequence[EvaluatedRun]]) -> dict[str, A
 
 def _shift(number: int, count: int) -> float:
     return 0.0 if count == 1 else 0.6 * (number / (count - 1) - 0.5)
-
-
-def _in_lines(text: str) -> str:
-    return text.replace(", ", "\n")

@@ -45,7 +45,7 @@ def test_each_tile_is_a_row_with_the_truth_first_in_class_colours(tmp_path):
     folders = evaluation(tmp_path / "a"), evaluation(tmp_path / "b", "TsfdNet", shift=10)
     figure = draw_segmentations(systems(*folders))
     assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "truth", "MONCH", "TSFD-Net"]
-    assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["Breast\nslide 1", "Lung\nslide 2"]
+    assert [axes.get_ylabel() for axes in figure.axes[::4]] == NAMES
     pictures = [axes.images[0].get_array() for axes in figure.axes[:4]]
     for picture, corner, value in zip(pictures[1:], (4, 4, 14), (1, 2, 2), strict=True):
         assert tuple(picture[8, corner]) == PANNUKE.classes[value].color
