@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts import paper_rows
+from scripts import network_figure, paper_rows
+from tests.fakes.network import noise, small_monch
 from tests.fakes.slides import write_slide
 from tests.fakes.trained import tissue
 
@@ -41,3 +42,25 @@ def test_the_page_of_the_papers_rows_is_that_of_the_configs_and_has_them_all():
     }.items():
         found = {path.stem for path in (paper_rows.CONFIGS / folder).glob("*.json")}
         assert found - beside == {name.split("/")[1] for name in named if name.startswith(folder)}
+
+
+def test_the_picture_of_the_network_is_that_of_the_code_with_the_shapes_of_a_pass():
+    network = network_figure.paper_network()
+    made = network_figure.shapes(network)
+    assert network_figure.PICTURE.read_text(encoding="utf-8") == network_figure.draw(made), (
+        "run python scripts/network_figure.py"
+    )
+    side, channels = 256, network.architecture["channels"]
+    for name, stride in {"high": 8, "conv": 16, "topo": 32, "blend": 8, "q_T": 8, "merged": 8}.items():
+        assert made[name] == [channels, side // stride, side // stride]
+    assert made["logits"] == [len(network.class_table), side, side]
+    assert made["text"] == [3 * len(network.class_table), network.text_features.shape[1]]
+    assert set(made) == set(network_figure.BOXES)
+
+
+def test_the_shapes_follow_the_network_and_leave_it_without_hooks():
+    network = small_monch()
+    made = network_figure.shapes(network, 192)
+    assert made["high"] == [32, 24, 24]
+    assert made["logits"] == list(network(noise(1, 3, 192, 192)).shape[1:])
+    assert not any(part._forward_hooks for part in network.modules())
