@@ -31,7 +31,7 @@ PARTS = {
 WIDTH, HEIGHT, PITCH_X, PITCH_Y = 128, 54, 160, 84
 """Of a box and from box to box, px."""
 BOXES: dict[str, tuple[float, float, str, str]] = {
-    "image": (0, 1, "image", "X"), "encoder": (1, 1, "image encoder", "frozen or trained"),
+    "image": (0, 1, "image", "X"), "encoder": (1, 1, "image encoder", "stride 16"),
     "project": (2, 1, "F^m, middle", "1x1 convolution"),
     "fine": (3, 0, "F^f, fine", "upscaled"), "middle": (3, 1, "F^m", "as it is"),
     "coarse": (3, 2, "F^c, coarse", "downscaled"),
