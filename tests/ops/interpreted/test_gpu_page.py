@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from benchmarks import gpu
+from benchmarks.gpu_operators import Sizes
 from monch_monai.ops import self_check
 from monch_monai.ops.max_relative import triton_kernels
 from tests.fakes.network import small_monch
 
-TINY = gpu.Sizes(
+TINY = Sizes(
     nodes=40, channels=8, side=16, batch=1, slide=64, runs=1,
     builds={"MONCH": small_monch, "encoder": lambda: nn.Conv2d(3, 4, 8, stride=8)},
 )  # fmt: skip
