@@ -87,7 +87,7 @@ class ComparedTiles(ImageRecords[ComparedTile]):
             nuclei = found.instance_map
             predicted = np.append(np.uint8(0), found.classes)[nuclei]
         image, _ = RGBReader().get_data([name_of(item)])
-        maps = (image, truth, read_instance_map(given["instances"]), predicted, nuclei)
+        maps: tuple[NDArray[Any], ...] = (image, truth, read_instance_map(given["instances"]), predicted, nuclei)
         return ComparedTile(*(values[:TILE_SIZE, :TILE_SIZE] for values in maps))
 
 

@@ -65,7 +65,7 @@ def check_max_relative(device: torch.device) -> str:
     for dtype in TYPES:
         nodes, gradient = (_noise(1, 40, 70, device=device, seed=seed).to(dtype) for seed in (1, 2))
         nodes = nodes.relu()
-        pairs = {
+        pairs: dict[str, tuple[tuple[Tensor, ...], Callable[..., Tensor], Callable[..., Tensor]]] = {
             "differences": ((nodes, neighbours), triton_kernels.max_relative, max_relative_reference.max_relative),
             "gradients": (
                 (gradient, nodes, neighbours),

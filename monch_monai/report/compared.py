@@ -62,7 +62,7 @@ def draw_segmentations(systems: Mapping[str, Sequence[EvaluatedRun]]) -> Figure:
     names = wanted["names"].tolist()
     figure = Figure(figsize=(TILE * (2 + len(columns)), TILE * len(names) + 0.6), layout="constrained")
     cells = figure.subplots(len(names), 2 + len(columns), squeeze=False)
-    truth_colors = [tuple(color) for color in wanted["colors"].tolist()]
+    truth_colors = [(int(red), int(green), int(blue)) for red, green, blue in wanted["colors"]]
     class_colors = [c.color for c in first.class_table.classes]
     for row, (axes, name) in enumerate(zip(cells, names, strict=True)):
         image = wanted[f"{row}_image"]
@@ -176,7 +176,7 @@ def _same_tiles(first: EvaluatedRun, wanted: Arrays, group: Sequence[EvaluatedRu
     raise InputError(f"{group[0].folder} keeps other tiles than {first.folder}: evaluate both on the same split")
 
 
-def _drawn(kept: Arrays, row: int, maps: tuple[str, str], colors: Sequence[tuple[int, ...]]) -> NDArray[np.uint8]:
+def _drawn(kept: Arrays, row: int, maps: tuple[str, str], colors: Sequence[tuple[int, int, int]]) -> NDArray[np.uint8]:
     class_map, nuclei = (kept[f"{row}_{name}"] for name in maps)
     return draw_contours(kept[f"{row}_image"], class_map, colors, instance_map=nuclei)
 
