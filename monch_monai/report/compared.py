@@ -171,7 +171,9 @@ def _same_tiles(first: EvaluatedRun, wanted: Arrays, group: Sequence[EvaluatedRu
     """Tiles of the first run of a system that are those of the first run of all."""
     for run in group:
         kept = _kept(run)
-        if all(np.array_equal(wanted[name], kept.get(name)) for name in wanted if name.endswith(("names", "_image"))):
+        if all(
+            n in kept and np.array_equal(of, kept[n]) for n, of in wanted.items() if n.endswith(("names", "_image"))
+        ):
             return kept
     raise InputError(f"{group[0].folder} keeps other tiles than {first.folder}: evaluate both on the same split")
 
