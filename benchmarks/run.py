@@ -10,6 +10,7 @@ from monch_monai.arguments import run
 
 COMMANDS = {
     "network": "comparison:print_networks",
+    "gpu": "gpu:print_gpu",
     "ops": "operators:print_ops",
     "ablations": "ablations:print_ablations",
     "encoders": "encoders:print_encoders",

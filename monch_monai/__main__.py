@@ -109,6 +109,16 @@ class Commands:
         if out is not None:
             report.write_table(out, rows)
 
+    def figures(self, *runs: Path, out: Path) -> None:
+        """Draws evaluated RUNS side by side into OUT: the same tiles, truth first, and F1 by organ and by class.
+
+        Args:
+            runs: folders of evaluations of one split, such as those of several systems.
+            out: folder for segmentations.png (the paper's Figs. 4 and 7) and f1.png (Fig. 5).
+        """
+        for path in report.draw_compared([report.EvaluatedRun.read(run) for run in runs], out):
+            print(path)
+
     def report(self, evaluation: Path) -> None:
         """Makes tables, figures and report.html of the folder of an EVALUATION again."""
         print(report.write_report(evaluation))
@@ -122,6 +132,7 @@ class Commands:
         x: int = 0,
         y: int = 0,
         config_file: Path | list[Path] | None = None,
+        stages: bool = False,
     ) -> None:
         """Draws, of a tile of the picture IMAGE, where each class and each of its sentences act, to OUT.png.
 
@@ -133,10 +144,11 @@ class Commands:
             x: left edge of the tile, px of the picture.
             y: top edge of the tile, px of the picture.
             config_file: inference.json and overlays of other networks, in order; else the bundle's inference.json.
+            stages: draws what each stage of the network makes of the tile, and its maps by class (the paper's Fig. 6).
         """
         files = config_file if isinstance(config_file, list) else [config_file] if config_file else None
         given = None if files is None else [str(file) for file in files]
-        print(report.draw_picture_words(image, out, checkpoint, mpp, x, y, given))
+        print(report.draw_picture_words(image, out, checkpoint, mpp, x, y, given, stages))
 
     def sample(self, output_dir: Path) -> None:
         """Fetches the sample of real H&E and writes it to OUTPUT_DIR as a prepared dataset."""

@@ -51,6 +51,14 @@ python -m monai.bundle run --config_file "['bundle/configs/train.json','bundle/c
 Weights come from their hubs; those that must be asked for need `HF_TOKEN`. `--encoder_weights none` trains without
 them. No GPU was at hand: neither hours nor GPU memory were measured. `accuracy.md` has what a step of the baselines
 takes on a CPU.
+
+The figures: `python -m monch_monai figures out/*_1 --out figures` draws evaluations of one split side by side.
+`segmentations.png` has their nuclei in class colours, the truth first (Figs. 4 and 7), `f1.png` F1 by organ and by
+class beside what the paper prints (Fig. 5). The tiles are chosen by the truth alone, so that no system is favoured:
+organs take turns, and each gives its tile with the most classes, among these the one with the most nuclei. Runs of
+other data, splits or classes are refused by name. `python -m monch_monai words TILE.png fig6.png --stages` draws Fig.
+6 for a tile of any picture: the network's stages, then its attention to each class's words and its probability; each
+map from its own least to its most. `docs/README.md` has Fig. 1.
 """
 COLUMNS = "| row | overlay, in `bundle/configs/` | what it is | published weights | M parameters | M trained |\n"
 

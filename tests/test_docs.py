@@ -12,7 +12,8 @@ from monai.bundle import ConfigParser
 
 from monch_monai.class_table import PANNUKE
 from monch_monai.runs.rules import PATHS, RULES, SLIDE_RULES
-from scripts import paper_rows, settings_page, try_documents
+from scripts import network_figure, paper_rows, settings_page, try_documents
+from tests.fakes.network import noise, small_monch
 from tests.fakes.slides import write_slide
 from tests.fakes.trained import tissue
 
@@ -130,3 +131,25 @@ def test_the_notebook_runs_and_shows_nuclei_and_their_picture(tmp_path, monkeypa
     assert sum(counts.values()) >= 10
     assert "POLYGON" in cells["nuclei"].outputs[-1]["data"]["text/plain"]
     assert "image/png" in cells["draw"].outputs[-1]["data"]
+
+
+def test_the_picture_of_the_network_is_that_of_the_code_with_the_shapes_of_a_pass():
+    network = network_figure.paper_network()
+    made = network_figure.shapes(network)
+    assert network_figure.PICTURE.read_text(encoding="utf-8") == network_figure.draw(made), (
+        "run python scripts/network_figure.py"
+    )
+    side, channels = 256, network.architecture["channels"]
+    for name, stride in {"high": 8, "conv": 16, "topo": 32, "blend": 8, "q_T": 8, "merged": 8}.items():
+        assert made[name] == [channels, side // stride, side // stride]
+    assert made["logits"] == [len(network.class_table), side, side]
+    assert made["text"] == [3 * len(network.class_table), network.text_features.shape[1]]
+    assert set(made) == set(network_figure.BOXES)
+
+
+def test_the_shapes_follow_the_network_and_leave_it_without_hooks():
+    network = small_monch()
+    made = network_figure.shapes(network, 192)
+    assert made["high"] == [32, 24, 24]
+    assert made["logits"] == list(network(noise(1, 3, 192, 192)).shape[1:])
+    assert not any(part._forward_hooks for part in network.modules())

@@ -60,7 +60,7 @@ class VisionTransformer(ImageEncoder):
         """`[B, 3, H, W]` to `[B, C, H/16, W/16]`, one map."""
         height, width = image.shape[-2] // STRIDE, image.shape[-1] // STRIDE
         patch = self.trunk.patch_embed.patch_size[0]
-        grid = (height, width)
+        grid: tuple[int, ...] = (height, width)
         if self.tile_px is not None:
             grid = tuple(max(1, round(cells * STRIDE / TILE * self.tile_px / patch)) for cells in grid)
         size = tuple(cells * patch for cells in grid)

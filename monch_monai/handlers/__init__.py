@@ -3,6 +3,7 @@
 from monch_monai.handlers.buffers import SharedBuffers
 from monch_monai.handlers.calibration import Calibration
 from monch_monai.handlers.checkpoints import Checkpoints
+from monch_monai.handlers.compared_tiles import ComparedTiles
 from monch_monai.handlers.history import History
 from monch_monai.handlers.notable import NotableTiles
 from monch_monai.handlers.nucleus_scores import NucleusScores
@@ -16,6 +17,7 @@ from monch_monai.handlers.seeds import EpochSeeds
 __all__ = [
     "Calibration",
     "Checkpoints",
+    "ComparedTiles",
     "EpochSeeds",
     "History",
     "MeanDice",

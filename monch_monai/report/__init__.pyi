@@ -1,3 +1,4 @@
+from .compared import draw_compared
 from .evaluated_run import EvaluatedRun
 from .feature_maps import draw_features
 from .inference_time import measure_inference
@@ -8,6 +9,7 @@ from .words import draw_picture_words, draw_words
 
 __all__ = [
     "EvaluatedRun",
+    "draw_compared",
     "draw_features",
     "draw_picture_words",
     "draw_words",

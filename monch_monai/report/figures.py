@@ -101,21 +101,31 @@ def draw_training(history: Path, class_table: ClassTable) -> Figure:
     return figure
 
 
-def draw_feature_maps(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]]) -> Figure:
-    """A tile and its feature maps, stage by stage (Fig. 6).
+def draw_feature_maps(
+    image: NDArray[np.uint8],
+    maps: Mapping[str, NDArray[np.float32]],
+    by_class: Mapping[str, Mapping[str, NDArray[np.float32]]] | None = None,
+) -> Figure:
+    """A tile and its feature maps, stage by stage (Fig. 6), and maps by class where they are given.
 
     Args:
         image: `[H, W, 3]`.
         maps: name to the length of the feature vector at each place, `[h, w]`; each from its least to its most.
+        by_class: kind of map to class to map `[h, w]`, a row a kind; each from its least to its most too.
     """
-    columns = (len(maps) + 2) // 2
-    figure = Figure(figsize=(1.9 * columns, 4.3), layout="constrained")
-    cells = figure.subplots(2, columns).ravel()
-    for cell in cells:
+    kinds = by_class or {}
+    columns = max((len(maps) + 2) // 2, *(len(of) for of in kinds.values()), 1)
+    rows = 2 + len(kinds)
+    figure = Figure(figsize=(1.9 * columns, 2.15 * rows), layout="constrained")
+    cells = figure.subplots(rows, columns, squeeze=False)
+    for cell in cells.ravel():
         cell.axis("off")
-    cells[0].imshow(image)
-    cells[0].set_title("image", fontsize=9)
-    for cell, (name, values) in zip(cells[1:], maps.items(), strict=False):
+    cells[0, 0].imshow(image)
+    cells[0, 0].set_title("image", fontsize=9)
+    shown = [*zip(cells[:2].ravel()[1:], maps.items(), strict=False)]
+    for row, (kind, of) in zip(cells[2:], kinds.items(), strict=True):
+        shown += [*zip(row, ((f"{kind}: {name}", values) for name, values in of.items()), strict=False)]
+    for cell, (name, values) in shown:
         cell.imshow(values, cmap="magma", extent=(0, image.shape[1], image.shape[0], 0), interpolation="bilinear")
         cell.set_title(name, fontsize=9)
     return figure

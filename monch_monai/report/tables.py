@@ -5,7 +5,7 @@ Several runs of one method (splits, seeds) give mean ± standard deviation of th
 
 import logging
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from monch_monai.errors import InputError
@@ -29,15 +29,15 @@ ORGAN_SCORES = {"IoU": "mean_iou_with_background", "FWIoU": "fw_iou", "F1": "f1_
 
 
 def table_1(runs: Sequence[EvaluatedRun]) -> Table:
-    """IoU, precision and F1 of each class, and inference time, of the paper's systems and of ours."""
+    """IoU, precision and F1 of each class, and inference time: the paper's systems, and ours of its name below each."""
     rows: Table = []
-    for system, classes in TABLE_1.items():
-        row: dict[str, Any] = {"system": system, "source": PAPER}
-        for name, scores in zip(CLASS_ORDER, classes, strict=True):
-            row |= {f"{name} {score}": value for score, value in zip(CLASS_SCORES, scores, strict=True)}
-        rows.append({**row, "inference ms": TABLE_1_MILLISECONDS[system], "conditions": PAPER_CONDITIONS})
-    for name, group in group_runs(runs, "system").items():
-        row = {"system": name, "source": _source(group)}
+    for name, group in _beside(group_runs(runs, "system"), TABLE_1):
+        row: dict[str, Any] = {"system": name, "source": _source(group) if group else PAPER}
+        if not group:
+            for c, values in zip(CLASS_ORDER, TABLE_1[name], strict=True):
+                row |= {f"{c} {score}": value for score, value in zip(CLASS_SCORES, values, strict=True)}
+            rows.append({**row, "inference ms": TABLE_1_MILLISECONDS[name], "conditions": PAPER_CONDITIONS})
+            continue
         for c in CLASS_ORDER:
             for score, key in CLASS_SCORES.items():
                 row[f"{c} {score}"] = mean_score([of[c] for run in group if c in (of := run.scores["classes"])], key)
@@ -49,35 +49,58 @@ def table_1(runs: Sequence[EvaluatedRun]) -> Table:
 
 
 def table_2(runs: Sequence[EvaluatedRun]) -> Table:
-    """IoU, FWIoU and F1 of each organ, of the paper's systems and of ours; then averages and spreads, each named.
+    """IoU, FWIoU and F1 of each organ, each of ours beside the paper's of its name; then averages and spreads.
 
     Organ scores are macro means over the classes that the organ's images have, background included, F1 that of macro
     precision and macro recall.
     """
-    ours = group_runs(runs, "system")
+    systems = sorted(_beside(group_runs(runs, "system"), TABLE_2), key=_paper_last(runs))
     found = {organ for run in runs for organ in run.scores["organs"]} - {POOLED}
     rows: Table = []
     keys = ORGAN_SCORES.values()
     for organ in (*TISSUES, *sorted(found - set(TISSUES))):
         row: dict[str, Any] = {"organ": organ}
-        for name, group in ours.items():
-            scores = [run.scores["organs"][organ] for run in group if organ in run.scores["organs"]]
-            row |= _columns(name, [mean_score(scores, key) for key in keys])
-        for system, organs in TABLE_2.items():
-            row |= _columns(f"{system} ({PAPER})", organs.get(organ, (None, None, None)))
+        for name, group in systems:
+            if group:
+                scores = [run.scores["organs"][organ] for run in group if organ in run.scores["organs"]]
+                row |= _columns(name, [mean_score(scores, key) for key in keys])
+            else:
+                row |= _columns(f"{name} ({PAPER})", TABLE_2[name].get(organ, (None, None, None)))
         rows.append(row)
     for label, (of_paper, spread) in OVER_ORGANS.items():
         row = {"organ": label}
-        for name, group in ours.items():
+        for name, group in systems:
+            if not group:
+                row |= _columns(f"{name} ({PAPER})", of_paper(TABLE_2[name]))
+                continue
             if spread is None:
                 means = [mean_score([run.scores["organs"][POOLED] for run in group], key) for key in keys]
             else:
                 means = [mean_score([run.scores["over_organs"][key] for run in group], spread) for key in keys]
             row |= _columns(name, means)
-        for system, organs in TABLE_2.items():
-            row |= _columns(f"{system} ({PAPER})", of_paper(organs))
         rows.append(row)
     return rows
+
+
+def _beside(ours: dict[str, list[EvaluatedRun]], printed: Iterable[str]) -> list[tuple[str, list[EvaluatedRun]]]:
+    """The systems that the paper prints, without runs, each followed by ours of its name; then our others."""
+    order: list[tuple[str, list[EvaluatedRun]]] = []
+    for system in printed:
+        order += [(system, []), *((name, group) for name, group in ours.items() if group[0].row == system)]
+    known = {name for name, group in order if group}
+    return [*order, *((name, group) for name, group in ours.items() if name not in known)]
+
+
+def _paper_last(runs: Sequence[EvaluatedRun]) -> Callable[[tuple[str, list[EvaluatedRun]]], tuple[int, bool]]:
+    """Key by which ours come in the order of the runs, each before the paper's of its name, and then all others."""
+    rows = list(dict.fromkeys(run.row for run in runs))
+
+    def key(system: tuple[str, list[EvaluatedRun]]) -> tuple[int, bool]:
+        name, group = system
+        row = group[0].row if group else name
+        return rows.index(row) if row in rows else len(rows), not group
+
+    return key
 
 
 def _over_organs(of: Callable[[list[float]], float]) -> Callable[[Organs], list[float]]:

@@ -8,8 +8,10 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
+from numpy.typing import NDArray
 from torch import Tensor
 
+from monch_monai.class_table import ClassTable
 from monch_monai.data import Tiles
 from monch_monai.data.images import find_images
 from monch_monai.errors import InputError, one_line
@@ -17,11 +19,11 @@ from monch_monai.geometry import NETWORK_MPP, TILE_SIZE, Level0Box
 from monch_monai.networks import Monch
 from monch_monai.predict import MixedPrecisionInferer
 from monch_monai.predict.predictor import normalisation, tile_logits
-from monch_monai.report.feature_maps import richest_tile
-from monch_monai.report.figures import save
+from monch_monai.report.feature_maps import feature_maps, richest_tile
+from monch_monai.report.figures import draw_feature_maps, save
 from monch_monai.report.word_figure import draw_word_maps
 from monch_monai.report.word_maps import WordMaps, word_maps
-from monch_monai.settings import whole_number
+from monch_monai.settings import flag, whole_number
 from monch_monai.slides.working_image import image_grid
 
 NEEDED = ("weights", "network", "network_def", "preprocessing", "device", "mean", "std")
@@ -54,6 +56,7 @@ def draw_picture_words(
     x: int = 0,
     y: int = 0,
     config_file: str | Sequence[str] | None = None,
+    stages: bool | str = False,
 ) -> Path:
     """Draws the words in a tile of a picture, by the settings of the bundle's `inference.json`; returns the PNG's path.
 
@@ -69,6 +72,8 @@ def draw_picture_words(
         y: top edge, as `x`.
         config_file: `inference.json` and overlays of other networks; None takes that of `bundle`, or of the current
             folder.
+        stages: draws the network's stages in that tile, and its attention and probabilities by class, in place of the
+            words (the paper's Fig. 6).
 
     Raises:
         InputError: `image` is no one picture that can be read, `out` is no PNG or is `image`, the tile begins outside,
@@ -97,16 +102,28 @@ def draw_picture_words(
         parser.get_parsed_content("device")
     )
     found: list[WordMaps] = []
+    of_stages: dict[str, NDArray[np.float32]] = {}
 
     def watched(images: Tensor) -> Tensor:
         found.append(word_maps(network, images))
+        of_stages.update(feature_maps(network, images) if flag("stages", stages) else {})
         return torch.from_numpy(found[0].logits)[None]
 
     of_images = (parser.get_parsed_content(name) for name in ("mean", "std"))
     tile_logits(tile, watched, *normalisation(network, *of_images), MixedPrecisionInferer(amp=False))
     pixels = tile[0].permute(1, 2, 0).cpu().numpy().astype(np.uint8)
-    save(path, draw_word_maps(pixels, found[0], network.class_table))
+    if of_stages:
+        save(path, draw_feature_maps(pixels, of_stages, maps_by_class(found[0], network.class_table)))
+    else:
+        save(path, draw_word_maps(pixels, found[0], network.class_table))
     return path
+
+
+def maps_by_class(maps: WordMaps, class_table: ClassTable) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Attention to each class's words, where a stage attends to words, and its probability: kind to class to map."""
+    probability = 1 / (1 + np.exp(-maps.logits))
+    kinds = {"attention": maps.class_attention, "probability": probability}
+    return {kind: dict(zip(class_table.names, of, strict=True)) for kind, of in kinds.items() if of is not None}
 
 
 def _config(config_file: str | Sequence[str] | None, **settings: Any) -> ConfigParser:

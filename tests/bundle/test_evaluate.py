@@ -34,7 +34,7 @@ def test_everything_is_there(evaluated: Evaluated) -> None:
     folder, _ = evaluated
     made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert made == {
-        "calibration.json", "counts.csv", "figures/confusion.png", "figures/f1_by_organ.png",
+        "calibration.json", "compared_tiles.npz", "counts.csv", "figures/confusion.png", "figures/f1_by_organ.png",
         "figures/feature_maps.png", "figures/reliability.png", "figures/training.png", "figures/words.png",
         "inference_time.json",
         "log.txt", "nuclei.csv", "nuclei.json", "nuclei_by_organ.csv", "overlay_001.png", "report.html", "run.json",

@@ -8,6 +8,9 @@ from monch_monai.data import Fold, Tiles
 from monch_monai.report import draw_features
 from monch_monai.report import feature_maps as module
 from monch_monai.report.feature_maps import feature_maps
+from monch_monai.report.figures import draw_feature_maps
+from monch_monai.report.word_maps import word_maps
+from monch_monai.report.words import maps_by_class
 from tests.fakes.network import noise, small_monch
 from tests.fakes.tiny import tile, write
 
@@ -129,3 +132,26 @@ def test_the_tile_with_most_classes_and_nuclei_is_drawn(rich, tmp_path, monkeypa
     assert np.array_equal(shown[0], tile(1).image)
     with Image.open(path) as picture:
         assert picture.width > 500
+
+
+def test_maps_by_class_stand_below_the_stages_by_their_names():
+    image, maps = np.zeros((8, 8, 3), np.uint8), {f"stage {n}": np.full((2, 2), n, np.float32) for n in range(3)}
+    kinds = {
+        kind: {f"class {n}": np.full((4, 4), n, np.float32) for n in range(5)} for kind in ("attention", "probability")
+    }
+    figure = draw_feature_maps(image, maps, kinds)
+    titles = {axes.get_title(): axes.images[0].get_array() for axes in figure.axes if axes.images}
+    assert set(titles) == {"image", *maps, *(f"{kind}: {name}" for kind, of in kinds.items() for name in of)}
+    assert (titles["probability: class 4"] == 4).all()
+
+
+def test_the_maps_by_class_are_the_attention_to_its_words_and_its_probability():
+    network = small()
+    found = word_maps(network, noise(1, 3, 64, 64))
+    by_class = maps_by_class(found, network.class_table)
+    assert [*by_class] == ["attention", "probability"]
+    assert [*by_class["probability"]] == network.class_table.names
+    assert np.allclose(sum(by_class["attention"].values()), 1, atol=1e-5)
+    assert np.allclose(by_class["probability"]["dead"], torch.from_numpy(found.logits[4]).sigmoid(), atol=1e-6)
+    without = small(queries=["high", "conv", "text"])
+    assert [*maps_by_class(word_maps(without, noise(1, 3, 64, 64)), without.class_table)] == ["probability"]

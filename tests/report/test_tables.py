@@ -434,3 +434,26 @@ def test_classes_that_the_paper_has_not_are_dashes_in_its_tables(tmp_path):
     assert {cell(row[name]) for name in CLASS_ORDER} == {"-"}
     lung = next(row for row in paper_table(2, [run]) if row["organ"] == "Lung")
     assert 0 < lung["MONCH F1"].value < 1
+
+
+def test_all_six_systems_stand_below_the_papers_with_the_time_of_this_machine(tmp_path):
+    targets = {
+        "HoVer-Net": "HoVerNetMaps",
+        "TSFD-Net": "TsfdNet",
+        "CPP-Net": "CppNet",
+        "Med-SA": "MedSa",
+        "MA-SAM": "MaSam",
+    }
+    folders = [
+        write_evaluation(
+            tmp_path / name, time=10.0 + i, network={"_target_": f"monch_monai.baselines.{target}"} if target else None
+        )
+        for i, (name, target) in enumerate({**targets, "MONCH": ""}.items())
+    ]
+    rows = paper_table(1, read(*folders[::-1]))
+    assert [row["system"] for row in rows] == [name for name in TABLE_1 for _ in range(2)]
+    assert [row["source"] for row in rows] == ["paper", OURS] * 6
+    assert [row["inference ms"] for row in rows[1::2]] == [10.0 + i for i in range(6)]
+    columns = [name.rpartition(" ")[0] for name in paper_table(2, read(*folders))[0] if name.endswith(" IoU")]
+    beside = [system for name in TABLE_1 for system in (name, f"{name} (paper)") if name in TABLE_2 or system == name]
+    assert columns == beside
