@@ -60,8 +60,11 @@ def _fuse(module: nn.Module) -> None:
     before: tuple[str, Any] = ("", None)
     for name, layer in list(module.named_children()):
         name_before, convolution = before
-        follows = isinstance(convolution, nn.Conv2d) and isinstance(layer, nn.BatchNorm2d)
-        if follows and layer.num_features == convolution.out_channels:
+        if (
+            isinstance(convolution, nn.Conv2d)
+            and isinstance(layer, nn.BatchNorm2d)
+            and layer.num_features == convolution.out_channels
+        ):
             setattr(module, name_before, fuse_conv_bn_eval(convolution, layer))
             setattr(module, name, getattr(layer, "act", nn.Identity()))  # timm's normalisation includes it
         else:
@@ -71,8 +74,11 @@ def _fuse(module: nn.Module) -> None:
 
 def _exchange_pointwise(module: nn.Module) -> None:
     for name, layer in list(module.named_children()):
-        plain = type(layer) is nn.Conv2d and (layer.kernel_size, layer.stride, layer.groups) == ((1, 1), (1, 1), 1)
-        if plain and layer.padding == (0, 0):
+        if type(layer) is nn.Conv2d and _is_pointwise(layer):
             setattr(module, name, PointwiseConv2d(layer))
         else:
             _exchange_pointwise(layer)
+
+
+def _is_pointwise(layer: nn.Conv2d) -> bool:
+    return (layer.kernel_size, layer.stride, layer.padding, layer.groups) == ((1, 1), (1, 1), (0, 0), 1)
