@@ -1,5 +1,6 @@
 """What computes the network on the CPU: PyTorch, ONNX Runtime or OpenVINO, each a function of one tile."""
 
+import logging
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -86,6 +87,8 @@ def by_onnxruntime(network: Any, example: Tensor) -> OfTile:
     """ONNX Runtime, in float32, for tiles of the size of `example [1, 3, H, W]`; `network` has `folded`."""
     import onnxruntime
 
+    for name in ("onnx_ir", "onnxscript"):  # log hundreds of steps
+        logging.getLogger(name).setLevel(logging.ERROR)
     exported: Any = torch.onnx.export(_program(network, example), dynamo=True, verbose=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # each thread that calls it computes itself
