@@ -45,7 +45,7 @@ class RayEngine:
         try:
             import ray
         except ImportError as error:
-            raise InputError("engine ray needs Ray: pip install ray, or --engine local") from error
+            raise InputError("cohort_engine ray needs Ray: pip install ray, or --cohort_engine local") from error
         self.ray: Any = ray
         self.address, self.workers = address, workers
         self.options = {
@@ -126,4 +126,4 @@ def engine(name: str = "local", **ray: Any) -> RayEngine | None:
     Raises:
         InputError: it is neither.
     """
-    return RayEngine(**ray) if word("engine", name, ("local", "ray")) == "ray" else None
+    return RayEngine(**ray) if word("cohort_engine", name, ("local", "ray")) == "ray" else None

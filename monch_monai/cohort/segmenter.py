@@ -22,7 +22,7 @@ from monch_monai.cohort.work_folder import WorkFolder
 from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.geometry import Mpp
-from monch_monai.predict import NaNError, Predictor, Tiling
+from monch_monai.predict import NaNError, NetworkPredictor, Predictor, Tiling
 from monch_monai.segmentation import FoundNuclei, NucleusFinder, Pipeline, Plan, Region, Seconds, Workers, margin_px
 from monch_monai.settings import multiple
 from monch_monai.slides import grid_of, open_slide, tissue_and_lightening
@@ -176,6 +176,8 @@ class SlideSegmenter:
                 if min(plan.lightening) < 1:
                     factors = ", ".join(f"{factor:.2f}" for factor in plan.lightening)
                     logger.info("%s: lightened for the network, optical density times %s (R, G, B)", path.name, factors)
+                if isinstance(self.pipeline.predictor, NetworkPredictor):
+                    self.pipeline.predictor.expect(plan.tiles())
                 self.seconds = seconds = self._run(plan, work)
                 if not work.wait_to_write(target):
                     work.remove()

@@ -12,6 +12,7 @@ from monch_monai.geometry import NETWORK_MPP
 from monch_monai.networks.provenance import Provenance
 from monch_monai.networks.rewording import Rewording
 from monch_monai.nuclei import WatershedNuclei
+from monch_monai.predict.engine_network import EngineNetwork
 from monch_monai.predict.prediction import classify
 
 TILES = 64
@@ -25,15 +26,17 @@ class ChangedNuclei(nn.Module):
 
     Args:
         rewording: with other words.
+        network: its network as an engine runs it; None runs it as it is.
 
     Attributes:
         nuclei: nuclei found by the other words on the tiles compared.
         changed: those among them that its own words call otherwise.
     """
 
-    def __init__(self, rewording: Rewording) -> None:
+    def __init__(self, rewording: Rewording, network: nn.Module | None = None) -> None:
         super().__init__()
-        self.network, self.own, self.rewording = rewording.network, rewording.own, rewording
+        self.network, self.own = network or rewording.network, rewording.own
+        self.rewording = rewording
         self.tiles = self.nuclei = self.changed = 0
         self.watershed = WatershedNuclei(NETWORK_MPP)
 
@@ -94,9 +97,14 @@ class ChangedNuclei(nn.Module):
             self.changed += int((~same[nuclei.classes, called]).sum())
 
 
-def with_words(rewording: Rewording) -> nn.Module:
-    """The network of a rewording, compared with its own words where it has others."""
-    return rewording.network if rewording.own is None else ChangedNuclei(rewording)
+def with_words(rewording: Rewording, engine: str = "torch") -> nn.Module:
+    """The network of a rewording as an `EngineNetwork`, compared with its own words where it has others.
+
+    Raises:
+        InputError: `engine` is unknown, or a package that it needs is not installed.
+    """
+    network = EngineNetwork(rewording.network, engine)
+    return network if rewording.own is None else ChangedNuclei(rewording, network)
 
 
 def report_words(network: nn.Module) -> None:

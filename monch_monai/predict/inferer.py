@@ -10,7 +10,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monch_monai.geometry import TILE_SIZE, WorkingBox
-from monch_monai.predict.lattice import Tiling
+from monch_monai.predict.engine_network import EngineNetwork
+from monch_monai.predict.lattice import Lattice, Tiling
 from monch_monai.predict.precision import MixedPrecisionInferer
 from monch_monai.predict.predictor import normalisation, tile_logits
 from monch_monai.predict.stitching import paste, run_tiles
@@ -64,12 +65,16 @@ class LatticeInferer(Inferer):
 
         if not self.normalise and max(images.shape[2:]) <= self.tiling.tile_size:
             return run(images)
+        if isinstance(network, EngineNetwork):
+            network.expect(sum(len(self._lattice(image).cells(_whole(image))) for image in images))
         stitched = [self._stitched(image, run)[None] for image in images]
         return stitched[0] if len(stitched) == 1 else torch.cat(stitched)
 
+    def _lattice(self, image: Tensor) -> Lattice:
+        return self.tiling.over(_whole(image))
+
     def _stitched(self, image: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
-        whole = WorkingBox(0, 0, image.shape[2], image.shape[1])
-        lattice = self.tiling.over(whole)
+        whole, lattice = _whole(image), self._lattice(image)
         width, height = (max(0, lattice.tile - side) for side in (whole.width, whole.height))
         padded = F.pad(image[None], (0, width, 0, height), mode="replicate")[0]
         cells = lattice.cells(whole)
@@ -87,3 +92,8 @@ class LatticeInferer(Inferer):
         bar.close()
         assert logits is not None  # noqa: S101 (an image has a tile)
         return logits
+
+
+def _whole(image: Tensor) -> WorkingBox:
+    """The box of an image `[3, H, W]`."""
+    return WorkingBox(0, 0, image.shape[2], image.shape[1])

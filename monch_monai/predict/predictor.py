@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.errors import InputError
+from monch_monai.predict.engine_network import EngineNetwork
 from monch_monai.predict.precision import MixedPrecisionInferer
 from monch_monai.predict.prediction import Prediction, classify
 from monch_monai.settings import by_channel, flag
@@ -88,6 +89,11 @@ class NetworkPredictor:
             raise InputError(f"{has} {classes} classes: export the network again, with its classes")
         found, probs, distance = (values.cpu().numpy() for values in classify(logits, classes))
         return Prediction(found[:, 0], probs, distance)
+
+    def expect(self, tiles: int) -> None:
+        """Is called with the number of tiles of a slide before they come, by which an engine may be chosen."""
+        if isinstance(self.network, EngineNetwork):
+            self.network.expect(tiles)
 
     def _run(self, images: Tensor) -> Tensor:
         if self.compile and self.compiled is None:

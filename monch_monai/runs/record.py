@@ -47,7 +47,8 @@ def write_record(
         InputError: the run has not been started, its folder cannot be written, or it resumes a training that began with
             other data or another split.
     """
-    settings = {**run.settings, **settings}
+    used = {"engine": network.engine} if isinstance(getattr(network, "engine", None), str) else {}
+    settings = {**run.settings, **settings, **used}
     config = None if run.command_line is None else run.command_line.config()
     provenance = provenance_of(network)
     if run.kind == "training" and not run.resume:

@@ -12,6 +12,7 @@ from monch_monai.encoders import NORMALISATIONS, TEXT_ENCODERS
 from monch_monai.errors import InputError, one_line, shown
 from monch_monai.geometry import COARSEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
+from monch_monai.predict.engines import chosen_engine
 from monch_monai.predict.lattice import LEAST_TILE, MOST_OVERLAP
 from monch_monai.settings import by_channel, factor_range, flag, fraction, multiple, number, text, whole_number, word
 from monch_monai.writers import TILE, chosen_formats
@@ -82,6 +83,14 @@ _CORES = partial(whole_number, least=1, most=4096)
 _WORKERS = partial(whole_number, least=0, most=256)
 _MPP = partial(number, least=0.02, most=COARSEST_MPP, unit="µm per pixel (40x is about 0.25), ")
 
+
+def _engine(value: str) -> str:
+    if value in ("local", "ray"):
+        raise InputError(f"engine is {shown(value)}; give --cohort_engine {value}, its name of this version")
+    chosen_engine(value)
+    return value
+
+
 RULES: dict[str, Check] = {
     "epochs": _EPOCH,
     "batch_size": _TILES,
@@ -135,7 +144,8 @@ RULES: dict[str, Check] = {
     "recursive": flag,
     "workers_share": flag,
     "claim_limit_s": partial(number, least=1, most=86_400, unit="seconds, "),
-    "engine": partial(word, words=("local", "ray")),
+    "engine": lambda _, value: _engine(value),
+    "cohort_engine": partial(word, words=("local", "ray")),
     "ray_address": _optional(text),
     "num_cpus": _CORES,
     "num_gpus": partial(number, least=0, most=1024),

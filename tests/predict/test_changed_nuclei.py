@@ -62,7 +62,7 @@ def test_only_the_first_tiles_are_compared():
 
 def test_with_its_own_words_a_network_is_run_alone(caplog):
     network = Squares(1)
-    assert with_words(Rewording(network)) is network
+    assert with_words(Rewording(network)).network is network
     report_words(network)
     assert not caplog.records
 

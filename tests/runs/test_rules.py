@@ -14,7 +14,7 @@ GOOD = {
     "inference": {"mpp": 2.0, "overlap": 0.75, "nucleus_min_area_um2": 0, "formats": "onnx"},
     "slides": {
         "mpp": None, "overlap": 0.75, "nuclei": None, "tissue_threshold": None, "region_size": 1024, "num_gpus": 0.5,
-        "ray_workers": None, "ray_address": "auto", "engine": "ray", "tile_size": 32,
+        "ray_workers": None, "ray_address": "auto", "cohort_engine": "ray", "engine": "torch", "tile_size": 32,
     },
 }  # fmt: skip
 BAD = {
@@ -33,7 +33,8 @@ BAD = {
     },
     "slides": {
         "mpp": [0, math.inf, "a"], "overlap": [0.8], "nuclei": [True, 5], "tissue_threshold": [2, "a"],
-        "region_size": [512.0, 1000, 0, -512], "tile_size": [31, "256", 10**20], "engine": ["dask", None],
+        "region_size": [512.0, 1000, 0, -512], "tile_size": [31, "256", 10**20],
+        "engine": ["dask", None, "ray"], "cohort_engine": ["dask"],
         "num_gpus": [-1, math.nan], "nucleus_workers": [10**20],
         "ray_workers": [0, "all", 10**20], "ray_address": [5], "num_cpus": [0, 0.5],
         "retries": [-1], "gzip": ["yes"],
