@@ -16,7 +16,7 @@ from monch_monai.encoders import ClipResNet50
 from monch_monai.errors import InputError, shown
 from monch_monai.geometry import Level0Box
 from monch_monai.networks import Monch, load_checkpoint, reference_density
-from monch_monai.predict import NetworkPredictor, Prediction, Predictor, Tiling
+from monch_monai.predict import EngineNetwork, NetworkPredictor, Prediction, Predictor, Tiling
 from monch_monai.segmentation import (
     SCHEMA,
     FoundNuclei,
@@ -65,6 +65,7 @@ def load(
     device: str | None = None,
     amp: bool = True,
     network: Monch | None = None,
+    engine: str = "torch",
 ) -> Model:
     """Loads weights.
 
@@ -74,15 +75,18 @@ def load(
         amp: whether bfloat16 is used where the hardware computes in it.
         network: takes the weights where their encoder is none of the package's; None is MONCH with the checkpoint's
             encoder.
+        engine: what computes the network on the CPU: `torch`, `onnxruntime`, `openvino`, or `auto`: for 1000 tiles or
+            more the fastest installed.
 
     Raises:
-        InputError: the file does not exist or is refused by `load_checkpoint`, or `amp` is neither true nor false.
+        InputError: the file does not exist or is refused by `load_checkpoint`, `amp` is neither true nor false, or
+            `engine` is none of these or not installed.
     """
     file = _shipped() if checkpoint is None else Path(checkpoint)
     network = network if network is not None else Monch(ClipResNet50())
     load_checkpoint(network, file)
     where = device if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
-    return Model(NetworkPredictor(network, device=where, amp=amp), reference_density(file))
+    return Model(NetworkPredictor(EngineNetwork(network, engine), device=where, amp=amp), reference_density(file))
 
 
 def segment(

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class EngineNetwork(nn.Module):
     """A trained network, for inference: tiles are computed one by one, each on one thread, several at once on the CPU.
 
-    So the prediction of a tile depends neither on the others in its batch nor on the number of threads, no thread waits
+    So the prediction of a tile depends neither on the others in its batch nor on the number of threads. No thread waits
     for another within a tile, and beside a busy process the free cores take more of the tiles. On the first batch an
     engine is held against PyTorch; where it differs by more than `AGREEMENT`, PyTorch runs instead, with a warning.
     Under mixed precision the engine may differ from float32 twice as much as PyTorch's own mixed precision does. On
@@ -41,7 +41,7 @@ class EngineNetwork(nn.Module):
         engine: name of the one chosen.
 
     Raises:
-        InputError: as of `chosen_engine`.
+        InputError: `engine` is unknown, or a package that it needs is not installed.
     """
 
     def __init__(self, network: nn.Module, engine: str = "torch") -> None:
