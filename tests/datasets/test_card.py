@@ -7,6 +7,7 @@ from monch_monai.data import Fold, Tile, write_tiles
 from monch_monai.data.tiles import read_tiles
 from monch_monai.datasets.card import LARGEST, SHEET, contact_sheet, draw_distribution, write_card
 from monch_monai.datasets.inventory import Inventory, take_inventory
+from monch_monai.overlay import halo_color
 from tests.fakes.labels import some_classes
 
 CELL = LARGEST + 4
@@ -117,7 +118,9 @@ def test_nuclei_are_outlined_in_the_colour_of_their_class(tmp_path):
     nucleus = tile(200)
     nucleus.classes[4:12, 4:12], nucleus.instances[4:12, 4:12] = 1, 1
     sheet = contact_sheet(*dataset(tmp_path / "one", a=[nucleus]))[:16, :16]
-    assert {tuple(map(int, color)) for color in sheet.reshape(-1, 3)} == {(200, 200, 200), (255, 0, 0)}
+    assert {tuple(map(int, color)) for color in sheet.reshape(-1, 3)} == {
+        (200, 200, 200), (255, 0, 0), halo_color((255, 0, 0)),
+    }  # fmt: skip
     assert tuple(sheet[7, 7]) == (200, 200, 200)
 
 
@@ -136,7 +139,8 @@ def test_a_dataset_with_labels_of_its_own_has_them_in_card_and_pictures(tmp_path
         for of in ([first, second], [first, second, third])
     ]
     drawn = {tuple(map(int, color)) for color in contact_sheet(folder, inventory)[:16, :16].reshape(-1, 3)}
-    assert drawn - {(200, 200, 200)} == {*means, third}
+    lines = {*means, third}
+    assert drawn - {(200, 200, 200)} == lines | set(map(halo_color, lines))
     assert [each.remarks for each in read_tiles(folder / "a", own.names)] == [{}]
 
 
