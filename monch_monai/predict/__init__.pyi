@@ -1,6 +1,6 @@
 from .changed_nuclei import ChangedNuclei, report_words, with_words
 from .class_mapd import ClassMapd
-from .engine_network import EngineNetwork, tiles_at_once
+from .engine_network import EngineNetwork
 from .inferer import LatticeInferer
 from .lattice import Cell, Lattice, Tiling
 from .precision import MixedPrecisionInferer, cpu_capabilities, has_fast_bfloat16
@@ -13,5 +13,5 @@ __all__ = [
     "MixedPrecisionInferer",
     "NaNError", "NetworkPredictor",
     "Prediction", "Predictor", "TileCache", "Tiling", "class_map", "classify", "cpu_capabilities", "cut",
-    "has_fast_bfloat16", "paste", "report_words", "run_tiles", "tiles_at_once", "with_words",
+    "has_fast_bfloat16", "paste", "report_words", "run_tiles", "with_words",
 ]  # fmt: skip

@@ -1,7 +1,6 @@
 """A network as an engine runs it, a tile a thread."""
 
 import logging
-import os
 from bisect import bisect
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -134,11 +133,6 @@ class EngineNetwork(nn.Module):
         if self.engine == "openvino":
             return by_openvino(self.network, example, amp, self.count)
         return by_onnxruntime(self.network, example)
-
-
-def tiles_at_once(device: str = "cpu") -> int:
-    """Tiles to hand to a network at once: on the CPU some for each thread, so that none waits long for the others."""
-    return 4 * max(2, len(os.sched_getaffinity(0))) if device == "cpu" and hasattr(os, "sched_getaffinity") else 4
 
 
 def _probs(run: OfTile, images: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from tests.fakes.encoders import published_shapes, shapes_of
 
 OVERLAYS = sorted(path.stem for path in (CONFIGS / "encoders").glob("*.json"))
 FILES = [(name, name) for name in ("clip_rn50", *OVERLAYS) if name != "conch"]
+FILES[FILES.index(("plip_224", "plip_224"))] = ("plip_224", "plip")  # the same file, at another resolution
 FILES += [(f"sam_{size}", f"sam_{size}_transformers") for size in "blh"]
 
 
