@@ -86,7 +86,9 @@ def load(
     network = network if network is not None else Monch(ClipResNet50())
     load_checkpoint(network, file)
     where = device if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
-    return Model(NetworkPredictor(EngineNetwork(network, engine), device=where, amp=amp), reference_density(file))
+    predictor = NetworkPredictor(EngineNetwork(network, engine), device=where, amp=amp)
+    tiling = Tiling(batch_size=4 * torch.get_num_threads() if where == "cpu" else 4)
+    return Model(predictor, reference_density(file), tiling=tiling)
 
 
 def segment(
@@ -123,6 +125,8 @@ def segment(
         covered = (grid.box if part is None else grid.covering(part)).common(grid.box)
         classes, tables = np.zeros((covered.height, covered.width), np.uint8), [SCHEMA.empty_table()]
         todo = {cell for r in part_regions(grid, model.tiling.over(grid.box), part, where) for cell in r.cells}
+        if isinstance(model.predictor, NetworkPredictor):
+            model.predictor.expect(len(todo))
         with tqdm(total=len(todo), unit="tile", delay=BAR_AFTER_S, leave=False, disable=not progress) as bar:
             predictor = _Counted(model.predictor, bar)
             settings = (part, model.finder, model.tiling, where)

@@ -72,8 +72,9 @@ class ComparedTiles(ImageRecords[ComparedTile]):
 
     def write(self, engine: Engine) -> None:
         """Writes the file: of the tile number N, in the order of the choice, `N_image` and the other maps by name."""
-        arrays: dict[str, Any] = {"names": np.array(list(self.chosen.values())), "colors": self.labels.colors}
-        for number, name in enumerate(name for name in self.chosen if name in self.records):
+        kept = [name for name in self.chosen if name in self.records]
+        arrays: dict[str, Any] = {"names": np.array([self.chosen[name] for name in kept]), "colors": self.labels.colors}
+        for number, name in enumerate(kept):
             arrays |= {f"{number}_{what}": values for what, values in self.records[name]._asdict().items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, lambda part: np.savez_compressed(part, **arrays))

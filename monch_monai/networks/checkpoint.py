@@ -151,7 +151,7 @@ def class_table(
 
     Args:
         choice: name of a table of the package, or a YAML file; with weights that store classes, one of the same names.
-        checkpoint: file of weights; those of another network than MONCH store no classes.
+        checkpoint: file of weights; those of baselines from versions before 0.3.0 store no classes.
         onnx: file that `export_network` wrote; read in place of `checkpoint` where it is not None.
         of_data: classes of the data.
         words: file, see `read_wording`.

@@ -1,6 +1,7 @@
 """Networks for inference alone: fixed words, normalisation within convolutions, 1x1 convolutions as matrix products."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 AGREEMENT = 1e-4
 """Largest difference of a logit that fusing may make, as a share of the largest logit."""
 SIDE = 128
-"""Side of the image, px, by which a fused network is compared with the one it was made of."""
+"""Side of the image, px, by which a fused network is compared with its original where no other size is given."""
 
 
 class PointwiseConv2d(nn.Module):
@@ -33,7 +34,7 @@ class PointwiseConv2d(nn.Module):
 
 
 @torch.no_grad()
-def fused(network: nn.Module) -> nn.Module:
+def fused(network: nn.Module, size: Sequence[int] = (SIDE, SIDE)) -> nn.Module:
     """A copy for inference on the CPU, whose logits are those of `network` in eval mode to `AGREEMENT`.
 
     Words are folded into the head (`Monch.folded`); batch normalisation that follows a convolution into the
@@ -43,6 +44,7 @@ def fused(network: nn.Module) -> nn.Module:
 
     Args:
         network: logits `[B, T, H, W]` for images `[B, 3, H, W]`.
+        size: H, W of the image by which the two are compared.
     """
     folded = getattr(network, "folded", None)
     plain: nn.Module = copy.deepcopy(network) if folded is None else folded()
@@ -50,7 +52,7 @@ def fused(network: nn.Module) -> nn.Module:
     made = copy.deepcopy(plain)
     _fuse(made)
     _exchange_pointwise(made)
-    image = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     expected, found = plain(image), made(image)
     same = (expected - found).abs().max() <= AGREEMENT * expected.abs().max().clamp(min=1)
     return made if same else plain

@@ -17,6 +17,8 @@ from monch_monai.predict.prediction import classify
 
 TILES = 64
 """Tiles on which a network's own words are run too."""
+AT_ONCE = 4
+"""Of these, how many at a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class ChangedNuclei(nn.Module):
         """Logits `[B, T, H, W]` by the other words for normalised images `[B, 3, H, W]`."""
         logits: Tensor = self.network(image)
         if self.own is not None and not self.training and self.tiles < TILES:
-            self._compare(logits, self.own(image))
+            self._compare(logits, torch.cat([self.own(tiles) for tiles in image.split(AT_ONCE)]))
         return logits
 
     def report(self) -> None:

@@ -1,6 +1,7 @@
 """A network as an engine runs it, a tile a thread."""
 
 import logging
+import threading
 from bisect import bisect
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,9 @@ LEAST_TILES = 1000
 COMPARED = 4
 """Tiles on which an engine is held against PyTorch."""
 INSTEAD = "PyTorch runs the network"
+
+RUNNING = threading.Lock()
+"""Held while a batch is computed, which has all threads; engines are prepared once."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ class EngineNetwork(nn.Module):
     def __init__(self, network: nn.Module, engine: str = "torch") -> None:
         super().__init__()
         self.network = network
+        self.asked = engine
         self.engine = chosen_engine(engine) if hasattr(network, "folded") else "torch"
         self.least_tiles = LEAST_TILES if engine == "auto" else 0
         self.runs_engine = not self.least_tiles
@@ -67,8 +72,8 @@ class EngineNetwork(nn.Module):
             return getattr(self.network, name)
 
     def extra_repr(self) -> str:
-        """The engine, which predictions depend on."""
-        return f"engine={self.engine!r}"
+        """The engine asked for; those that `auto` chooses among agree to `AGREEMENT`."""
+        return f"engine={self.asked!r}"
 
     def __getstate__(self) -> dict[str, Any]:
         """State for another process, which prepares its engine anew."""
@@ -89,11 +94,18 @@ class EngineNetwork(nn.Module):
         if images.device.type != "cpu" or torch.compiler.is_compiling():
             logits: Tensor = self.network(images)
             return logits
+        with RUNNING:
+            count = torch.get_num_threads()
+            torch.set_num_threads(1)  # PyTorch's own would wait for each other within each layer, spinning
+            try:
+                return self._by_tiles(images, count)
+            finally:
+                torch.set_num_threads(count)
+
+    def _by_tiles(self, images: Tensor, count: int) -> Tensor:
         if self.threads is None:
-            # Threads of PyTorch's own would wait for each other within each layer, spinning.
-            self.count = torch.get_num_threads()
-            torch.set_num_threads(1)
-            self.threads = ThreadPoolExecutor(self.count, initializer=torch.set_num_threads, initargs=(1,))
+            self.count = count
+            self.threads = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
         run = self._of_tiles(images, torch.is_autocast_enabled("cpu"))
         tiles = [image[None] for image in images]
         # A batch is filled up with its last tile, which need not be computed again.
@@ -105,8 +117,9 @@ class EngineNetwork(nn.Module):
         engine = self.engine if self.runs_engine else "torch"
         size = (amp, *images.shape[-2:])
         if (engine, *size) not in self.ready:
-            reference = by_torch(self.network, amp)
-            checked = reference if engine == "torch" else self._checked(reference, images[:COMPARED], amp)
+            with torch.autocast("cpu", enabled=False):  # networks are fused, compared and exported in float32
+                reference = by_torch(self.network, amp, images.shape[-2:])
+                checked = reference if engine == "torch" else self._checked(reference, images[:COMPARED], amp)
             self.ready.update({("torch", *size): reference, (engine, *size): checked})
         return self.ready[(engine, *size)]
 
@@ -116,7 +129,7 @@ class EngineNetwork(nn.Module):
             run = self._exported(images[:1], amp)
             expected, bound = _probs(reference, images), AGREEMENT
             if amp:
-                exact = _probs(by_torch(self.network, amp=False), images)
+                exact = _probs(by_torch(self.network, False, images.shape[-2:]), images)
                 expected, bound = exact, max(AGREEMENT, 2 * _difference(expected, exact))
             difference = _difference(_probs(run, images), expected)
         except Exception as error:  # exporters and runtimes have no common base
@@ -133,6 +146,13 @@ class EngineNetwork(nn.Module):
         if self.engine == "openvino":
             return by_openvino(self.network, example, amp, self.count)
         return by_onnxruntime(self.network, example)
+
+
+def expect(network: nn.Module, tiles: int) -> None:
+    """States the number of tiles of a slide or image before they come, to each `EngineNetwork` within `network`."""
+    for module in network.modules():
+        if isinstance(module, EngineNetwork):
+            module.expect(tiles)
 
 
 def _probs(run: OfTile, images: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -41,9 +41,9 @@ def _lacking(engine: str) -> list[str]:
     return [package for package in PACKAGES[engine] if find_spec(package) is None]
 
 
-def by_torch(network: nn.Module, amp: bool) -> OfTile:
-    """The engine that others are judged by; `amp` uses bfloat16."""
-    plain = fused(network)
+def by_torch(network: nn.Module, amp: bool, size: Sequence[int]) -> OfTile:
+    """The engine that others are judged by, for tiles of `size` (H, W); `amp` uses bfloat16."""
+    plain = fused(network, size)
 
     def run(image: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp):

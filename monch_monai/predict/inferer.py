@@ -6,11 +6,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.inferers import Inferer
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from monch_monai.geometry import TILE_SIZE, WorkingBox
-from monch_monai.predict.engine_network import EngineNetwork
+from monch_monai.predict.engine_network import expect
 from monch_monai.predict.lattice import Lattice, Tiling
 from monch_monai.predict.precision import MixedPrecisionInferer
 from monch_monai.predict.predictor import normalisation, tile_logits
@@ -65,8 +65,8 @@ class LatticeInferer(Inferer):
 
         if not self.normalise and max(images.shape[2:]) <= self.tiling.tile_size:
             return run(images)
-        if isinstance(network, EngineNetwork):
-            network.expect(sum(len(self._lattice(image).cells(_whole(image))) for image in images))
+        if isinstance(network, nn.Module):
+            expect(network, sum(len(self._lattice(image).cells(_whole(image))) for image in images))
         stitched = [self._stitched(image, run)[None] for image in images]
         return stitched[0] if len(stitched) == 1 else torch.cat(stitched)
 

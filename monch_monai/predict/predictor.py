@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.errors import InputError
-from monch_monai.predict.engine_network import EngineNetwork
+from monch_monai.predict.engine_network import EngineNetwork, expect
 from monch_monai.predict.precision import MixedPrecisionInferer
 from monch_monai.predict.prediction import Prediction, classify
 from monch_monai.settings import by_channel, flag
+
+AT_ONCE = 4
+"""Tiles that a compiled or exported network computes at once on the CPU: memory grows with them."""
 
 
 class Predictor(Protocol):
@@ -92,14 +95,17 @@ class NetworkPredictor:
 
     def expect(self, tiles: int) -> None:
         """Is called with the number of tiles of a slide before they come, by which an engine may be chosen."""
-        if isinstance(self.network, EngineNetwork):
-            self.network.expect(tiles)
+        expect(self.network, tiles)
 
     def _run(self, images: Tensor) -> Tensor:
         if self.compile and self.compiled is None:
             self.compiled = torch.compile(self.network)
-        logits: Tensor = (self.compiled or self.network)(images)
-        return logits
+        run = self.compiled or self.network
+        one_by_one = not self.compile and any(isinstance(part, EngineNetwork) for part in self.network.modules())
+        if one_by_one or images.device.type != "cpu":
+            logits: Tensor = run(images)
+            return logits
+        return torch.cat([run(some) for some in images.split(AT_ONCE)])
 
     def __getstate__(self) -> dict[str, Any]:
         """State for another process, which compiles anew."""

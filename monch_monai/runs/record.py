@@ -47,8 +47,7 @@ def write_record(
         InputError: the run has not been started, its folder cannot be written, or it resumes a training that began with
             other data or another split.
     """
-    used = {"engine": network.engine} if isinstance(getattr(network, "engine", None), str) else {}
-    settings = {**run.settings, **settings, **used}
+    settings = {**run.settings, **settings}
     config = None if run.command_line is None else run.command_line.config()
     provenance = provenance_of(network)
     if run.kind == "training" and not run.resume:

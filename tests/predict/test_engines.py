@@ -72,6 +72,54 @@ def test_the_logits_of_a_tile_depend_neither_on_its_batch_nor_on_the_number_of_t
         torch.testing.assert_close(found[0], network(images), atol=1e-4, rtol=1e-4)
 
 
+def test_threads_of_pytorch_are_as_before_also_for_a_second_network(network):
+    before, images = torch.get_num_threads(), noise(2, 3, 64, 64)
+    try:
+        torch.set_num_threads(3)
+        counts = []
+        for _ in range(2):
+            of_engine = EngineNetwork(network)
+            of_engine(images)
+            counts.append((of_engine.count, torch.get_num_threads()))
+    finally:
+        torch.set_num_threads(before)
+    assert counts == [(3, 3), (3, 3)]
+
+
+def test_networks_are_fused_under_mixed_precision_too(network, monkeypatch):
+    made = []
+    monkeypatch.setattr(engines, "fused", lambda *given: made.append(fused(*given)) or made[-1])
+    of_engine = EngineNetwork(network)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = of_engine(noise(1, 3, 64, 64))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in made[0].modules())
+    assert found.dtype == torch.float32
+
+
+def test_a_network_with_other_words_expects_tiles_within(network):
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = EngineNetwork(network, "auto")
+
+    around = Around()
+    engine_network.expect(around, engine_network.LEAST_TILES)
+    assert around.network.runs_engine
+    engine_network.expect(around, engine_network.LEAST_TILES - 1)
+    assert not around.network.runs_engine
+
+
+def test_a_network_of_one_size_is_fused_at_that_size():
+    class Fixed(nn.Module):
+        def forward(self, image):
+            if image.shape[-2:] != (96, 96):
+                raise ValueError("takes tiles of 96x96")
+            return image
+
+    images = noise(2, 3, 96, 96)
+    assert torch.equal(EngineNetwork(Fixed())(images), images)
+
+
 def test_a_tile_that_fills_up_a_batch_is_computed_once(network):
     of_engine, seen = EngineNetwork(network), []
     images = noise(3, 3, 96, 96)[[0, 1, 2, 2, 2]]
