@@ -10,7 +10,7 @@ import torch
 from monch_monai.data.tiles import PARTS
 from monch_monai.encoders import NORMALISATIONS, TEXT_ENCODERS
 from monch_monai.errors import InputError, one_line, shown
-from monch_monai.geometry import COARSEST_MPP
+from monch_monai.geometry import COARSEST_MPP, FINEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.predict.engines import chosen_engine
 from monch_monai.predict.lattice import LEAST_TILE, MOST_OVERLAP
@@ -81,7 +81,7 @@ _EPOCH = partial(whole_number, least=1, most=MOST_EPOCHS)
 _TILES = partial(whole_number, least=1, most=65_536)
 _CORES = partial(whole_number, least=1, most=4096)
 _WORKERS = partial(whole_number, least=0, most=256)
-_MPP = partial(number, least=0.02, most=COARSEST_MPP, unit="µm per pixel (40x is about 0.25), ")
+_MPP = partial(number, least=FINEST_MPP, most=COARSEST_MPP, unit="µm per pixel (40x is about 0.25), ")
 
 
 def _engine(value: str) -> str:
