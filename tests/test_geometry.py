@@ -5,9 +5,9 @@ from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box, LevelBox, Mpp, Size, WorkingBox, working_grid
 
 
-@pytest.mark.parametrize("value", [0, -0.25, 1e-9, 40, float("inf"), "0.25", True, np.True_, float("nan"), np.float32("nan")])
+@pytest.mark.parametrize("value", [0, -0.25, 1e-9, 40, np.inf, "0.25", True, np.True_, np.nan, np.float32("nan")])
 def test_refuses_what_is_no_resolution(value):
-    with pytest.raises(InputError, match="give µm per pixel, from 0.02 up to 2"):
+    with pytest.raises(InputError, match=r"give µm per pixel, from 0.02 up to 2"):
         Mpp(value, 0.25)
     if isinstance(value, float):
         assert Mpp.stated(0.25, value) is None
