@@ -27,8 +27,11 @@ FIRES_OWN = ("help", "verbose", "trace", "interactive", "separator", "completion
 
 
 def path_text(text: str) -> str:
-    """A path as it was typed, `~` and `~USER` at its beginning expanded, which shells leave after `=`."""
-    return str(Path(text).expanduser()) if text.startswith("~") else text
+    """A path as it was typed, `~` and `~USER` at its beginning expanded, which shells leave after `=`.
+
+    What names no user stays, as in shells.
+    """
+    return os.path.expanduser(text)  # noqa: PTH111 (Path.expanduser raises where there is no such user)
 
 
 def path_texts(text: str) -> str | list[str]:
@@ -59,7 +62,7 @@ def shell_command(command: str, *paths: str | Path) -> str:
     """
     holder, here = Path(__file__).resolve().parents[1], Path.cwd()
     if holder == here or _is_installed(holder):
-        words = [f"./{path}" if str(path).startswith("-") else str(path) for path in paths]
+        words = [f"./{path}" if str(path).startswith(("-", "~")) else str(path) for path in paths]
         return f"python -m monch_monai {command} {shlex.join(words)}"
     moved = shlex.join(str(here / path) for path in paths)
     return f"cd {shlex.quote(str(holder))} && python -m monch_monai {command} {moved}"

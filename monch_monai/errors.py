@@ -12,6 +12,8 @@ REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or give another folder, and run again"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "give a file that can be read or a folder to write to"),
     errno.EIO: "check the disk",
+    errno.ENAMETOOLONG: "give a shorter name",
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file has the name of a folder: give another folder"),
 }
 """What to do, by the cause of an error of the system that keeps a file from being read or written."""
 

@@ -13,10 +13,12 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from monch_monai.errors import InputError
+from monch_monai.errors import InputError, shown
 
 NETWORK_MPP = 0.25
 """µm per pixel that the network is trained for: 40x."""
+FINEST_MPP = 0.02
+"""µm per pixel below which no microscope of light takes pictures; files that state less are damaged."""
 COARSEST_MPP = 2.0
 """µm per pixel beyond which a nucleus has too few pixels to be recognised; files that state more state a printer's."""
 TILE_SIZE = 256
@@ -27,10 +29,10 @@ NATIVE = 0.05
 
 @dataclass(frozen=True)
 class Mpp:
-    """µm per pixel, along x and along y.
+    """µm per pixel, along x and along y; numbers of NumPy become those of Python.
 
     Raises:
-        InputError: a value is no number above 0 and up to `COARSEST_MPP`.
+        InputError: a value is no number from `FINEST_MPP` up to `COARSEST_MPP`.
     """
 
     x: float
@@ -38,16 +40,18 @@ class Mpp:
 
     def __post_init__(self) -> None:
         """Refuses what is no resolution."""
-        for value in (self.x, self.y):
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= COARSEST_MPP:
-                raise InputError(
-                    f"mpp is {value!r}; give µm per pixel, above 0 and up to {COARSEST_MPP:g} (40x is about 0.25)"
-                )
+        for axis, given in (("x", self.x), ("y", self.y)):
+            value = given.item() if isinstance(given, np.generic) else given
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not FINEST_MPP <= value <= COARSEST_MPP:
+                bounds = f"from {FINEST_MPP:g} up to {COARSEST_MPP:g}"
+                raise InputError(f"mpp is {shown(value)}; give µm per pixel, {bounds} (40x is about 0.25)")
+            object.__setattr__(self, axis, value)
 
     @classmethod
     def stated(cls, x: float, y: float) -> "Mpp | None":
         """The resolution that a file states; None where it can be no microscope's, such as 72 dpi."""
-        return cls(x, y) if 0 < x <= COARSEST_MPP and 0 < y <= COARSEST_MPP else None
+        return cls(x, y) if all(FINEST_MPP <= value <= COARSEST_MPP for value in (x, y)) else None
 
     @property
     def mean(self) -> float:

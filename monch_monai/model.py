@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monch_monai.class_table import ClassTable
+from monch_monai.device import check_device
 from monch_monai.encoders import ClipResNet50
 from monch_monai.errors import InputError, shown
 from monch_monai.geometry import Level0Box
@@ -25,8 +26,8 @@ from monch_monai.segmentation import (
     part_regions,
     segment_regions,
 )
-from monch_monai.segmented import Segmented
-from monch_monai.settings import flag
+from monch_monai.segmented import Segmented, identify
+from monch_monai.settings import flag, text
 from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, tissue_and_lightening
 from monch_monai.slides.image_files import Image, open_pixels
 from monch_monai.stain import DEFAULT_RULE
@@ -79,13 +80,14 @@ def load(
             more the fastest installed.
 
     Raises:
-        InputError: the file does not exist or is refused by `load_checkpoint`, `amp` is neither true nor false, or
-            `engine` is none of these or not installed.
+        InputError: the file does not exist or is refused by `load_checkpoint`, PyTorch cannot compute on `device`,
+            `amp` is neither true nor false, or `engine` is none of these or not installed.
     """
-    file = _shipped() if checkpoint is None else Path(checkpoint)
+    file = _shipped() if checkpoint is None else Path(text("checkpoint", checkpoint))
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    where = str(check_device(found if device is None else device))
     network = network if network is not None else Monch(ClipResNet50())
     load_checkpoint(network, file)
-    where = device if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
     predictor = NetworkPredictor(EngineNetwork(network, engine), device=where, amp=amp)
     tiling = Tiling(batch_size=4 * torch.get_num_threads() if where == "cpu" else 4)
     return Model(predictor, reference_density(file), tiling=tiling)
@@ -113,12 +115,15 @@ def segment(
 
     Raises:
         InputError: the image cannot be read, its resolution is not known or no resolution, `region` is no four whole
-            numbers or has no px in the image, or a switch is neither true nor false.
+            numbers or has no px in the image, `model` is none of `load`, or a switch is
+            neither true nor false.
     """
     model = model if model is not None else load()
-    in_tissue, lightens = flag("tissue", tissue), flag("lighten", lighten)
+    if not isinstance(model, Model):
+        raise InputError(f"model is {shown(model)}; give what load returns, such as load('best.pt')")
+    in_tissue, lightens, shows = flag("tissue", tissue), flag("lighten", lighten), flag("progress", progress)
     with closing(open_pixels(image, mpp)) as slide:
-        part = None if region is None else _part(region, slide)
+        part, identity = None if region is None else _part(region, slide), identify(image)
         grid, density = grid_of(slide), model.reference_density if lightens else None
         rule = DEFAULT_RULE if in_tissue and not isinstance(slide, ImageSlide) else None
         where, factors = tissue_and_lightening(slide, grid, density, rule)
@@ -127,7 +132,7 @@ def segment(
         todo = {cell for r in part_regions(grid, model.tiling.over(grid.box), part, where) for cell in r.cells}
         if isinstance(model.predictor, NetworkPredictor):
             model.predictor.expect(len(todo))
-        with tqdm(total=len(todo), unit="tile", delay=BAR_AFTER_S, leave=False, disable=not progress) as bar:
+        with tqdm(total=len(todo), unit="tile", delay=BAR_AFTER_S, leave=False, disable=not shows) as bar:
             predictor = _Counted(model.predictor, bar)
             settings = (part, model.finder, model.tiling, where)
             for found in segment_regions(LightenedSlide(slide, factors), predictor, *settings):
@@ -137,7 +142,8 @@ def segment(
                 tables.append(found.nuclei)
         table = named(pa.concat_tables(tables), model.class_table)
         box = slide.box if part is None else part
-        return Segmented(table, model.class_table, box, slide.resolution, factors, image, grid, covered, classes)
+        about = (model.class_table, box, slide.resolution, factors)
+        return Segmented(table, *about, image, identity, grid, covered, classes)
 
 
 class _Counted:
@@ -173,8 +179,8 @@ def _shipped() -> Path:
 
 def _part(region: Sequence[int], slide: Slide) -> Level0Box:
     """A region as far as it lies in the slide."""
-    numbers = list(region) if isinstance(region, Sequence | np.ndarray) else []
-    if len(numbers) != 4 or not all(isinstance(n, int | np.integer) for n in numbers):
+    numbers = list(region) if isinstance(region, Sequence | np.ndarray) and not isinstance(region, bytes) else []
+    if len(numbers) != 4 or not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in numbers):
         raise InputError(f"region is {shown(region)}; give x, y, width, height, whole px of level 0")
     part = Level0Box(*map(int, numbers)).common(slide.box)
     if not part.width or not part.height:

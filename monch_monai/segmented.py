@@ -1,8 +1,10 @@
 """The nuclei and classes of an image that was segmented, in memory."""
 
+import hashlib
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from monch_monai.class_table import ClassTable
+from monch_monai.cohort import fingerprint
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box, LevelBox, Mpp, WorkingBox, WorkingGrid
 from monch_monai.legend import draw_nuclei
@@ -41,6 +44,7 @@ class Segmented:
     mpp: Mpp
     optical_density_times: tuple[float, ...]
     _image: Image = field(repr=False)
+    _identity: str = field(repr=False)
     _grid: WorkingGrid = field(repr=False)
     _covered: WorkingBox = field(repr=False)
     _working_classes: NDArray[np.uint8] = field(repr=False)
@@ -81,10 +85,26 @@ class Segmented:
         """The region with the contours of its nuclei, a legend and a scale bar beneath `[H, W, 3]`.
 
         Raises:
-            InputError: the file of the image is gone or damaged.
+            InputError: the file of the image is gone, damaged or another than was segmented, or the array has other
+                pixels.
         """
         with closing(open_pixels(self._image, self.mpp.x)) as slide:
+            if identify(self._image) != self._identity:
+                if isinstance(self._image, np.ndarray):
+                    raise InputError("the array has other pixels than were segmented: give segment a copy of it")
+                raise InputError(f"{self._image} is another file than was segmented: segment it again")
             pixels = slide.read(0, LevelBox(*self.region))
         classes = np.append(np.uint8(0), self.table["class_index"].to_numpy())
         ids = self.instance_map
         return draw_nuclei(pixels, classes[ids], self.class_table, self.mpp.mean, ids, list(self.counts.values()))
+
+
+def identify(image: Image) -> str:
+    """What an image is recognised by: SHA-256 of an array's pixels, or the `fingerprint` of a file or folder.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if isinstance(image, np.ndarray):
+        return hashlib.sha256(image.tobytes()).hexdigest()
+    return fingerprint(Path(image))

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from monch_monai import arguments as commands
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -43,6 +45,7 @@ def test_a_command_is_plain_in_the_packages_folder_and_where_it_is_installed(tmp
     assert commands.shell_command("view", "out") == "python -m monch_monai view out"
     assert commands.shell_command("view", Path("Case #3")) == "python -m monch_monai view 'Case #3'"
     assert commands.shell_command("view", "-out") == "python -m monch_monai view ./-out"
+    assert commands.shell_command("view", "~") == "python -m monch_monai view './~'"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"/nowhere:{REPOSITORY}")
     assert commands.shell_command("view", "out") == "python -m monch_monai view out"
@@ -51,6 +54,31 @@ def test_a_command_is_plain_in_the_packages_folder_and_where_it_is_installed(tmp
     (tmp_path / "monch_monai-9.dist-info" / "METADATA").write_text("Name: monch-monai\nVersion: 9\n")
     monkeypatch.setattr(commands.site, "getsitepackages", lambda: [str(tmp_path)])
     assert commands.shell_command("view", "out") == "python -m monch_monai view out"
+
+
+PLACES = ("a b", "#1", "-x", "--port=3", "~", "~nobody", "$HOME", "a'b", "20241128", "None", "[a,b]", "a,b", "é")
+
+
+@pytest.mark.parametrize("here", [REPOSITORY, REPOSITORY / "tests"], ids=["package", "elsewhere"])
+def test_a_command_as_it_is_pasted_has_the_path_whatever_its_name(here, monkeypatch):
+    taken = []
+
+    def view(out: Path) -> None:
+        taken.append(out)
+
+    monkeypatch.setenv("PYTHONPATH", "")
+    for name in PLACES:
+        monkeypatch.chdir(here)
+        words = shlex.split(commands.shell_command("view", name))
+        if words[0] == "cd":
+            monkeypatch.chdir(words[1])
+        commands.run({"view": view}, "monch_monai", words[words.index("view") :])
+        assert taken.pop().absolute() == here / name
+
+
+def test_a_path_of_no_user_stays_as_it_is_typed():
+    assert commands.path_text("~no-such-user/out") == "~no-such-user/out"
+    assert commands.path_texts("[~no-such-user/a,~/b]") == ["~no-such-user/a", str(Path.home() / "b")]
 
 
 def test_elsewhere_a_command_goes_to_the_packages_folder(tmp_path, monkeypatch):

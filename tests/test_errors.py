@@ -25,6 +25,9 @@ FAULTS = {
     "disk": (OSError(errno.ENOSPC, "No space left on device", "a.pt"), "a.pt: No space left on device; make room"),
     "quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), "a file: Disk quota exceeded; make room"),
     "read-only": (OSError(errno.EROFS, "Read-only file system", "b"), "b: Read-only file system; give"),
+    "a long name": (OSError(errno.ENAMETOOLONG, "File name too long", "x"), "x: File name too long; give a shorter"),
+    "a file as a folder": (FileExistsError(errno.EEXIST, "File exists", "a"), "a: File exists; a file has the name of"),
+    "a folder in a file": (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "give another folder"),
     "shared memory": (
         RuntimeError("DataLoader worker (pid 5) is killed by signal: Bus error. It is possible that they are out"),
         "too little shared memory (/dev/shm ",

@@ -5,10 +5,19 @@ from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box, LevelBox, Mpp, Size, WorkingBox, working_grid
 
 
-@pytest.mark.parametrize("value", [0, -0.25, 40, float("inf"), "0.25", True, float("nan")])
+@pytest.mark.parametrize("value", [0, -0.25, 1e-9, 40, np.inf, "0.25", True, np.True_, np.nan, np.float32("nan")])
 def test_refuses_what_is_no_resolution(value):
-    with pytest.raises(InputError, match="give µm per pixel, above 0 and up to 2"):
+    with pytest.raises(InputError, match=r"give µm per pixel, from 0.02 up to 2"):
         Mpp(value, 0.25)
+    if isinstance(value, float):
+        assert Mpp.stated(0.25, value) is None
+
+
+@pytest.mark.parametrize("value", [np.float32(0.25), np.float64(0.25), np.int64(1)])
+def test_a_number_of_numpy_is_a_resolution(value):
+    found = Mpp(value, value)
+    assert found == Mpp(float(value), float(value))
+    assert type(found.x) in (int, float)
 
 
 @pytest.mark.parametrize(

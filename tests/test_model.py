@@ -128,12 +128,24 @@ def test_work_that_takes_long_shows_its_tiles(monkeypatch, capsys):
         (np.zeros((40, 40, 3), np.uint8), {"region": (3, 3, 0, 9)}, "lies outside the image of 40x40 px"),
         (np.zeros((40, 40, 3), np.uint8), {"mpp": -1}, "mpp is -1; give µm per pixel"),
         (np.zeros((40, 40, 3), np.uint8), {"tissue": "perhaps"}, "tissue is 'perhaps'; give true or false"),
+        (np.zeros((40, 40, 3), np.uint8), {"progress": "bar"}, "progress is 'bar'; give true or false"),
+        (np.zeros((40, 40, 3), np.uint8), {"model": "best.pt"}, "model is 'best.pt'; give what load returns"),
+        (np.zeros((40, 40, 3), np.uint8), {"region": b"1234"}, "region is b'1234'; give x, y"),
+        (np.zeros((40, 40, 3), np.uint8), {"region": (True, 0, 9, 9)}, r"region is \(True, 0, 9, 9\); give x, y"),
+        (np.zeros((0, 40, 3), np.uint8), {}, "the image is 40x0 px; at least 32x32 is needed"),
+        (np.zeros((33, 20, 3), np.uint8), {}, "the image is 20x33 px; at least 32x32 is needed"),
+        (Image.new("RGB", (40, 40)), {}, r"image is <PIL.*>; give a picture, a slide or an array .* numpy.asarray"),
+        ([[[1, 2, 3]] * 40] * 40, {}, r"image is \[\[\[1, 2, 3\], .*…; give a picture, a slide or an array"),
+        (None, {}, "image is None; give a picture, a slide or an array"),
+        ("", {}, "image is ''; give a picture, a slide or an array"),
+        ("x" * 300, {}, "x does not exist: give a picture"),
+        (Path(__file__).parent, {}, "tests is a folder without a DICOM slide: give a picture"),
+        (__file__, {}, r"test_model.py cannot be read as an image \(not an image\): replace"),
     ],
-    ids=["no file", "grey", "floats", "three numbers", "half a pixel", "outside", "empty", "mpp", "switch"],
 )
 def test_what_cannot_be_segmented_is_refused_in_one_line(image, settings, expected):
     with pytest.raises(InputError, match=expected) as caught:
-        segment(image, MODEL, **settings)
+        segment(image, **{"model": MODEL, **settings})
     assert "\n" not in str(caught.value)
 
 
@@ -144,6 +156,38 @@ def test_weights_that_are_missing_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"no weights in .*models/model.pt: give load a checkpoint"):
         load()
+    with pytest.raises(InputError, match="checkpoint is 5; give a path"):
+        load(5)
+
+
+@pytest.mark.parametrize("device", ["gpu0", "", "meta", 5])
+def test_a_device_that_cannot_be_used_is_refused_before_weights_are_read(device, tmp_path):
+    with pytest.raises(InputError, match=r"device .* cannot be used .*: give --device cpu"):
+        load(tmp_path / "none.pt", device)
+
+
+def change(path):
+    Image.fromarray(FIELD[::-1]).save(path)
+
+
+@pytest.mark.parametrize("name", ["field.png", "field.tif"])
+@pytest.mark.parametrize(("after", "expected"), [(change, "is another file than"), (Path.unlink, "does not exist")])
+def test_a_file_that_was_replaced_after_it_was_segmented_has_no_picture(name, after, expected, tmp_path):
+    path = tmp_path / name
+    write_slide(path, FIELD) if name.endswith("tif") else Image.fromarray(FIELD).save(path)
+    found = segment(path, MODEL)
+    after(path)
+    with pytest.raises(InputError, match=f"{name} {expected}"):
+        _ = found.picture
+
+
+def test_an_array_that_was_written_to_after_it_was_segmented_has_no_picture():
+    pixels = FIELD.copy()[:, ::-1]
+    found = segment(pixels, MODEL)
+    assert found.picture.shape[1] == pixels.shape[1]
+    pixels[0, 0] += 1
+    with pytest.raises(InputError, match="the array has other pixels than were segmented: give segment a copy of it"):
+        _ = found.picture
 
 
 WITHOUT_MONAI = """

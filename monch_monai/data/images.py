@@ -131,9 +131,18 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
         raise _too_large(path, "too many pixels") from error
     except Exception as error:  # decoders of damaged files raise errors of many types
         raise InputError(f"{path} cannot be read as an image ({_reason(error)}): replace or remove it") from error
-    if min(image.shape[:2]) < MIN_SIZE:
-        raise InputError(f"{path} is {image.shape[1]}x{image.shape[0]} px; at least {MIN_SIZE}x{MIN_SIZE} is needed")
+    refuse_small(image, str(path))
     return image
+
+
+def refuse_small(image: NDArray[np.uint8], name: str) -> None:
+    """Refuses an image `[H, W, 3]` with a side below 32 px.
+
+    Raises:
+        InputError: the image has; the message begins with `name`.
+    """
+    if min(image.shape[:2]) < MIN_SIZE:
+        raise InputError(f"{name} is {image.shape[1]}x{image.shape[0]} px; at least {MIN_SIZE}x{MIN_SIZE} is needed")
 
 
 def read_class_map(path: str | Path, number: int) -> NDArray[np.uint8]:

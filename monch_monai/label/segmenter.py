@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from monch_monai.class_table import ClassTable
 from monch_monai.cohort import SlideSegmenter, fingerprint, stem
+from monch_monai.device import check_device
 from monch_monai.errors import InputError
 from monch_monai.geometry import Level0Box
 from monch_monai.label.annotations import Outline
 from monch_monai.label.labels import MOST_PIXELS, draw
 from monch_monai.label.scale import stated_mpp
-from monch_monai.runs.rules import check_device
 from monch_monai.segmentation import SCHEMA, named, polygons_of, segment_regions
 from monch_monai.slides import ImageSlide, LightenedSlide, Slide, grid_of, tissue_and_lightening
 from monch_monai.slides.image_files import open_image

@@ -13,12 +13,12 @@ import filelock
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list, name_to_device
 
+from monch_monai.device import check_device
 from monch_monai.errors import InputError
 from monch_monai.handlers.checkpoints import HISTORY, LAST, STATE
 from monch_monai.label.studies import Studies
 from monch_monai.label.training_tiles import write_labelled
 from monch_monai.label.working_copy import NEWEST, PACKAGE_FOLDER, version_choices, version_weights, versions
-from monch_monai.runs.rules import check_device
 from monch_monai.settings import fraction, whole_number
 
 DEFAULTS = {"max_epochs": 10, "batch_size": 4, "learning_rate": 5e-5, "val_split": 0.2}

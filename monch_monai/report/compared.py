@@ -121,11 +121,16 @@ def draw_f1(systems: Mapping[str, Sequence[EvaluatedRun]]) -> Figure:
 
 
 def _refuse_unlike(systems: Mapping[str, Sequence[EvaluatedRun]]) -> None:
-    """Refuses systems whose runs are not of the same data, parts of it, and classes as the first system's."""
+    """Refuses runs of other data or classes than the first run, and systems on other parts than the first system."""
     first, *others = systems.values()
-    for group in others:
-        for what, of in (("classes", _classes), ("data", _data), ("split or part", _part)):
-            known, given = {of(run): run for run in first}, {of(run): run for run in group}
+    for what, of, compared in (
+        ("classes", _classes, ([first[0]], *systems.values())),
+        ("data", _data, ([first[0]], *systems.values())),
+        ("split or part", _part, (first, *others)),
+    ):
+        known = {of(run): run for run in compared[0]}
+        for group in compared[1:]:
+            given = {of(run): run for run in group}
             if known.keys() == given.keys():
                 continue
             run = next((r for value, r in given.items() if value not in known), group[0])
@@ -159,7 +164,9 @@ def _kept(run: EvaluatedRun) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         for row in range(len(arrays["names"])):
-            arrays[f"{row}_image"], arrays[f"{row}_nuclei"]
+            for part in ("image", "truth", "true_nuclei", "predicted", "nuclei"):
+                arrays[f"{row}_{part}"]
+        arrays["colors"]
     except Exception as error:  # zip and array errors have no common base
         raise InputError(f"{path} cannot be read ({type(error).__name__}): evaluate again") from error
     if not len(arrays["names"]):

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import torch
-
 from monch_monai.data.tiles import PARTS
+from monch_monai.device import check_device
 from monch_monai.encoders import NORMALISATIONS, TEXT_ENCODERS
-from monch_monai.errors import InputError, one_line, shown
-from monch_monai.geometry import COARSEST_MPP
+from monch_monai.errors import InputError, shown
+from monch_monai.geometry import COARSEST_MPP, FINEST_MPP
 from monch_monai.networks.pretrained import PROMPTS
 from monch_monai.predict.engines import chosen_engine
 from monch_monai.predict.lattice import LEAST_TILE, MOST_OVERLAP
@@ -18,30 +17,6 @@ from monch_monai.settings import by_channel, factor_range, flag, fraction, multi
 from monch_monai.writers import TILE, chosen_formats
 
 Check = Callable[[str, Any], Any]
-
-
-def check_device(device: str | torch.device) -> str | torch.device:
-    """`device`, on which PyTorch can compute.
-
-    Raises:
-        InputError: `device` is no name of a device, or PyTorch cannot compute on it.
-    """
-    try:
-        if not isinstance(device, str | torch.device):
-            raise TypeError("a device is a word")
-        _named(device)
-        torch.zeros(1, device=device).item()
-    except Exception as error:  # each kind of device raises its own
-        reason = one_line(error, limit=90)
-        raise InputError(f"device {shown(device, 60)} cannot be used ({reason}): give --device cpu") from error
-    return device
-
-
-def _named(device: str | torch.device) -> torch.device:
-    try:
-        return torch.device(device)
-    except RuntimeError as error:  # whose text lists every kind of device there is
-        raise TypeError("PyTorch has none of this name") from error
 
 
 def _optional(check: Check) -> Check:
@@ -81,7 +56,7 @@ _EPOCH = partial(whole_number, least=1, most=MOST_EPOCHS)
 _TILES = partial(whole_number, least=1, most=65_536)
 _CORES = partial(whole_number, least=1, most=4096)
 _WORKERS = partial(whole_number, least=0, most=256)
-_MPP = partial(number, least=0.02, most=COARSEST_MPP, unit="µm per pixel (40x is about 0.25), ")
+_MPP = partial(number, least=FINEST_MPP, most=COARSEST_MPP, unit="µm per pixel (40x is about 0.25), ")
 
 
 def _engine(value: str) -> str:

@@ -1,5 +1,6 @@
 """Files of images: whole slides, and pictures as slides of one level."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,11 @@ import openslide
 from numpy.typing import NDArray
 
 from monch_monai.data.images import SUFFIXES as PICTURE_SUFFIXES
-from monch_monai.data.images import compare_mpp, read_rgb
-from monch_monai.errors import InputError
-from monch_monai.geometry import NETWORK_MPP, Mpp
+from monch_monai.data.images import compare_mpp, read_rgb, refuse_small
+from monch_monai.errors import InputError, shown
+from monch_monai.geometry import NETWORK_MPP
 from monch_monai.slides.formats import SUFFIXES as SLIDE_SUFFIXES
-from monch_monai.slides.formats import open_slide
+from monch_monai.slides.formats import is_dicom_folder, open_slide
 from monch_monai.slides.slide import ImageSlide, Slide
 
 Image = NDArray[np.uint8] | str | Path
@@ -54,16 +55,26 @@ def open_pixels(image: Image, mpp: float | None = None) -> Slide:
         mpp: µm per pixel of level 0; None is 0.25 of pixels and pictures, and what the file states of slides.
 
     Raises:
-        InputError: the image cannot be read, `mpp` is no resolution, or the image is a slide that states none where
-            `mpp` is None.
+        InputError: the image is of another kind, has a side below 32 px or cannot be read, `mpp` is no resolution, or
+            the image is a slide that states none where `mpp` is None.
     """
     taken = NETWORK_MPP if mpp is None else mpp
     if isinstance(image, np.ndarray):
-        return ImageSlide(image, taken)
+        slide = ImageSlide(image, taken)
+        refuse_small(image, slide.name)
+        return slide
+    expected = "give a picture, a slide or an array [H, W, 3]"
+    if not isinstance(image, str | os.PathLike) or not str(image):
+        raise InputError(f"image is {shown(image)}; {expected} uint8, such as numpy.asarray makes of an image")
     path = Path(image)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: give a picture, a slide or an array [H, W, 3]")
-    if path.is_dir() or is_slide(path):
+    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises where a name is too long)
+        raise InputError(f"{path} does not exist: {expected}")
+    if path.is_dir():
+        if not is_dicom_folder(path):
+            raise InputError(f"{path} is a folder without a DICOM slide: {expected}, one after another")
         return open_slide(path, mpp)
-    compare_mpp(path, Mpp(taken, taken))
-    return ImageSlide(read_rgb(path), taken, str(path))
+    if is_slide(path):
+        return open_slide(path, mpp)
+    slide = ImageSlide(read_rgb(path), taken, str(path))
+    compare_mpp(path, slide.resolution)
+    return slide

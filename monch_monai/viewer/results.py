@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from monch_monai.arguments import path_text
 from monch_monai.class_table import ClassTable
 from monch_monai.cohort import fingerprint
 from monch_monai.data.images import read_rgb
@@ -139,7 +140,7 @@ def _recorded_source(out: Path) -> Path:
                 and isinstance(given, str)
                 and given[:1] not in ("", "$", "@")
             ):
-                return Path(run.get("working_dir", ".")) / Path(given).expanduser()
+                return Path(run.get("working_dir", ".")) / path_text(given)
     raise InputError(f"{out} has no run.json that states where the slides are: give --slides")
 
 

@@ -124,6 +124,23 @@ def test_a_run_without_tiles_is_refused_by_name(content, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("part", ["1_truth", "0_predicted", "colors"])
+def test_tiles_without_one_of_their_arrays_are_refused(part, tmp_path):
+    folders = evaluation(tmp_path / "a"), evaluation(tmp_path / "b", "TsfdNet")
+    with np.load(folders[1] / "compared_tiles.npz") as file:
+        kept = dict(file)
+    del kept[part]
+    np.savez_compressed(folders[1] / "compared_tiles.npz", **kept)
+    with pytest.raises(InputError, match=r"b.compared_tiles.npz cannot be read \(KeyError\): evaluate again"):
+        Commands().figures(*folders, out=tmp_path / "out")
+
+
+def test_runs_of_one_method_on_other_data_are_no_one_system(tmp_path):
+    folders = evaluation(tmp_path / "a"), evaluation(tmp_path / "b", data_fingerprint="beef")
+    with pytest.raises(InputError, match=r"b was evaluated on another data \(beef, f00d beside f00d of .*a\)"):
+        Commands().figures(*folders, out=tmp_path / "out")
+
+
 def test_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="no run is given"):
         Commands().figures(out=tmp_path)

@@ -2,8 +2,9 @@ import math
 
 import pytest
 
+from monch_monai.device import check_device
 from monch_monai.errors import InputError
-from monch_monai.runs.rules import RULES, SLIDE_RULES, check_device, check_settings
+from monch_monai.runs.rules import RULES, SLIDE_RULES, check_settings
 
 GOOD = {
     "training": {

@@ -7,7 +7,7 @@ from openslide import OpenSlide, OpenSlideError
 
 from monch_monai.data.tiff_resolution import differ
 from monch_monai.errors import InputError, one_line
-from monch_monai.geometry import COARSEST_MPP, Mpp
+from monch_monai.geometry import COARSEST_MPP, FINEST_MPP, Mpp
 from monch_monai.slides.formats.dicom import DicomSlide, dicom_files, is_dicom_folder
 from monch_monai.slides.formats.openslide import OpenSlideSlide
 from monch_monai.slides.formats.tiff import TiffSlide
@@ -49,7 +49,7 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
     slide.mpp = slide.mpp if given is None else given
     if slide.mpp is None:
         slide.close()
-        missing = f"{path} states no resolution of up to {COARSEST_MPP:g} µm/px"
+        missing = f"{path} states no resolution of {FINEST_MPP:g} to {COARSEST_MPP:g} µm/px"
         raise InputError(f"{missing}: give --mpp, µm per pixel (40x is about 0.25)")
     return slide
 
