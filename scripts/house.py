@@ -9,16 +9,16 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("errors",),
     ("files",),
-    ("wheels", "download", "arguments", "settings", "class_table", "tissues", "ops"),
+    ("wheels", "download", "arguments", "settings", "device", "class_table", "tissues", "ops"),
     ("geometry", "encoders", "losses", "metrics", "overlay"),
     ("stain", "nuclei", "networks", "legend"),
     ("data", "predict"),
     ("datasets", "slides", "baselines"),
     ("segmentation",),
-    ("writers", "segmented"),
-    ("cohort", "handlers", "model"),
-    ("runs", "report"),
-    ("label", "viewer"),
+    ("writers",),
+    ("cohort", "handlers"),
+    ("runs", "report", "segmented"),
+    ("label", "viewer", "model"),
     ("__main__",),
 )
 """Rooms of the package from the ground up: each imports only from floors beneath its own."""
