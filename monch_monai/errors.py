@@ -28,8 +28,8 @@ def one_line(error: BaseException, limit: int = 200) -> str:
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """A user's value as messages show it, in at most `limit` characters."""
-    text = repr(value)
+    """A user's value as messages show it, on one line of at most `limit` characters."""
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -106,5 +106,5 @@ def identify(image: Image) -> str:
         InputError: the file cannot be read.
     """
     if isinstance(image, np.ndarray):
-        return hashlib.sha256(image.tobytes()).hexdigest()
+        return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
     return fingerprint(Path(image))

@@ -10,7 +10,7 @@ from pydoc import ErrorDuringImport
 import pytest
 import torch
 
-from monch_monai.errors import InputError, fault_of_machine, show_input_errors_in_one_line
+from monch_monai.errors import InputError, fault_of_machine, show_input_errors_in_one_line, shown
 from monch_monai.files import write_atomically, write_text_atomically
 
 
@@ -45,19 +45,25 @@ FAULTS = {
 }  # fmt: skip
 
 
+def test_a_value_whose_text_has_several_lines_is_shown_on_one() -> None:
+    assert shown(torch.zeros(2, 2)) == "tensor([[0., 0.], [0., 0.]])"
+    assert shown("a  b") == "'a  b'"
+    assert len(shown(torch.rand(9, 9))) == 80
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_of_the_machine_is_one_line(kind: str, wrapped: bool, capsys: pytest.CaptureFixture[str]) -> None:
     error, line = FAULTS[kind]
-    shown = raised(RuntimeError("Failed to evaluate\nConfigExpression"), error) if wrapped else error
+    ending = raised(RuntimeError("Failed to evaluate\nConfigExpression"), error) if wrapped else error
     hook = sys.excepthook
     try:
         show_input_errors_in_one_line()
-        sys.excepthook(type(shown), shown, None)
+        sys.excepthook(type(ending), ending, None)
     finally:
         sys.excepthook = hook
     assert len(capsys.readouterr().err.splitlines()) == 1
-    assert line in str(fault_of_machine(shown))
+    assert line in str(fault_of_machine(ending))
 
 
 def test_a_component_whose_package_is_missing_is_named_through_its_import() -> None:

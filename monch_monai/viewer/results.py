@@ -71,7 +71,12 @@ class Result:
             )
         recorded = self.settings.get("slide", [None])[-1] if self.summary else self.about.get("image_sha256")
         identify = fingerprint if self.summary else sha256
-        if recorded is not None and identify(self.picture) != recorded:
+        try:
+            is_same = recorded is None or identify(self.picture) == recorded
+        except OSError as error:
+            remedy = "give the folder of the picture by --slides"
+            raise InputError(f"{self.picture} cannot be read ({error.strerror or error}): {remedy}") from error
+        if not is_same:
             changed = f"{self.picture} is another file than the one whose nuclei {self.name} has"
             raise InputError(f"{changed}: segment it again, or give the folder of the earlier one by --slides")
 

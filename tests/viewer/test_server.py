@@ -247,6 +247,12 @@ def test_an_image_that_was_replaced_after_inference_is_refused_in_one_line(tmp_p
     Image.fromarray(paint(some_nuclei(400, 9, seed=9), (400, 400))).save(tmp_path / "images" / "field.png")
     with pytest.raises(InputError, match=r"field\.png is another file than the one whose nuclei field has"):
         Commands().view(tmp_path / "out", port=0)
+    (tmp_path / "images" / "field.png").unlink()
+    (tmp_path / "images" / "field.png").mkdir()
+    with pytest.raises(
+        InputError, match=r"field\.png cannot be read \(Is a directory\): give the folder of the picture"
+    ):
+        Commands().view(tmp_path / "out", port=0)
 
 
 def lose_slides(folder):
