@@ -54,4 +54,6 @@ def test_a_mask_is_that_of_inference_json(small_bundle: Path, studies: Path, inf
     Path(answer["file"]).unlink()
     assert mask.shape == FIELDS["field_a"][1::-1]
     assert mask.any()
-    np.testing.assert_array_equal(mask, np.asarray(Image.open(inference / "field_a_classes.png")))
+    expected = np.asarray(Image.open(inference / "field_a_classes.png"))
+    # That app runs the network as it is, inference with its normalisation fused: in bfloat16 a few pixels differ.
+    assert (mask != expected).mean() < 1e-3
