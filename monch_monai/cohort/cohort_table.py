@@ -90,9 +90,8 @@ class CohortTable:
                 densities = {f"{name} per mm2": value for name, value in summary["per_mm2"].items()}
                 resolutions = {name: summary[name][0] for name in ("source_mpp", "working_mpp")}
                 about = {"slide": self._name(folder, summary), **resolutions, "tissue_mm2": summary["tissue_mm2"]}
-                total = sum(summary["nuclei"].values())
-                totals = dict(zip(TOTALS, (total, ratio(total, summary["tissue_mm2"])), strict=True))
-                shares = {f"{name} share": ratio(count, total) for name, count in summary["nuclei"].items()}
+                totals = {name: summary[name] for name in TOTALS}
+                shares = {f"{name} share": ratio(n, totals["nuclei_total"]) for name, n in summary["nuclei"].items()}
                 ratios = {name: summary["ratios"].get(name) for name in RATIOS}
                 yield {**about, **totals, **summary["nuclei"], **densities, **shares, **ratios}
 
