@@ -23,7 +23,7 @@ from monch_monai.errors import InputError
 from monch_monai.files import sha256
 from monch_monai.networks.checkpoint import load_checkpoint, read_state, text_dim_of
 from monch_monai.networks.monch import Monch
-from monch_monai.networks.provenance import Provenance, provenance_of, read_provenance
+from monch_monai.networks.provenance import provenance_of, read_provenance
 from monch_monai.networks.recorded import RecordedNetwork
 from monch_monai.settings import flag, whole_number, word
 
@@ -97,7 +97,7 @@ def initialise_weights(
         return None
     word("prompts", prompts, PROMPTS)
     if checkpoint is not None:
-        _refuse_other_words(read_provenance(read_state(checkpoint)), prompts, text_encoder)
+        _refuse_other_words(checkpoint, prompts, text_encoder)
     if resume:
         origin = None
         network.use_text_dim(_resumed_text_dim(network, text_encoder, checkpoint))
@@ -153,8 +153,11 @@ def _published_start(network: nn.Module) -> PublishedStart | None:
     return None if stated is None else stated()
 
 
-def _refuse_other_words(kept: Provenance | None, prompts: str, text_encoder: str | None) -> None:
+def _refuse_other_words(checkpoint: str | Path, prompts: str, text_encoder: str | None) -> None:
     """Refuses words that are neither the default nor those that a checkpoint was trained with and keeps."""
+    if prompts == PROMPTS[0] and text_encoder is None:
+        return
+    kept = read_provenance(read_state(checkpoint))
     own = None if kept is None else kept.words.kind
     encoder = None if kept is None else kept.text_encoder
     given = {"prompts": (prompts, PROMPTS[0], own), "text_encoder": (text_encoder, None, encoder)}
