@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from monch_monai.class_table import ClassTable
 from monch_monai.encoders import ImageEncoder, TextEncoder
 from monch_monai.encoders.normalisation import normalisation
 from monch_monai.networks.head import TextHead
 from monch_monai.networks.prompt_decoder import PromptDecoder
-from monch_monai.networks.provenance import Provenance, Words, convert_earlier, read_provenance
+from monch_monai.networks.provenance import Provenance, Recorded, Words, convert_earlier, read_provenance
 from monch_monai.networks.wordings import (
     MOST_AXES,
     along,
@@ -31,7 +31,7 @@ NEVER = 50.0
 """A starting logit that no pixel overcomes."""
 
 
-class DescribedNetwork(nn.Module):
+class DescribedNetwork(Recorded):
     """A network whose classes are words.
 
     `describe` computes the text features of a class table once, and the state dict stores them: a checkpoint needs no
@@ -157,18 +157,6 @@ class DescribedNetwork(nn.Module):
     @provenance.setter
     def provenance(self, record: Provenance) -> None:
         self._provenance = record
-
-    def get_extra_state(self) -> Tensor:
-        """The provenance as `torch.nn.Module.state_dict` stores it, uint8."""
-        return self.provenance.to_tensor()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Takes the provenance from a state dict.
-
-        Raises:
-            InputError: `state` holds no provenance.
-        """
-        self._provenance = Provenance.from_tensor(state)
 
 
 def _fit_state(network: DescribedNetwork, state: dict[str, Any], prefix: str, *_: Any) -> None:

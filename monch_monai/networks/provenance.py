@@ -188,6 +188,24 @@ class Provenance:
         )  # fmt: skip
 
 
+class Recorded(nn.Module):
+    """A network whose state dict stores its `provenance`."""
+
+    provenance: Provenance
+
+    def get_extra_state(self) -> Tensor:
+        """The provenance as `torch.nn.Module.state_dict` stores it, uint8."""
+        return self.provenance.to_tensor()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Takes the provenance from a state dict.
+
+        Raises:
+            InputError: `state` holds no provenance.
+        """
+        self.provenance = Provenance.from_tensor(state)
+
+
 def provenance_of(network: nn.Module) -> Provenance:
     """Provenance of a network; of another than MONCH its class, and random weights or the checkpoint loaded into it."""
     inner = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network

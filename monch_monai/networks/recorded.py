@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from torch import Tensor, nn
-
 from monch_monai.class_table import ClassTable
 from monch_monai.encoders import Origin
-from monch_monai.networks.provenance import KEY, Provenance
+from monch_monai.networks.provenance import KEY, Provenance, Recorded
 
 UNRECORDED = Origin("unknown", "an earlier version recorded no start")
 
 
-class RecordedNetwork(nn.Module):
+class RecordedNetwork(Recorded):
     """A network whose checkpoints state its classes, which weights its training started from, and by what recipe.
 
     State dicts of earlier versions, which store no provenance, load as from an unknown start.
@@ -24,18 +22,6 @@ class RecordedNetwork(nn.Module):
         super().__init__()
         self.provenance = Provenance(type(self).__name__, class_table=class_table)
         self.register_load_state_dict_pre_hook(add_record)  # type: ignore[no-untyped-call]
-
-    def get_extra_state(self) -> Tensor:
-        """The provenance as `torch.nn.Module.state_dict` stores it, uint8."""
-        return self.provenance.to_tensor()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Takes the provenance from a state dict.
-
-        Raises:
-            InputError: `state` holds no provenance.
-        """
-        self.provenance = Provenance.from_tensor(state)
 
 
 def add_record(network: RecordedNetwork, state: dict[str, Any], prefix: str = "", *_: Any) -> None:
