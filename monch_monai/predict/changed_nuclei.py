@@ -12,13 +12,11 @@ from monch_monai.geometry import NETWORK_MPP
 from monch_monai.networks.provenance import Provenance
 from monch_monai.networks.rewording import Rewording
 from monch_monai.nuclei import WatershedNuclei
-from monch_monai.predict.engine_network import EngineNetwork
+from monch_monai.predict.engine_network import AT_ONCE, EngineNetwork
 from monch_monai.predict.prediction import classify
 
 TILES = 64
 """Tiles on which a network's own words are run too."""
-AT_ONCE = 4
-"""Of these, how many at a time."""
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,8 @@ COMPARED = 4
 """Tiles on which an engine is held against PyTorch."""
 INSTEAD = "PyTorch runs the network"
 
+AT_ONCE = 4
+"""Tiles at once on the CPU through a network that no engine computes tile by tile: memory grows with them."""
 RUNNING = threading.Lock()
 """Held while a batch is computed, which has all threads; engines are prepared once."""
 

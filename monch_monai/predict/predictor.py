@@ -11,13 +11,10 @@ from torch import Tensor, nn
 
 from monch_monai.class_table import PANNUKE, ClassTable
 from monch_monai.errors import InputError
-from monch_monai.predict.engine_network import EngineNetwork, expect
+from monch_monai.predict.engine_network import AT_ONCE, EngineNetwork, expect
 from monch_monai.predict.precision import MixedPrecisionInferer
 from monch_monai.predict.prediction import Prediction, classify
 from monch_monai.settings import by_channel, flag
-
-AT_ONCE = 4
-"""Tiles that a compiled or exported network computes at once on the CPU: memory grows with them."""
 
 
 class Predictor(Protocol):
@@ -71,6 +68,7 @@ class NetworkPredictor:
         images = {"mean": list(self.mean), "std": list(self.std)}
         self.settings = {"network": architecture, **images, "amp": self.inferer.amp}
         self.compiled: Any = None
+        self.one_by_one = not self.compile and any(isinstance(part, EngineNetwork) for part in self.network.modules())
 
     @property
     def class_table(self) -> ClassTable:
@@ -101,8 +99,7 @@ class NetworkPredictor:
         if self.compile and self.compiled is None:
             self.compiled = torch.compile(self.network)
         run = self.compiled or self.network
-        one_by_one = not self.compile and any(isinstance(part, EngineNetwork) for part in self.network.modules())
-        if one_by_one or images.device.type != "cpu":
+        if self.one_by_one or images.device.type != "cpu":
             logits: Tensor = run(images)
             return logits
         return torch.cat([run(some) for some in images.split(AT_ONCE)])
